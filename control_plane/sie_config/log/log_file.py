@@ -83,6 +83,8 @@ class LogFile:
             _raise_schema_damaged(path, migrations_damage(connection))
             _raise_newer(path, connection)
             migrate(connection)
+            # Letter for letter: a flipped bit in the text of a trigger leaves one that parses and
+            # guards nothing, and `PRAGMA integrity_check` is content with it.
             _raise_schema_damaged(path, schema_damage(connection))
             guard(connection)
             file = cls(path, lock, connection)
@@ -169,8 +171,12 @@ class LogFile:
         Raises `StorageFull` (nothing was written, try later) or `StorageFailed` (the outcome may be
         unknown; `failed` is set). Raises `Untrusted` when the file under us is no longer ours.
         """
+        # A failed commit may be on the disk or not. A fresh process reads which it is; this one
+        # must not write behind it.
         if self.failed is not None:
             raise self.failed
+        # Before as well as after: into a write-ahead log that was unlinked SQLite goes on
+        # committing, and all of that is gone with the process.
         self._check_ours()
         connection = self._connection
         try:
@@ -308,6 +314,8 @@ class LogFile:
 
     def _fail(self, error: sqlite3.Error) -> NoReturn:
         fault = translated(error, self._path, "write")
+        # A full disk failed the group whole, so the next one that fits may be tried by this
+        # process.
         if not isinstance(fault, StorageFull):
             self.failed = fault
         if self._connection.in_transaction:

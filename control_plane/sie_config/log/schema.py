@@ -264,7 +264,9 @@ def connect_writer(
     connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL would sync at checkpoints only: an answered write could be gone after a power cut.
         connection.execute("PRAGMA synchronous = FULL")
+        # Pages and schema may come from a damaged disk or a stranger's backup.
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
     except (sqlite3.Error, UnicodeDecodeError):

@@ -68,6 +68,8 @@ def judge(
     farthest: Claim | None = None
     witnessed = False
     for claim in [*claims, *([own] if own is not None else [])]:
+        # A newer log says of itself that it supersedes this one: the roll call asks the broker for
+        # that.
         if claim.log_id != head.log_id:
             continue
         if claim.epoch > head.epoch:
@@ -75,6 +77,8 @@ def judge(
                 farthest = claim
         elif claim.hash and hash_at(claim.epoch) != claim.hash:
             return Forked(claim)
+        # The head file lies in the same folder and is restored with it, so that it would confirm
+        # any backup.
         elif claim.hash and claim is not own:
             witnessed = True
     return Behind(farthest) if farthest is not None else Confirmed(witnessed)

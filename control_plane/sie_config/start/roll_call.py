@@ -105,6 +105,9 @@ class RollCall:
         """
         bus, loop = self._bus, asyncio.get_running_loop()
         until = loop.time() + self._broker_wait_s
+        # Where every address refuses, the log begins: a cluster has to work without a broker. One
+        # that hangs, or has no JetStream just now, has said nothing, and a log that is begun beside
+        # the one that it holds divides the cluster.
         while bus is not None and not bus.absent:
             try:
                 streams = await log_streams(bus, timeout_s=self._broker_wait_s)
@@ -123,12 +126,16 @@ class RollCall:
 
     async def resume(self) -> None:
         """Go on with the log of the file, or enter the state that says why not."""
+        # First of all: claims about another log say nothing of this one, so an old backup that was
+        # put back by mistake would be served, and its writes lost without a word.
         newer = await self._superseding()
         if newer:
             self._recover(newer)
             return
         verdict = await self._judged()
         if isinstance(verdict, Behind):
+            # Before this tenure begins: its own entry would stand where the lost one was, and then
+            # there are two histories.
             await self._reclaim(verdict.claim.epoch)
             verdict = await self._judged()
         try:
@@ -170,6 +177,9 @@ class RollCall:
         self, *, term: int, first: Sequence[FirstEntry], reason: str, witnessed: bool
     ) -> None:
         await self._sequencer.begin(term=term, first=first, reason=reason, witnessed=witnessed)
+        # Until the broker has stored this term, another writer is not kept out: read-only till
+        # then. Where the broker is away nothing could keep it out, and a cluster has to work
+        # without one.
         fenced = self._bus is not None and self._bus.connected
         self._sequencer.enter(UNFENCED if fenced else Serving(witnessed))
 

@@ -61,6 +61,8 @@ async def announce(
             times = times + 1 if head.epoch == told else 1
             told = head.epoch
         await first_of(stop.wait(), timeout_s=every_s)
+        # Each announcement wakes the broker and every process, all night. A publication ends this
+        # second wait, so that silence makes no head late.
         if times >= _TOLD_TWICE and publisher.published == told:
             await first_of(stop.wait(), publisher.moved(), timeout_s=every_s)
 

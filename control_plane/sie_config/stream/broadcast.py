@@ -103,6 +103,7 @@ class Broadcast:
                 traces=self.traces,
             )
             if self._bus is not None:
+                # The broker behind a new connection may have lost its store, or be another one.
                 self._bus.on_reconnect(self.publisher.distrust)
         return self.publisher
 

@@ -39,7 +39,7 @@ __all__ = ["Publisher"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 200
-"""Entries in flight to the broker at a time: a page is acknowledged before the next."""
+"""Entries read at a time: what a publisher that is far behind has in memory."""
 _PUBLISHED = Gauge("sie_config_published_epoch", "the newest epoch verified on the stream")
 _LAG = Gauge(
     "sie_config_publish_lag_epochs", "committed epochs that are not verified on the stream yet"
@@ -122,6 +122,7 @@ class Publisher:
             _FAILURES.inc()
             self._verified = False
             if not self._waiting:
+                # One line for each time that the broker is away, not one for each attempt.
                 self._waiting = True
                 _LOG.warning("entries wait for the stream", extra={"reason": error.message})
             return False
@@ -193,6 +194,7 @@ class Publisher:
         data = to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)
         try:
             with task_span("publish", entry.request_id, self._traces.of(entry.request_id)):
+                # Each append names the sequence before it: the broker keeps a second writer out.
                 await self._stream.append(entry.epoch, data)
         except WrongLastSequence:
             # It lost its tail, or has this entry already, or another: where it ends tells which.
@@ -247,6 +249,8 @@ class Publisher:
         if found.epoch > 1 and (found.epoch == first or before is None):
             return True
         prev_hash, term = (before.hash, before.term) if before is not None else (GENESIS_HASH, 0)
+        # No lower a term than what it follows, and not "as new as ours": what a writer lost is
+        # always older than its own term, and that rule once deleted acknowledged writes.
         return found.prev_hash == prev_hash and found.term >= term
 
     def _two_histories(self, found: Entry | Stub, last: int) -> str:

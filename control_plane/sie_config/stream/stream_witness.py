@@ -53,6 +53,8 @@ async def newest_claim(
 
     Raises `BusUnavailable`.
     """
+    # From the end backwards: whoever may publish on the subject can put messages behind ours, and
+    # these must not hide what was signed before them.
     for epoch in range(tip.last, max(tip.first, tip.last - _LOOK_MAX + 1) - 1, -1):
         found = await signed_at(stream, epoch, head.log_id, keys)
         if found is not None:

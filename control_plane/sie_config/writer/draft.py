@@ -129,8 +129,12 @@ class Draft:
         changes: list[Change] = []
         touched = [(c.kind, c.key) for c in write.commands]
         try:
+            # Two models that swap an alias cannot do it one after the other; reverts and `sie
+            # apply` take this way.
             admit_all = self._admit_at_once if write.simultaneous else self._admit_in_order
             view, created = admit_all(write, self.last.epoch + 1, changes)
+            # Once, on what the whole write would leave. Asked of each request before the queue,
+            # writes that shared a commit could pass the bound of entities together.
             self._check_gates(write, view, changes)
         except SIEError:
             self._index.restore(touched, self.registry)
@@ -240,6 +244,8 @@ class Draft:
 
     def _add(self, write: Write, changes: Sequence[Change], view: Registry) -> None:
         last, tenure = self.last, self._tenure
+        # A clock that was set back must not make time run backwards in the log: `?at=TIME` searches
+        # it by halves.
         stamp = self._now_us if last is None else max(self._now_us, parse_ts(last.ts) + 1)
         entry = build_entry(
             log_id=tenure.log_id,

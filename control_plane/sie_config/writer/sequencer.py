@@ -178,6 +178,7 @@ class Sequencer:
 
     def _sign_end(self, draft: Draft) -> None:
         if draft.entries:
+            # The end alone, because a signature takes 30 µs and vouches for all before it.
             draft.entries[-1] = draft.last = self.log_keys.own.signed(draft.entries[-1])
 
     def enter(self, state: WriterState) -> None:
@@ -244,6 +245,8 @@ class Sequencer:
 
     async def _first_of(self, asked: Write, decide: Decide) -> tuple[Outcome, bool]:
         assert asked.idempotency is not None
+        # Before anything else of the request is looked at: what its document refers to may have
+        # changed since, and the first answer must not.
         known = await self._recall(asked.actor, asked.idempotency)
         return (known, True) if known is not None else (await decide(), False)
 
@@ -278,6 +281,8 @@ class Sequencer:
         decided.set_result(None)
 
     async def _write_group(self) -> None:
+        # What came during the last commit shares the next: the disk takes 4,500 commits a second of
+        # which a lone writer uses 1,000, and 256 writes at once make 8,000.
         size = min(len(self._queue), self._group_writes_max)
         group = [self._queue.popleft() for _ in range(size)]
         refused = self._refusal()
@@ -296,6 +301,8 @@ class Sequencer:
                     await self._store.append(draft.entries, draft.keys)
         except SIEError as error:
             touched = [(c.entity_kind, c.key) for entry in draft.entries for c in entry.changes]
+            # The draft changed the index in place: a copy for each group would cost each write as
+            # much as there are models.
             self._index.restore(touched, self.registry)
             self._note_failure(error)
             _answer_all(group, [error] * size)

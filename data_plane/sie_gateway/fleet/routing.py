@@ -93,6 +93,7 @@ class Routes:
 
     def find(self, catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
         """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
+        # Not remembered: a lease ends when it likes, and no epoch tells.
         if wanted.lease is not None:
             return _warmest(_choices(catalog, wanted), fleet, now)
         if catalog is not self._catalog or len(self._remembered) >= _REMEMBERED_MAX:

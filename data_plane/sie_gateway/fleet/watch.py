@@ -114,6 +114,7 @@ class FleetWatch:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
         before = self.fleet.seen.get(heartbeat.worker_id)
+        # Only shown: no clock of another host decides anything here.
         ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
         self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s, size=size)
         if not (heartbeat.leaving or heartbeat.worker_id in self.fleet.seen):

@@ -38,6 +38,7 @@ class InFlight(Struct, frozen=True):
         """Take a request on. Raises `Later`: QUEUE_FULL, or RATE_LIMIT where the caps are those of
         somebody, such as `tenant 'a'`."""
         after = InFlight(self.items + items, self.bytes + size)
+        # An idle gateway takes what is above its caps: refused, such a request could never run.
         if self.items and (after.items > caps.items_max or after.bytes > caps.bytes_max):
             if whose is not None:
                 raise Later(

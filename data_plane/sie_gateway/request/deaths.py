@@ -122,6 +122,8 @@ class Deaths:
         if speaker is None:
             return not queues
         for queue in queues:
+            # First how far the queue has handed out, and only then who holds what: what is handed
+            # out between the two is behind `last`, and stays.
             out = await self._holders.handed_out(speaker, queue.consumer)
             if out is None or not out.unacknowledged:
                 continue
@@ -148,6 +150,9 @@ class Deaths:
         if not found:
             return
         sequences = [job.sequence for job in found]
+        # Said by a worker of the pool: whoever may acknowledge may also have the next job
+        # delivered, and a gateway must not read every tenant's. The broker goes on counting
+        # deliveries; a job stored anew would have begun at one.
         await self._holders.give_back(speaker, queue.consumer, sequences, out)
         went(found, why=why, limits=self._limits, now=self._clock())
         metrics.JOBS_GIVEN_BACK.labels(why).inc(len(found))

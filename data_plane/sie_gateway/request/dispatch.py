@@ -188,6 +188,8 @@ class Dispatcher:
         pause_s = _PAUSE_S
         while True:
             try:
+                # The broker's word that a job is stored is not waited for: a result says more, and
+                # a no ends the wait. Before, each job cost a round trip in turn.
                 await self._send(run, run.jobs, partial(heard, complete))
                 return await complete
             except NoResponders:
@@ -290,6 +292,8 @@ class Dispatcher:
         else:
             for result in batch.results:
                 self._take(result)
+            # Confirmed also where nobody waits any more, or the worker would offer them until their
+            # deadline.
             receipt = ResultReceipt(job_ids=tuple([result.job_id for result in batch.results]))
         message.answer(JOB_ENCODER.encode(receipt))
 

@@ -63,6 +63,7 @@ def due(
     `held` are those that a living worker has in hand, `last` is the newest sequence that was handed
     out. `why`: a life of that kind is over; or one is stuck; or it is only a suspect's turn.
     """
+    # What was not handed out yet is nobody's: the queue gives it to whoever lives.
     out = [job for job in jobs if job.sequence <= last]
     innocent = [job for job in out if not _is_suspect(job, limits)] if why != "turn" else []
     suspects = [job for job in out if _is_suspect(job, limits)]
@@ -99,4 +100,5 @@ def _has_paused(given: GivenBack, limits: Limits, now: float) -> bool:
     """True if a job may go out once more although nobody has died."""
     # The last deliveries are left to whoever has them: they may still be answered.
     left = given.on_trial or given.times < limits.deliveries_max - 2
+    # A stopped worker's open pulls take back half of what is given back, so each time waits longer.
     return left and now - given.at >= limits.pause_s * 2**given.times

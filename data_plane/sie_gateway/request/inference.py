@@ -243,6 +243,9 @@ class Inference:
             route.model.model_id, route.adapter.name if route.adapter is not None else None
         )
         if isinstance(found, Cold):
+            # A gateway that has just started has heard no worker yet, nor has one without a broker:
+            # silence is a cold pool only for those who listen. A 202 here counted a demand that was
+            # none.
             self._watch.check_hearing()
             load.found_cold()
             await self._found_cold(route.kind, _wanted_model(route))

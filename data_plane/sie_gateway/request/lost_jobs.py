@@ -102,6 +102,8 @@ class LostJobs:
         open_jobs = [job_id for run in runs for job_id in run.open_jobs()]
         if not open_jobs:
             return []
+        # Asked before anything is sent: the message id holds back what the broker still has, and
+        # only the worker knows what it has taken from a broker that forgot it.
         held = await self._holders.held(self._living(kind), open_jobs)
         if held is None and ask_on:
             return runs

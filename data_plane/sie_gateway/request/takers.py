@@ -103,6 +103,8 @@ class Takers:
     async def _turn_away(self, kind: WorkerKind, runs: Collection[Run]) -> None:
         job_ids = [job_id for run in runs for job_id in run.open_jobs()]
         held = await self._holders.held(self._watch.living(kind), job_ids)
+        # Somebody who lives did not answer, and may hold one: a job is not taken from under a
+        # worker.
         if held is None:
             return
         for run in runs:

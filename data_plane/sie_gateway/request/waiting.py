@@ -137,6 +137,7 @@ class Waiting:
     def _leave(self) -> None:
         """An error that came meanwhile is nobody's."""
         complete = self._complete
+        # An exception that nobody fetched is reported by asyncio when the future is collected.
         if complete is not None and not complete.cancel() and not complete.cancelled():
             complete.exception()
 

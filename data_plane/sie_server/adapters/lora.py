@@ -145,6 +145,8 @@ def applied(
             parts[name][place] = delta
     with ExitStack() as hooks:
         for name, deltas in parts.items():
+            # For this batch alone: a hook that stays and reads a variable would give one batch
+            # another's adapter after an error in between.
             hooks.callback(_attach(model.get_submodule(name), _Addition(tokens, deltas)))
         yield
 
@@ -284,6 +286,8 @@ class _Addition:
         if filling:
             ups.append(ups[0].new_zeros(filling, ups[0].shape[1]))
         low = _low_of([*deltas.values()], rows, filling)
+        # Replaced and not multiplied by zero: no number of another's adapter, NaN among them, may
+        # reach this token.
         low.masked_fill_(run.others(ranks, low.shape[1], low), 0)
         sums.addmm_(low, torch.cat(ups))
 

@@ -137,6 +137,8 @@ class _Patterned:
             if pattern.fullmatch(module):
                 value = number
                 break
+            # Processor time and not the clock's: a busy machine refuses no adapter that an idle one
+            # takes.
             if time.thread_time() - began > self._left_s:
                 raise refused(f"{patterns} of the config holds more expressions than can be tried")
         self._left_s -= time.thread_time() - began

@@ -100,6 +100,8 @@ def packed_rows(
         if tried[0] < sum(lengths[index] for index in left) <= tokens_max:
             # The last row: it is as small as some length of its blocks makes it.
             longest = _filled(max(lengths[index] for index in left))
+            # Only the last row varies: the others come in one size each, and a kernel for a size
+            # that is new costs 2 to 12 ms on AMX.
             tried = list(range(longest, max(longest, block) + 1, _STEP))
         filled = [_fill(left, lengths, adapters, each, tokens_max) for each in tried]
         row, left = min(filled, key=lambda found: (len(found[1]), found[0].tokens))
@@ -132,6 +134,8 @@ def _in_order(lengths: Sequence[int], adapters: Sequence[int | None]) -> list[in
     if not lengths or min(lengths) < 1:
         raise ValueError("a packed batch has at least one sequence, and none of them is empty")
     owners = [-1 if owner is None else owner for owner in adapters]
+    # The longest first, as bins are filled: 128 mixed texts fill their blocks to 98 %. By adapter
+    # first, because each one in a row costs every token of it the rank.
     return sorted(range(len(lengths)), key=lambda i: (owners[i], -lengths[i]))
 
 
@@ -192,5 +196,6 @@ def _row(
 
 def _filled(length: int) -> int:
     """The length of a block for so many tokens: at most an eighth more, beyond 128."""
+    # Few sizes again, for the price of an eighth of filling.
     step = max(_STEP, 1 << max(0, length.bit_length() - 4))
     return -(-length // step) * step

@@ -104,6 +104,8 @@ class Connection:
         transport = cast(asyncio.Transport, self._writer.transport)
         # Its peer waits for the answer to this one: nothing of what follows was read here.
         transport.pause_reading()
+        # A number of our own: the loop closes its one with the transport, while the device still
+        # reads.
         number = os.dup(transport.get_extra_info("socket").fileno())
         self._hand_over(request, socket.socket(fileno=number))
 

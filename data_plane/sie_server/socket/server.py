@@ -100,6 +100,8 @@ class Server:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                # The device's thread reads its batches itself. With the loop between, each cost two
+                # changes of thread: half of what a short batch took here.
                 serving = group.create_task(
                     self._device.serve(self._batches.serve, self._batches.interrupt)
                 )

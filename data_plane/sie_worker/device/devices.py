@@ -187,6 +187,8 @@ class Devices:
         if len(devices) == 1:
             devices[0].add(lane, model, inputs, now=now)
             return
+        # By what waits and not in turns: costs are known, and no batch moves from one device to
+        # another once it waits there.
         places = spread(
             [item.cost for item in inputs],
             [device.load for device in devices],
@@ -237,6 +239,7 @@ class Devices:
             self._found_busy.pop(resolved.revision, None)
             return
         times = self._found_busy.get(resolved.revision, 0) + 1
+        # A copy may push another model out, so one busy moment is no reason for it.
         self._found_busy[resolved.revision] = times % self._spread_after
         if times >= self._spread_after and self._group is not None:
             self._group.create_task(_load(idle[0], resolved))

@@ -240,6 +240,8 @@ class Models:
                 resolved.revision, config, pinned=pinned, running=running
             )
             tokenizer = await self._tokenizer(resolved.revision, loaded)
+            # What is loaded belongs to a life of the process; a load that spans two belongs to
+            # none.
             if connection != self._executor.connections:
                 raise ExecutorLost("model execution was lost after the load")
         except SIEError as error:
@@ -271,6 +273,7 @@ class Models:
         left = self._left.get(revision)
         if left is not None and left.loaded.tokenizer_sha256 == loaded.tokenizer_sha256:
             return left.tokenizer
+        # A thread: megabytes of JSON would hold up the loop, and with it every heartbeat.
         return await self._reading.run(Tokenizer.read, loaded)
 
     @asynccontextmanager

@@ -135,6 +135,8 @@ class Intake:
         job = self._decoded(delivery, delivery.data)
         if job is None:
             return
+        # Acknowledgements are sent and not confirmed: one that was lost means one more delivery, of
+        # a job that was answered.
         if self._holds.was_settled(job.job_id):
             delivery.ack()
         elif job.request_id in self._cancelled:
@@ -243,6 +245,8 @@ class Intake:
             raise FixRequest(
                 f"model {job.model_id} does not {job.operation}", code="UNSUPPORTED_OPERATION"
             )
+        # Known from an earlier load is enough to tokenize by; the inputs of a model that left wait
+        # in their lane, where the device chooses when to load it.
         model = self._devices.described(resolved.revision)
         if model is None:
             # A job that came while every process is away would use up its deliveries meanwhile.

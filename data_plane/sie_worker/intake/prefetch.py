@@ -74,6 +74,8 @@ class Prefetch:
         try:
             while True:
                 self._changed.clear()
+                # Once for each time that it becomes of use: the words that gateways said before met
+                # nobody.
                 if self._ready() and not was_ready:
                     await self._ask()
                 was_ready = self._ready()

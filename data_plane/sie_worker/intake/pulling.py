@@ -105,6 +105,7 @@ class Pulling:
                 await self._open(model_id)
             except BusUnavailable as error:
                 _LOG.info("nothing is pulled for %s yet: %s", model_id, error.message)
+                # The bus is away or slow: the rest would fail alike, each after its time.
                 return
         metrics.PULLED_MODELS.set(len(self._pullers))
 

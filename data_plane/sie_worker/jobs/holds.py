@@ -195,6 +195,7 @@ class Holds:
 
     def open(self, job: Job, delivery: Delivery, now: float) -> Hold | None:
         """Hold a job; None where it is in hand already, whose hold then goes on."""
+        # The newer delivery is the one that the queue waits for; a word on the older is void.
         known = self._by_job.get(job.job_id)
         if known is not None:
             known.delivery = delivery

@@ -57,6 +57,8 @@ class Gathering:
 
         It is free at `free_at`, when the clients of the `running` inputs of this way are answered.
         """
+        # Eight clients on two devices ran as batches of one and three for ever: the first to come
+        # back left alone. Reading the weights, 8 ms of a core, is what a lone batch pays again.
         price_s = queue.pace.price_s
         expected_s = queue.pace.expected_s(queue.cost)
         if not price_s or expected_s is None or expected_s > _PRICES_MAX * price_s:
@@ -79,4 +81,5 @@ class Gathering:
             if (place is own or not place.batches_out)
             and (count := place.waiting_of(way)) is not None
         ]
+        # Two halves at once beat one whole.
         return -(-(sum(waiting) + due) // max(1, len(waiting)))

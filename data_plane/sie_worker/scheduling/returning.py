@@ -95,6 +95,8 @@ class Returns:
             return
         seen.forget(now)
         for _ in range(min(inputs, len(seen.away))):
+            # The latest answer, not the earliest: else one client that left for good would be taken
+            # for the next to return, and waited for ever after.
             seen.came_back(now - seen.away.pop())
 
     def due(self, way: Way, now: float, *, running: int = 0, free_at: float = 0.0) -> Due | None:

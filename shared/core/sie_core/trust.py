@@ -69,11 +69,15 @@ class Trust(Struct, frozen=True):
         self, log_id: str, epoch: int, hash: str, digest: str, signature: Signature | None
     ) -> bool:
         """The same of a position in its parts."""
+        # The entry that brings a key is vouched for by the key before it, and so is a head at that
+        # very epoch: the machine found such a head refused.
         key = self.older if self.older is not None and epoch <= self.since else self.public
         if key is None or signature is None:
             return False
         position = log_id, epoch, hash, digest
         texts = len(log_id) + len(hash) + len(digest) + len(signature.key_id + signature.value)
+        # With 64 replicas in one process, checking each told position anew doubled the median time
+        # of a change: 15.5 ms in place of 7.7.
         check = _checked if texts <= _REMEMBERED_CHARS_MAX else _checked.__wrapped__
         return check(self.verify, key, *position, signature.key_id, signature.value)
 
@@ -133,6 +137,8 @@ class Trust(Struct, frozen=True):
         if trust.public is None:
             keys = keys_of(snapshot.lineage)
             if not keys:
+                # A log of a release before signatures is followed unsigned, so that replicas can be
+                # upgraded before their writer.
                 return trust if snapshot.entry.signature is None else None
             signature = snapshot.entry.signature
             if signature is None or signature.key_id not in keys:

@@ -45,6 +45,7 @@ def why_snapshot(
     if here is None:
         return "boot" if received or head is not None else ""
     behind = received - here.epoch
+    # One snapshot costs less than so many entries, one by one folded and checked.
     if behind > delta_entries_max:
         return "far behind"
     if behind > 0 and head is not None and head.low_water > here.epoch + 1:

@@ -164,6 +164,8 @@ class Bus:
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Publish. Raises `BusUnavailable` when disconnected."""
+        # The library keeps such a message and sends it after the reconnection, when the caller has
+        # long given up and tried again: the outcome would be unknown.
         self.require_connected()
         try:
             await self.client.publish(subject, data)
@@ -202,6 +204,8 @@ class Bus:
         """
         self.require_connected()
         client: Any = self.client
+        # Two ways, since no role may publish to the broker's inboxes: who could would forge its
+        # word on an append or a job.
         ask = client.request if subject.startswith("$JS.") else client.ask
         try:
             answer = await ask(subject, data, timeout=timeout_s)

@@ -166,6 +166,8 @@ class Follower:
         stopped_at = self._stopped_at
         if stopped_at is None:
             return ""
+        # What it verified is still right, and a fork stops every replica: unready at once, all
+        # gateways would leave their balancer in the same second.
         if self._clock() - stopped_at < self._settings.replica_stopped_ready_s:
             return ""
         return f"the replica is {self.state} at {self.position}: {self.reason}"
@@ -208,6 +210,8 @@ class Follower:
         """Follow until `stop`; then say that this replica is leaving."""
         try:
             await self._boot()
+            # Of every log: a bookmark of another one is how a replica learns that its own was
+            # superseded.
             heads = await self._bus.subscribe("sie.config.head.*", self._feeds.hear_bookmarks)
             try:
                 async with self._reports.listening():
@@ -295,6 +299,8 @@ class Follower:
     async def _advance(self, advance: Advance) -> None:
         before, here = self.position, advance.position
         self._last = advance.entries[-1] if advance.snapshot is None else advance.snapshot.entry
+        # Swapped before it is kept on disk: a disk that fails or hangs costs the files, and not the
+        # cluster.
         self.catalog = Catalog.of(advance.registry, here, self.catalog)
         _APPLIED.set(here.epoch)
         # Wakes those who wait now; they look again, and may wait for the next one.
@@ -315,6 +321,8 @@ class Follower:
         if snapshot is None:
             await asyncio.to_thread(files.took_entries, advance.entries, advance.registry)
         elif kept := await asyncio.to_thread(files.took_snapshot, snapshot, advance.registry):
+            # A replica that lost its snapshot may alone hold what the writer lost: it follows what
+            # its tail leads on to.
             self._events.put(RangeArrived(0, kept))
 
     # -- what the reports ask --

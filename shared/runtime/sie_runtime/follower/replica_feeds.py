@@ -211,6 +211,8 @@ class ReplicaFeeds:
             if silent or fruitless:
                 await self._pause(fruitless)
             else:
+                # Polls find what bus and stream both lost. A request costs the client a millisecond
+                # of processor, so that each second would be the most of an idle replica's work.
                 await asyncio.sleep(settings.replica_poll_s * self._rng.uniform(0.75, 1.25))
 
     async def _pause(self, failures: int, woken: asyncio.Event | None = None) -> None:

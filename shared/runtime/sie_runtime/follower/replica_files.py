@@ -88,6 +88,8 @@ class ReplicaFiles:
             self._lineage = snapshot.lineage
             self._last = snapshot.entry
             found = self._found[0] if self._found is not None else None
+            # The tail may be the last copy of an entry that its writer lost, so a boot alone writes
+            # nothing over what it read.
             if found is not None and found.entry.hash == snapshot.entry.hash and not self._tail:
                 # It is the one that was read from here.
                 return ()
@@ -219,6 +221,8 @@ class ReplicaFiles:
         # A crash before this line leaves the older generation; after it, the newer one.
         partial.replace(path)
         self._begin_tail(entry.epoch, kept)
+        # The generation before stays: a new one begins with no entries, and a writer may ask for
+        # the last.
         for old in sorted(self._generations(), reverse=True)[2:]:
             self._snapshot_path(old).unlink(missing_ok=True)
             self._tail_path(old).unlink(missing_ok=True)

@@ -96,6 +96,7 @@ async def log_streams(bus: Bus, *, timeout_s: float = 5.0) -> dict[str, StreamTi
             timeout_s=timeout_s,
         )
         _refuse(page)
+        # A cluster names here those whose leader did not answer in time.
         silent = [name for name in page.get("missing") or [] if name.startswith("CFG_")]
         if silent:
             raise BusUnavailable(f"the broker cannot tell of its stream {', '.join(silent)}")
@@ -144,6 +145,9 @@ class LogStream:
             deny_purge=True,
             first_seq=first_epoch,
             metadata=metadata,
+            # A core subscriber of the log's own subject also hears what the stream then refuses, as
+            # an entry of a fenced writer. A consumer of each replica is no way out: whoever may
+            # make one chooses where the broker delivers.
             republish=RePublish(src=entry_subject(self._log_id), dest=stored_subject(self._log_id)),
         )
         await make_stream(self._bus, config, holds="config entries", timeout_s=self._timeout_s)

@@ -78,6 +78,7 @@ class WorkQueue:
         `stored` is told the broker's word before that, where it is good.
         """
         reply = f"{self._inbox}.{next(self._numbers)}"
+        # The id makes a job that is sent again the same one, where the broker still has the first.
         headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
         self._bus.send(subject, data, reply=reply, headers=headers)
         self._unconfirmed.add(reply.encode(), (heard, stored, job_id))
