@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Final
 
+from msgspec import Struct
+
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_gateway import metrics
@@ -49,6 +51,16 @@ to answer the few whose client has left."""
 def new_request_id() -> str:
     """An id that no other request has: the queue tells jobs apart by it."""
     return f"{_IDS.getrandbits(128):032x}"
+
+
+class _Request(Struct, frozen=True):
+    """A request that was taken on. The first of its runs has its id."""
+
+    asked: Asked
+    wanted: Wanted
+    id: str
+    tenant: str
+    waiting: Waiting
 
 
 class Inference:
@@ -128,68 +140,52 @@ class Inference:
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
-                at = self._catalog().position
-                try:
-                    outcome = await self._run(asked, wanted, request_id, tenant, waiting)
-                    if isinstance(outcome, Cold) and patience_s:
-                        outcome = await self._held(
-                            outcome, asked, wanted, request_id, tenant, waiting, patience_s
-                        )
-                except Takerless:
-                    return await self._again(asked, wanted, request_id, tenant, waiting)
-                if outcome is None:
-                    await self._catch_up(at, waiting)
-                    return await self._again(
-                        asked, wanted, request_id, tenant, waiting, has_changed=True
-                    )
-                return outcome
+                request = _Request(asked, wanted, request_id, tenant, waiting)
+                return await self._outcome(request, patience_s)
             finally:
                 self._young.pop(waiting)
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
 
+    async def _outcome(self, request: _Request, patience_s: float) -> Answer | Cold:
+        at = self._catalog().position
+        try:
+            outcome = await self._run(request, request.id)
+            if isinstance(outcome, Cold) and patience_s:
+                outcome = await self._held(outcome, request, patience_s)
+        except Takerless:
+            return await self._again(request)
+        if outcome is None:
+            await self._catch_up(at, request.waiting)
+            return await self._again(request, has_changed=True)
+        return outcome
+
     async def _held(
-        self,
-        outcome: Answer | Cold | None,
-        asked: Asked,
-        wanted: Wanted,
-        request_id: str,
-        tenant: str,
-        waiting: Waiting,
-        patience_s: float,
+        self, outcome: Answer | Cold | None, request: _Request, patience_s: float
     ) -> Answer | Cold | None:
         """Wait for a worker of a cold request, and run it then; `Cold` where none came."""
         ends_at = self._watch.now() + patience_s
         while isinstance(outcome, Cold) and self._watch.now() < ends_at:
             load = self._loads.of(outcome.route.kind)
             # It waits for an answer of this kind of worker: the autoscaler sees how many do.
-            load.in_flight_items += len(asked.items)
+            load.in_flight_items += len(request.asked.items)
             try:
                 left_s = min(_LOOK_S, ends_at - self._watch.now())
-                await waiting.pause(self._watch.more_ready(), timeout_s=left_s)
+                await request.waiting.pause(self._watch.more_ready(), timeout_s=left_s)
             except TimeoutError:
                 return outcome
             finally:
-                load.in_flight_items -= len(asked.items)
+                load.in_flight_items -= len(request.asked.items)
             # A config may have changed too, so it is routed anew and not only where it was.
             found = self._routes.find(
-                self._catalog(), self._watch.fleet, wanted, now=self._watch.now()
+                self._catalog(), self._watch.fleet, request.wanted, now=self._watch.now()
             )
             if not isinstance(found, Cold):
-                outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+                outcome = await self._run(request, request.id)
         return outcome
 
-    async def _again(
-        self,
-        asked: Asked,
-        wanted: Wanted,
-        request_id: str,
-        tenant: str,
-        waiting: Waiting,
-        *,
-        has_changed: bool = False,
-    ) -> Answer | Cold:
+    async def _again(self, request: _Request, *, has_changed: bool = False) -> Answer | Cold:
         """Run it once more because a config changed under it, until its time is over.
 
         `has_changed`: a revision did. Once is enough of that; where it lay may change again.
@@ -198,10 +194,10 @@ class Inference:
         for again in count(1):
             (metrics.RERUNS if has_changed else metrics.REROUTES).inc()
             # The queue must not take these jobs for repetitions of an earlier run's.
-            run_id = f"{request_id}-again{again}"
+            run_id = f"{request.id}-again{again}"
             has_changed = False
             try:
-                outcome = await self._run(asked, wanted, run_id, tenant, waiting)
+                outcome = await self._run(request, run_id)
             except Takerless:
                 continue
             if outcome is not None:
@@ -211,7 +207,7 @@ class Inference:
             if changes > 1:
                 break
         raise Later(
-            f"the configuration of {wanted.spec!r} changed twice while the request ran",
+            f"the configuration of {request.wanted.spec!r} changed twice while the request ran",
             code="REVISION_CHANGED",
         )
 
@@ -229,10 +225,9 @@ class Inference:
         self._old.add(waiting, None)
         waiting.attend()
 
-    async def _run(
-        self, asked: Asked, wanted: Wanted, run_id: str, tenant: str, waiting: Waiting
-    ) -> Answer | Cold | None:
+    async def _run(self, request: _Request, run_id: str) -> Answer | Cold | None:
         """None where the jobs did not all run at the revisions of the route."""
+        asked, wanted, waiting = request.asked, request.wanted, request.waiting
         now = self._watch.now()
         found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
         route = found.route if isinstance(found, Cold) else found
@@ -259,7 +254,7 @@ class Inference:
             published_at=published_at,
             deadline=published_at + max(0.0, waiting.ends_at - now),
             caps=self._job_caps,
-            tenant=tenant,
+            tenant=request.tenant,
             trace=waiting.trace,
         )
         with self._within_lease(route, wanted, asked):
