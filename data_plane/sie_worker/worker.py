@@ -1,8 +1,8 @@
 """The worker: the parts of the sidecar, wired, and their order of start and end.
 
-*main*: holds no rule of its own. `run` ends in this order: nothing more is pulled; what is in hand
-runs and is delivered, for at most `drain_s`. The rest goes back to the queue, and the last
-heartbeat says goodbye. The last heartbeat says goodbye.
+*main*: each part has its own rules; here is what they tell each other. `run` ends in this order:
+nothing more is pulled; what is in hand runs and is delivered, for at most `drain_s`. The rest goes
+back to the queue, and the last heartbeat says goodbye.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_core.counted import counted
 from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.broker.bus import BusSettings
-from sie_runtime.signing import verify
+from sie_runtime.signing import SigningKey, verify
 from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
 from sie_schemas.errors import FixRequest, SIEError, Untrusted
 
@@ -219,12 +219,7 @@ def _discard(
     changes = [Change(kind=ChangeKind.LOG_BEGIN, supersedes=supersedes)]
     key = read_key(key_file) or make_key(key_file)
     if key.key_id != prefix.trust.key_id:
-        if key.key_id in keys_of(prefix.lineage):
-            raise FixRequest(
-                f"{key_file} is a key that this log has changed for another: no replica believes "
-                f"it again. Put key {prefix.trust.key_id} there; or move the file away, and a new "
-                "key is made"
-            )
+        _check_new_key(key, key_file, prefix)
         changes.append(put_key(key.document))
         verified.report.warn(
             "key",
@@ -247,6 +242,15 @@ def _discard(
     verified.report.warn(
         "restore", f"log {entry.log_id[:8]} begins at epoch {entry.epoch}; {given_up or 'no loss'}"
     )
+
+
+def _check_new_key(key: SigningKey, key_file: Path, prefix: Verified) -> None:
+    if key.key_id in keys_of(prefix.lineage):
+        raise FixRequest(
+            f"{key_file} is a key that this log has changed for another: no replica believes "
+            f"it again. Put key {prefix.trust.key_id} there; or move the file away, and a new "
+            "key is made"
+        )
 
 
 def _lost(

@@ -140,44 +140,45 @@ def writer_troubles(
     writer: Row, head: int, published: int | None, replicas: Sequence[Row]
 ) -> list[Trouble]:
     """The troubles that sie-config knows: its writer's, the stream's, and each replica's."""
-    found: list[Trouble] = []
+    return [
+        *_of_writer(writer, head, published),
+        *(trouble for row in replicas for trouble in _of_replica(row)),
+        *_of_nobody(replicas),
+    ]
+
+
+def _of_writer(writer: Row, head: int, published: int | None) -> Iterable[Trouble]:
     state = str(writer.get("state", "serving"))
     if state != "serving":
-        found.append(
-            Trouble(
-                tone="bad",
-                id="writer",
-                what=f"The writer takes no writes: {state.replace('_', ' ')}",
-                evidence=writer.get("reason") or "",
-                cure="Reads and inference go on. Mend what the reason names.",
-                command="sie log doctor",
-            )
+        yield Trouble(
+            tone="bad",
+            id="writer",
+            what=f"The writer takes no writes: {state.replace('_', ' ')}",
+            evidence=writer.get("reason") or "",
+            cure="Reads and inference go on. Mend what the reason names.",
+            command="sie log doctor",
         )
     # A log that cannot be trusted is not published: that is no trouble of the broker.
     if published is not None and published < head and state != "recovery":
-        found.append(
-            Trouble(
-                tone="warn",
-                id="stream",
-                what=f"{counted(head - published, 'entry', 'entries')} not on the stream yet",
-                evidence=f"the head is {head}, the stream has {published}",
-                cure="Replicas fetch them over HTTP meanwhile. See whether the broker runs.",
-                command="sie logs nats",
-            )
+        yield Trouble(
+            tone="warn",
+            id="stream",
+            what=f"{counted(head - published, 'entry', 'entries')} not on the stream yet",
+            evidence=f"the head is {head}, the stream has {published}",
+            cure="Replicas fetch them over HTTP meanwhile. See whether the broker runs.",
+            command="sie logs nats",
         )
-    for row in replicas:
-        found += _of_replica(row)
+
+
+def _of_nobody(replicas: Sequence[Row]) -> Iterable[Trouble]:
     if not any(row.get("live", True) for row in replicas):
-        found.append(
-            Trouble(
-                tone="warn",
-                id="replicas",
-                what="No replica reports",
-                cure="Nothing serves this configuration. Start a gateway and a worker.",
-                command="sie status",
-            )
+        yield Trouble(
+            tone="warn",
+            id="replicas",
+            what="No replica reports",
+            cure="Nothing serves this configuration. Start a gateway and a worker.",
+            command="sie status",
         )
-    return found
 
 
 def _of_replica(row: Row) -> Iterable[Trouble]:
@@ -291,66 +292,64 @@ def clock_trouble(who: str, whose: str, ahead_s: float) -> Trouble | None:
 
 def signal_troubles(signals: Signals) -> list[Trouble]:
     """The troubles that sie-config's figures show: of broker, queues, letters and disk."""
-    found: list[Trouble] = []
+    return [*_of_broker(signals), *_of_jobs(signals), *_of_disk(signals)]
+
+
+def _of_broker(signals: Signals) -> Iterable[Trouble]:
     if signals.broker_up is False:
-        found.append(
-            Trouble(
-                tone="bad",
-                id="broker",
-                what="The broker does not answer sie-config",
-                evidence="sie_config_broker_up is 0",
-                cure="Requests get a retryable 503; writes go on. Start the broker.",
-                command="sie logs nats",
-            )
+        yield Trouble(
+            tone="bad",
+            id="broker",
+            what="The broker does not answer sie-config",
+            evidence="sie_config_broker_up is 0",
+            cure="Requests get a retryable 503; writes go on. Start the broker.",
+            command="sie logs nats",
         )
     if signals.stored and signals.stored_max and signals.stored > _FULL * signals.stored_max:
-        found.append(
-            Trouble(
-                tone="bad",
-                id="jetstream",
-                what="JetStream is nearly full",
-                evidence=f"{signals.stored:.0f} of {signals.stored_max:.0f} bytes",
-                cure="At its end jobs and entries are refused. More workers empty the queues; else "
-                "give it a larger disk.",
-                command="sie dlq ls",
-            )
+        yield Trouble(
+            tone="bad",
+            id="jetstream",
+            what="JetStream is nearly full",
+            evidence=f"{signals.stored:.0f} of {signals.stored_max:.0f} bytes",
+            cure="At its end jobs and entries are refused. More workers empty the queues; else "
+            "give it a larger disk.",
+            command="sie dlq ls",
         )
+
+
+def _of_jobs(signals: Signals) -> Iterable[Trouble]:
     for pool, (jobs, jobs_max, oldest_s) in sorted(signals.queues.items()):
         if (jobs_max and jobs > _FULL * jobs_max) or (jobs and oldest_s > _OLD_S):
-            found.append(
-                Trouble(
-                    tone="bad",
-                    id=f"queue {pool}",
-                    what=f"The queue of pool {pool} is not emptied",
-                    evidence=f"{jobs:.0f} of {jobs_max:.0f} jobs, the oldest of {oldest_s:.0f} s",
-                    cure="Add workers to the pool, or find why those that are there are idle.",
-                    command="sie top",
-                )
+            yield Trouble(
+                tone="bad",
+                id=f"queue {pool}",
+                what=f"The queue of pool {pool} is not emptied",
+                evidence=f"{jobs:.0f} of {jobs_max:.0f} jobs, the oldest of {oldest_s:.0f} s",
+                cure="Add workers to the pool, or find why those that are there are idle.",
+                command="sie top",
             )
     if signals.dead_letters:
-        found.append(
-            Trouble(
-                tone="warn",
-                id="letters",
-                what=f"{counted(int(signals.dead_letters), 'job')} failed for good",
-                evidence=f"sie_config_dead_letters is {signals.dead_letters:.0f}",
-                cure="Look at them; mend the model or tell the client, then run them again or "
-                "forget them.",
-                command="sie dlq ls",
-            )
+        yield Trouble(
+            tone="warn",
+            id="letters",
+            what=f"{counted(int(signals.dead_letters), 'job')} failed for good",
+            evidence=f"sie_config_dead_letters is {signals.dead_letters:.0f}",
+            cure="Look at them; mend the model or tell the client, then run them again or "
+            "forget them.",
+            command="sie dlq ls",
         )
+
+
+def _of_disk(signals: Signals) -> Iterable[Trouble]:
     if signals.disk and signals.disk_free is not None and signals.disk_free < _FREE * signals.disk:
-        found.append(
-            Trouble(
-                tone="bad",
-                id="disk",
-                what="The log's disk is nearly full",
-                evidence=f"{signals.disk_free:.0f} of {signals.disk:.0f} bytes are free",
-                cure="When it is full writes are refused. Free space, or enlarge it.",
-                command="sie log doctor",
-            )
+        yield Trouble(
+            tone="bad",
+            id="disk",
+            what="The log's disk is nearly full",
+            evidence=f"{signals.disk_free:.0f} of {signals.disk:.0f} bytes are free",
+            cure="When it is full writes are refused. Free space, or enlarge it.",
+            command="sie log doctor",
         )
-    return found
 
 
 def worst_first(troubles: Iterable[Trouble]) -> list[Trouble]:
