@@ -319,6 +319,7 @@ class ControlPlane:
         if damage is not None and self.sequencer.last is None:
             raise damage
         if self.bus is not None:
+            # Before the roll call asks: an answer that nobody hears is never given again.
             await self.hearing.listen(self.bus)
         if self.store.failed is not None:
             self._start_to_read(self.store.failed, damage)

@@ -218,8 +218,8 @@ PLANTED_MUTANTS = (
         "a-past-list-has-the-first-word",
         "a list as of an epoch has documents that were never in force",
         "control_plane/sie_config/past/timeline.py",
-        '"SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"',
-        '"SELECT entity_key, max(epoch * 1048576 - ordinal) , kind FROM change"',
+        'f"SELECT entity_key, max(epoch * {_ORDINALS} + ordinal), kind FROM change"',
+        'f"SELECT entity_key, max(epoch * {_ORDINALS} - ordinal) , kind FROM change"',
         (
             (
                 "tests/property/test_past_laws.py::test_at_every_epoch_each_look_at_the_p"

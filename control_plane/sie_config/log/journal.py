@@ -9,6 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import aiosqlite
 
@@ -17,9 +18,10 @@ from sie_config.log.schema import connect_reader
 from sie_config.log.storage_faults import LogDamaged
 from sie_schemas.entry import Entry, EntryCorrupt
 
-__all__ = ["Journal"]
+__all__ = ["CHUNK_ROWS", "Journal"]
 
-_CHUNK_ROWS = 64
+CHUNK_ROWS: Final = 64
+"""The library's own number, which its constructor wants: rows that a cursor reads ahead."""
 
 
 class Journal:
@@ -35,7 +37,7 @@ class Journal:
     @classmethod
     async def open(cls, path: Path, *, tail_entries: int) -> "Journal":
         """Open a reader of a file that exists."""
-        connection = aiosqlite.Connection(lambda: connect_reader(path), _CHUNK_ROWS)
+        connection = aiosqlite.Connection(lambda: connect_reader(path), CHUNK_ROWS)
         return cls(await connection, tail_entries=tail_entries)
 
     def remember(self, entries: Iterable[Entry]) -> None:

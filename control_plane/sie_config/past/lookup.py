@@ -90,6 +90,8 @@ class Lookup:
         seen, noted = 0, 0
         while not stop.is_set():
             head = self._head()
+            # Not in the log's own file: a column there would cost every write, and the schema is
+            # compared letter for letter, so that older releases would take the file for damaged.
             if head > noted and (head == seen or head - noted > _LATE):
                 try:
                     # A page at a time: a read, or the end of the process, has its turn between.

@@ -20,6 +20,7 @@ import aiosqlite
 from msgspec import UNSET
 
 from sie_config.documents.moments import format_ts, moment_us, parse_ts
+from sie_config.log.journal import CHUNK_ROWS
 from sie_config.log.log_rows import ENTRY_COLUMNS, entry_of
 from sie_config.log.schema import connect_reader
 from sie_config.log.storage_faults import LogDamaged, StorageFailed
@@ -40,10 +41,12 @@ _NEAR_MAX: Final = 1000
 many take as long as a look at every change. Where that is not in memory they take less."""
 _NEAR_BYTES_MAX: Final = 2 * 1024 * 1024
 """Entries that are read whole to find what they changed; a larger span asks the index."""
+_ORDINALS: Final = 1 << 20
+"""An epoch and a place in its entry make one number by it; no entry has so many changes."""
 _SIZE: Final = "SELECT total(length(body)) FROM log WHERE epoch > ? AND epoch <= ?"
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (
-    "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
+    f"SELECT entity_key, max(epoch * {_ORDINALS} + ordinal), kind FROM change"
     " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
     " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
 )
@@ -52,7 +55,7 @@ _TOUCHED: Final = (
     " AND epoch > ? AND epoch <= ? ORDER BY entity_kind, entity_key LIMIT ?"
 )
 _STATES: Final = (
-    "WITH wanted (kind, key) AS (VALUES {wanted}) SELECT (SELECT epoch * 1048576 + ordinal"
+    f"WITH wanted (kind, key) AS (VALUES {{wanted}}) SELECT (SELECT epoch * {_ORDINALS} + ordinal"
     " FROM change WHERE entity_kind = wanted.kind AND entity_key = wanted.key AND epoch <= ?"
     " ORDER BY epoch DESC, ordinal DESC LIMIT 1) FROM wanted"
 )
@@ -175,6 +178,8 @@ class Timeline:
             return
         found: list[Entity] = []
         for kind in sorted(ENTITY_KINDS):
+            # Given out before it is proved: waiting for the digest, an export had its first byte
+            # after half a second. One that does not add up breaks off.
             async for part in self.pages(kind, entry.epoch):
                 found += part
                 yield part
@@ -222,7 +227,7 @@ class Timeline:
         named = [text for entity_id in ids for text in entity_id]
         rows = await self._rows(_STATES.format(wanted=wanted), (*named, epoch))
         places = {
-            entity_id: divmod(place, 1 << 20)
+            entity_id: divmod(place, _ORDINALS)
             for entity_id, (place,) in zip(ids, rows, strict=True)
             if place is not None
         }
@@ -236,7 +241,7 @@ class Timeline:
     async def page(self, kind: str, epoch: int, *, after: str, limit: int) -> list[Entity]:
         """The first entities of a kind after a key, as they were at an epoch."""
         rows = await self._rows(_NEWEST, (kind, after, epoch, limit))
-        places = {key: divmod(place, 1 << 20) for key, place, _ in rows}
+        places = {key: divmod(place, _ORDINALS) for key, place, _ in rows}
         entries = await self.entries({made for made, _ in places.values()})
         return [
             _entity(_change(entries[made], ordinal, kind, key), made)
@@ -318,7 +323,7 @@ class Timeline:
     async def _connected(self) -> aiosqlite.Connection:
         async with self._opening:
             if self._connection is None:
-                opened = aiosqlite.Connection(lambda: connect_reader(self._path), 64)
+                opened = aiosqlite.Connection(lambda: connect_reader(self._path), CHUNK_ROWS)
                 self._connection = await opened
         return self._connection
 

@@ -135,6 +135,8 @@ class Queues:
         except MALFORMED:
             return
         kind = worker.kind
+        # A kind that was heard, and that the registry names: all that it allows would be models
+        # times pools times profiles times bundles, and most of them never pulled from.
         if kind not in self._kinds and self._catalog is not None and _names(self._catalog, kind):
             self._kinds[kind] = None
             self._due.set()

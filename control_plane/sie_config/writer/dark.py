@@ -135,6 +135,8 @@ def going_dark(
     moves_all = any(kind in {"bundle", "pool"} for kind, _ in touched)
     models = {key for kind, key in touched if kind == "model"}
     asked = {name: words for name, words in live.asked.items() if moves_all or name in models}
+    # By what gateways would answer, and not by kinds of change: a list of dangerous ones would have
+    # missed a priority, an alias, or a batch of two that are harmless alone.
     old, new = narrowed(before, asked, known), narrowed(after, asked, known)
     found = [*_without_worker(old, new, asked, live), *_without_adapter(before, after, live)]
     if moves_all and (orphans := _orphans(before, after, touched, _lost_backends(old, new))):

@@ -95,6 +95,8 @@ class Gates:
         Gives what a forced trial would take out; nobody is asked on behalf of a forced write.
         `names` gives the names of both registries.
         """
+        # Also where a write is forced: a reason does not teach an older replica to read, and it
+        # would halt.
         self._check_readable(step)
         self._check_size(step)
         if not forced:

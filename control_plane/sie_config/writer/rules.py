@@ -156,6 +156,7 @@ def judge(registry: Registry, log_id: str, command: Command) -> Admitted:
     _check_expectation(entity, log_id, command)
     match command:
         case Put():
+            # Bytes, since both are canonical: the same document in another spelling makes no entry.
             changed = entity is None or entity.document != command.body
             return Admitted(changed, created=entity is None)
         case Delete():

@@ -141,6 +141,8 @@ def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
         field="inputs",
         dimensions=request.dimensions,
     )
+    # A route of another API has that API's default: its clients leave `normalize` out, and take a
+    # dot product for a cosine.
     unit = options.get("normalize") is not False
     return Translated(
         models.encoder(request.model), asked, lambda answer: _render_embed(answer, unit)

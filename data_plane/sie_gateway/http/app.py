@@ -239,6 +239,7 @@ class GatewayApp:
     def _cold(self, call: _Call, cold: Cold) -> Response:
         """202 for those who know what it means, 503 for other SDKs and other APIs."""
         retry_after_s = self._provisioning_retry_after_s
+        # Clients of other APIs take any 2xx for an answer, and send again after a 503.
         if call.face is not None or not understands_202(call.headers):
             raise cold_error(cold, retry_after_s=retry_after_s)
         return cold_response(cold, retry_after_s=retry_after_s)

@@ -144,6 +144,8 @@ class LeaseDesk:
                 renewed_at=now,
             )
             try:
+                # Against the whole table, since whether it fits depends on all others. The broker
+                # compares the version, so that a copy that lags misleads nobody.
                 await self._store.put(lease, version=table.version)
             except LeaseMoved:
                 await self._pause(attempt)

@@ -81,6 +81,7 @@ async def read_body(
 
     Raises `FixRequest` PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, and `ClientGone`.
     """
+    # A page of any site may send a form without being asked; for JSON its browser asks first.
     if headers.get(b"content-type", b"").lower().startswith(_FORMS):
         raise FixRequest(
             "the body is JSON or MessagePack: say so in `Content-Type`",

@@ -67,6 +67,8 @@ async def run_cluster(
     check_installed(scripts)
     check_environment(os.environ)
     layout = prepare(options.data)
+    # Before anything is looked at: `sie down` finds a cluster by this lock, also one without a
+    # record yet.
     with state.held(options.data):
         leftovers = stop_leftovers(options.data, settings)
         if leftovers:

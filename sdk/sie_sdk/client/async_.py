@@ -1,8 +1,7 @@
 """The asynchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads.
-Belongs to one event loop; the synchronous client is made of this module.
+back what it reads. Belongs to one event loop; the synchronous client is made of this module.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """The synchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads.
-May be used from several threads. Made of the asynchronous one.
+back what it reads. May be used from several threads. Made of the asynchronous one.
 """
 
 import os

@@ -145,6 +145,8 @@ class Access:
         if self._path is None:
             _LOG.warning("NO ACCESS CONTROL: everyone who reaches this process may do everything")
         else:
+            # Before the file is read: what is written between the two is read again at the next
+            # look.
             self._seen = self._identities(self._path)
             self._grants = self._read(self._path)
 

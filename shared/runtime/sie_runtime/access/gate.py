@@ -90,6 +90,9 @@ class Gate:
         method = scope.get("method", "GET")
         try:
             if self._pages is not None and b"origin" in headers:
+                # Programs send no `Origin`, browsers always do with a write. The request's own
+                # `Host` proves nothing: a page whose name was pointed at this machine sends that
+                # name.
                 check_page(headers[b"origin"], self._pages, host=headers.get(b"host", b""))
                 if is_preflight(method, headers):
                     await _tell_page(send, headers)

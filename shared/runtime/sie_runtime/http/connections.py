@@ -187,6 +187,7 @@ class Connections:
         _CONNECTIONS.set(len(self._visitors))
         if not self._visitors:
             self._occupied.clear()
+        # One look over all, and no timer for each: the bounds cost a request 4 µs of its 90.
         for visitor in list(self._visitors):
             visitor.look(now)
 
@@ -197,6 +198,7 @@ class Connections:
                 waiting[visitor.address].append(visitor)
         if not waiting:
             return False
+        # Not a number for each address: behind a proxy everybody has one.
         most = max(waiting.values(), key=len)
         most.sort(key=lambda visitor: visitor.since)
         for visitor in most[: max(1, self._connections_max // _SENT_AWAY)]:

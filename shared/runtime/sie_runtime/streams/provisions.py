@@ -107,10 +107,13 @@ class Provisions:
             subjects=[stream_subjects(pool)],
             retention=RetentionPolicy.WORK_QUEUE,
             storage=StorageType.FILE,
+            # A full queue refuses the newest, whose client can be told; the oldest was promised.
             discard=DiscardPolicy.NEW,
             max_age=settings.queue_age_max_s,
             max_msgs=settings.queue_messages_max,
             max_consumers=settings.queue_consumers_max,
+            # A gateway sends a job again, under the same id, only while its client waits: 60 s
+            # unless it is set otherwise.
             duplicate_window=60,
         )
         if self._bus.stream_replicas == 1:

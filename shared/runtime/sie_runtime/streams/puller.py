@@ -114,6 +114,8 @@ class Puller:
 
     def _ask(self, count: int) -> None:
         settings, now = self._settings, self._loop.time()
+        # Nobody can withdraw another's pull. One that is stopped takes what it left open, so while
+        # there is work that ends within two seconds, and on an idle queue it is one job.
         brisk = self._is_busy or not self._answers
         self._expires_s = settings.queue_pull_brisk_s if brisk else settings.queue_pull_expires_s
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}

@@ -15,6 +15,9 @@ from sie_schemas.jobs import stream_name
 
 __all__ = ["Redelivery", "sequence_of"]
 
+_NOT_FOUND: Final = 404
+"""JetStream's status of a stream or consumer that is not there."""
+
 
 def sequence_of(word: bytes) -> int:
     """The sequence at which the broker stored a job, by its word."""
@@ -58,7 +61,3 @@ class Redelivery:
         told = f"$JS.ACK.{stream_name(pool)}.{consumer}.1"
         words = [f"{told}.{sequence}.{out.deliveries}.0.0".encode() for sequence in sequences]
         self._bus.send_to_all(words, b"-NAK")
-
-
-_NOT_FOUND: Final = 404
-"""JetStream's status for a message that is gone."""

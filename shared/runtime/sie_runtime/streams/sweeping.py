@@ -117,6 +117,8 @@ class Sweeper:
                 age_s = age.total_seconds() if age is not None else 0.0
                 await self._bury(str(found.subject), bytes(found.data), advisory, age_s)
                 await self._end(stream, str(advisory["consumer"]), sequence, advisory)
+        # Last, and confirmed: the broker says this word once, and often when every worker has just
+        # died.
         await message.ack_sync()
 
     async def _bury(
