@@ -21,12 +21,12 @@ def unexplained(source: str) -> Iterator[int]:
     Neighbours, without anything between them, may share one.
     """
     lines, body = source.splitlines(), ast.parse(source).body
-    waiting: list[ast.AnnAssign] = []
+    waiting: list[ast.Assign | ast.AnnAssign] = []
     for statement in body:
         is_next = bool(waiting) and waiting[-1].end_lineno == statement.lineno - 1
         if is_next and isinstance(statement, ast.Expr):
             waiting.clear()
-        elif isinstance(statement, ast.AnnAssign) and _is_number(statement):
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and _is_number(statement):
             above = lines[statement.lineno - 2].startswith("#")
             if not is_next:
                 yield from (each.lineno for each in waiting)
@@ -39,9 +39,11 @@ def unexplained(source: str) -> Iterator[int]:
     yield from (each.lineno for each in waiting)
 
 
-def _is_number(statement: ast.AnnAssign) -> bool:
+def _is_number(statement: ast.Assign | ast.AnnAssign) -> bool:
     """True for a constant that is a number, or one computed of numbers."""
-    if statement.value is None or "Final" not in ast.unparse(statement.annotation):
+    if isinstance(statement, ast.AnnAssign) and "Final" not in ast.unparse(statement.annotation):
+        return False
+    if statement.value is None:
         return False
     parts = list(ast.walk(statement.value))
     if not isinstance(statement.value, ast.BinOp | ast.Constant | ast.UnaryOp):
@@ -67,7 +69,7 @@ def test_every_number_says_why(package):
 def test_a_number_without_a_word_is_found():
     source = (
         "A: Final = 3\n\nB: Final = 4\nC: Final = 5\n'''Both.'''\n# Why.\nD: Final = 6\n"
-        "E: Final = 2 * 7\nF: Final = 'text'\nG: Final = True\n"
+        "E: Final = 2 * 7\nF: Final = 'text'\nG: Final = True\nH = 8\n"
     )
 
-    assert list(unexplained(source)) == [1, 8]
+    assert list(unexplained(source)) == [1, 8, 11]

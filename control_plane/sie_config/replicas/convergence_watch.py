@@ -8,6 +8,7 @@ replica's word changes nothing but the answer here.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -36,7 +37,7 @@ _PROPAGATION = Histogram(
     ["role"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-_LOOK_AGAIN_S = 0.5
+_LOOK_AGAIN_S: Final = 0.5
 """Silence is noticed by the clock alone; all else wakes the waiters."""
 
 

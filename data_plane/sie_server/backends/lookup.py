@@ -4,6 +4,8 @@
 begins with a `StaticStep` or a `TokenWeightsStep`.
 """
 
+from typing import Final
+
 import torch
 
 from sie_layouts.layout import SentenceLayout
@@ -33,7 +35,8 @@ from sie_server.weights.tokenizer_file import own_tokenizer, tokenizer_file
 
 __all__ = ["LookupBackend"]
 
-_ANY_LENGTH = 1 << 31
+_ANY_LENGTH: Final = 1 << 31
+"""Tokens of a text where a folder sets no bound: no text has so many."""
 
 
 class LookupBackend(WithoutAdapters):

@@ -3,11 +3,14 @@
 *pure.* Promises never to count less than is read: query and instruction are read with each item.
 """
 
+from typing import Final
+
 from sie_schemas.jobs import Job
 
 __all__ = ["characters_of", "is_short"]
 
-_PER_TOKEN = 4
+_PER_TOKEN: Final = 4
+"""Characters of an English token, about; a count that is too small would hold up the loop."""
 
 
 def characters_of(job: Job) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -33,8 +33,9 @@ from sie_sdk.wire.transport import (
 
 __all__ = ["SIEConfigClient"]
 
-_PAGE = 1000
-_MARGIN_S = 10.0
+_PAGE: Final = 1000
+"""Entities of one answer: a registry of ten thousand is ten requests."""
+_MARGIN_S: Final = 10.0
 """The seconds that an answer that waits may take beyond what it was told to wait."""
 
 

@@ -16,14 +16,14 @@ from msgspec import Raw
 
 __all__ = ["INTEGER_MAX", "NotCanonical", "dumps", "loads"]
 
-INTEGER_MAX = 2**53 - 1
+INTEGER_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader holds exactly (RFC 8785, I-JSON)."""
 
-
-_EXPONENT_FORM_MIN = 1e21
+_EXPONENT_FORM_MIN: Final = 1e21
 """From here on the canonical form of a number has an exponent (ECMAScript, RFC 8785 §3.2.2.3)."""
 
-_PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
+_PLAIN_MIN: Final = 1e-4
+_PLAIN_MAX: Final = 1e15
 """Between these, Python writes a fraction as ECMAScript does."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
