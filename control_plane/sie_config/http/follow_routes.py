@@ -56,6 +56,8 @@ def _add_head(app: DirectApp, plane: ControlPlane) -> None:
         """The head; with `after`, waits until it differs from the caller's position."""
         if after is not None:
             await wait_for_difference(plane, (log_id, after, digest), wait)
+        # A thousand polls wake in one round of the loop: a few are answered at a time, and writes
+        # between.
         async with plane.turnstile.turn():
             return json_answer(head_body(plane))
 

@@ -88,6 +88,8 @@ class Writing:
         return json_answer(answer, 201 if outcome.created else 200, headers)
 
     async def _write(self, work: Work) -> Outcome:
+        # A patch is worked out here and not in the sequencer: a file that has to be hashed for it
+        # must not hold up the writer. So the ground may move, and then it is worked out anew.
         for _ in range(self._plane.settings.rework_max):
             write = await work(self._plane.sequencer.registry)
             try:

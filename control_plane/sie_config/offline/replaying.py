@@ -6,6 +6,8 @@ digest on the way is checked where that is asked for.
 """
 
 from collections.abc import Callable
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +46,8 @@ def replay_to(
     final: Entry | None = None
     try:
         with LogReader.open(log) as reader:
-            for entry in reader.entries():
-                if epoch is not None and entry.epoch > epoch:
-                    break
+            until = inf if epoch is None else epoch
+            for entry in takewhile(lambda each: each.epoch <= until, reader.entries()):
                 check_successor(last, entry)
                 registry, last, final = _folded(registry, entry, verify), position_of(entry), entry
                 if is_of_lineage(entry):

@@ -33,6 +33,7 @@ from sie_config.writer.draft import Draft, Tenure
 from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_core.counted import counted
+from sie_core.registry import Registry
 from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.signing import SigningKey, verify
@@ -126,17 +127,7 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
     claims = [claim for claim in claims if _is_vouched_for(claim, verified)]
     taken = _successors(verified, offered)
     if taken:
-        file = LogFile.open(partial)
-        try:
-            before = verified.registry
-            for start in range(0, len(taken), _PAGE):
-                page = taken[start : start + _PAGE]
-                file.append(page, key_rows_of(page, before))
-                for entry in page:
-                    before = step(before, entry)
-        finally:
-            file.close()
-        verified.registry, verified.last = before, taken[-1]
+        verified.registry, verified.last = _append(partial, verified.registry, taken), taken[-1]
         for entry in taken:
             verified.trust = verified.trust.after(entry)
         verified.report.position = position_of(taken[-1])
@@ -144,6 +135,20 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
             "stream", f"{counted(len(taken), 'entry', 'entries')} after the backup taken back"
         )
     return claims
+
+
+def _append(partial: Path, registry: Registry, taken: Sequence[Entry]) -> Registry:
+    """Add entries and the rows of their keys to a file; the registry after them."""
+    file = LogFile.open(partial)
+    try:
+        for start in range(0, len(taken), _PAGE):
+            page = taken[start : start + _PAGE]
+            file.append(page, key_rows_of(page, registry))
+            for entry in page:
+                registry = step(registry, entry)
+    finally:
+        file.close()
+    return registry
 
 
 def _is_vouched_for(claim: Claim, verified: Verified) -> bool:

@@ -97,20 +97,8 @@ class Queues:
         verify_at = loop.time() + self._verify_s
         try:
             while not stop.is_set():
-                # Taken before the look: a change during it is not missed.
-                self._due.clear()
                 looked_at = loop.time()
-                moved = asyncio.ensure_future(self._moved())
-                try:
-                    waits: list[Coroutine[Any, Any, object]] = [self._due.wait(), stop.wait()]
-                    wait_s = self._retry_s
-                    if await self._made():
-                        wait_s = max(0.0, verify_at - loop.time())
-                        # What is written while the broker is away wakes nobody.
-                        waits.append(asyncio.wait([moved]))
-                    await first_of(*waits, timeout_s=wait_s)
-                finally:
-                    moved.cancel()
+                await self._look(stop, verify_at)
                 early_s = looked_at + _LOOKS_APART_S - loop.time()
                 if early_s > 0:
                     # In a burst of writes many share a look, and their consumers are made at once:
@@ -122,6 +110,22 @@ class Queues:
         finally:
             forget()
             await heard.unsubscribe()
+
+    async def _look(self, stop: asyncio.Event, verify_at: float) -> None:
+        """Make what is lacking, and wait until there may be more."""
+        # Both before the look: a change during it is not missed.
+        self._due.clear()
+        moved = asyncio.ensure_future(self._moved())
+        try:
+            waits: list[Coroutine[Any, Any, object]] = [self._due.wait(), stop.wait()]
+            wait_s = self._retry_s
+            if await self._made():
+                wait_s = max(0.0, verify_at - asyncio.get_running_loop().time())
+                # What is written while the broker is away wakes nobody.
+                waits.append(asyncio.wait([moved]))
+            await first_of(*waits, timeout_s=wait_s)
+        finally:
+            moved.cancel()
 
     def _distrust(self) -> None:
         """The broker may have lost anything."""

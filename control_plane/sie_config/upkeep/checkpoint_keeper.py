@@ -49,6 +49,8 @@ class CheckpointKeeper:
         if isinstance(self._sequencer.state, Recovery):
             return
         export = await self._exports.newest(self._sequencer)
+        # Before the write: a disk that takes none is asked again after as many entries, and not at
+        # each look.
         self._file.epoch = export.epoch
         try:
             await self._thread.run(self._file.write, export.data)

@@ -57,6 +57,8 @@ class DiskWatch:
             if isinstance(failed, StorageFailed) or (failed is not None and self._store.read_only):
                 await self._end_once_the_disk_writes(failed)
             else:
+                # Also while nobody writes: what was answered and lies in a removed write-ahead log
+                # can be saved only while this process has it open.
                 await self._look()
                 await settle()
                 await self.write_head()

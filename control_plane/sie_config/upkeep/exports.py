@@ -74,6 +74,7 @@ class Exports:
             if self._making is None:
                 self._making = asyncio.get_running_loop().create_task(self._make(log))
                 self._making.add_done_callback(_heard)
+            # Who asked first may leave; the others wait for the same one.
             await asyncio.shield(self._making)
         return self._made
 

@@ -67,6 +67,8 @@ class Holders:
                     holding_subject(life.name), _ENCODER.encode(asked), timeout_s=self._answer_s
                 )
                 held.update(HOLDING_ANSWER_DECODER.decode(answer).job_ids)
+            # The broker's own word that the connection is gone: then its pulls are gone too, and
+            # what is given back cannot come to it again. A process that was stopped still listens.
             except NoResponders:
                 return Unheard.GONE
             except (SIEError, *MALFORMED):
@@ -99,6 +101,7 @@ class Holders:
     async def held(self, lives: Iterable[Life], job_ids: Collection[str]) -> frozenset[str] | None:
         """Those of the jobs that any of these lives has in hand; None where that is not known."""
         asked = list(lives)
+        # One of an older release cannot be asked, and may hold any of them.
         if not all(life.name for life in asked):
             return None
         answers = await asyncio.gather(*[self.ask(life, list(job_ids)) for life in asked])

@@ -72,6 +72,8 @@ class Lives:
         if life not in self._seen:
             others = self._named.get(life.worker_id, set())
             for other in others:
+                # A restart under the same name: asked at once, its jobs need not wait for the
+                # silence to be long.
                 self._seen[other].doubted = True
             if len(self._seen) >= LIVES_MAX or len(others) >= LIVES_OF_ONE_MAX:
                 return
@@ -149,4 +151,5 @@ class Lives:
         return not seen.over and self._silence(seen, now) >= self._dead_s
 
     def _silence(self, seen: _Seen, now: float) -> float:
+        # Without the broker nobody is heard: its own silence must not be taken for that of workers.
         return now - max(seen.at, self._since)

@@ -86,6 +86,8 @@ class Chunks:
         self.forget(chunk.job_id)
         if self.reserved and self.reserved + chunk.size > self._bytes_max:
             raise NoRoom
+        # All of it with the first chunk: taken chunk by chunk, two half results could fill the
+        # budget and wait for each other for ever.
         self.reserved += chunk.size
         made = _Transfer(chunk.transfer, chunk.size, chunk.count)
         self._transfers[chunk.job_id] = made

@@ -45,6 +45,8 @@ class _Connection:
 
     def __init__(self, peer: socket.socket, *, frame_bytes_max: int) -> None:
         peer.setblocking(True)
+        # Of the system: a timeout of Python's makes the socket non-blocking, with a poll before
+        # each read.
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_S, 0))
         self.peer = peer
         self.frames = Frames(bytes_max=frame_bytes_max)

@@ -212,6 +212,7 @@ def build_entry(
     if forced:
         fields["forced"] = forced
     body = canonical.dumps(fields)
+    # Not read back from its bytes: an entry is made of what it was given, 9 µs in place of 16.
     made = fields | {"changes": tuple(changes), "idempotency": idempotency}
     return Entry(body=body, hash=entry_hash(body), **made)
 
@@ -264,6 +265,7 @@ def to_envelope(entry: Entry) -> bytes:
     signed = b""
     if entry.signature is not None:
         signed = b'"signature":' + msgspec.json.encode(entry.signature) + b","
+    # Joined and not encoded: the body is the bytes that were hashed.
     return b'{"hash":"' + entry.hash.encode() + b'",' + signed + b'"body":' + entry.body + b"}"
 
 

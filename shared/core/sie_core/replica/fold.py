@@ -51,6 +51,9 @@ def fold(
             break
         except ChangeRefused as error:
             fault = (
+                # Only what this release cannot read halts, and waits for an operator. Whatever else
+                # cannot be folded was admitted by the writer's own fold: the registry under it is
+                # bad, and a snapshot mends that.
                 Fault("halted", str(error))
                 if error.unknown_kind
                 else digest_fault(f"epoch {entry.epoch - 1}")

@@ -97,6 +97,7 @@ async def follow(
     """
     bus.require_connected()
     feed = _Feed(log_id, start_epoch, on_message, stop, on_trace)
+    # Before anything is read: what is stored between the read and the subscription would be missed.
     subscription = await bus.subscribe(stored_subject(log_id), feed.hear, by_broker=True)
     forget = bus.on_reconnect(feed.reconnected)
     try:
