@@ -6,6 +6,7 @@ from functools import partial
 from tests.support.config_writer import put_model, running
 from tests.support.reports import report_at
 
+from sie_config.log.witnesses import Claim
 from sie_config.replicas.reports import Reports
 from sie_config.writer.rules import Put
 from sie_core.chain import Position
@@ -64,6 +65,13 @@ async def test_of_requests_with_one_key_at_once_the_first_alone_is_worked_out(tm
     assert worked_out == [0]
     assert [repeated for _, repeated in answers] == [False, True, True, True, True]
     assert len({outcome.entry.hash for outcome, _ in answers}) == 1
+
+
+async def test_names_that_never_come_back_are_not_remembered_for_ever(tmp_path):
+    async with running(tmp_path) as plane:
+        for number in range(10_100):
+            plane.convergence.heard(Claim(f"worker pod-{number}", "a" * 32, 1, "0" * 64))
+        assert len(plane.convergence) == 10_000
 
 
 def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():

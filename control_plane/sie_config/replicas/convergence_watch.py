@@ -39,6 +39,8 @@ _PROPAGATION = Histogram(
 )
 _LOOK_AGAIN_S: Final = 0.5
 """Silence is noticed by the clock alone; all else wakes the waiters."""
+_SOURCES_MAX: Final = 10_000
+"""Replicas whose progress is measured: each pod has a name that never comes back."""
 
 
 class ConvergenceWatch:
@@ -65,8 +67,13 @@ class ConvergenceWatch:
         self._commits_max = commits_max
         self._commits: OrderedDict[int, float] = OrderedDict()
         self._applied: dict[str, int] = {}
+        """The last epoch of each source, the last that was heard last."""
         self._started_at = clock()
         self._heard = asyncio.Event()
+
+    def __len__(self) -> int:
+        """The sources whose last epoch is remembered."""
+        return len(self._applied)
 
     def committed(self, epoch: int) -> None:
         """Note that an entry was committed now."""
@@ -147,8 +154,10 @@ class ConvergenceWatch:
         return positions
 
     def _measure(self, claim: Claim) -> None:
-        before = self._applied.get(claim.source, claim.epoch)
+        before = self._applied.pop(claim.source, claim.epoch)
         self._applied[claim.source] = claim.epoch
+        if len(self._applied) > _SOURCES_MAX:
+            del self._applied[next(iter(self._applied))]
         took = _PROPAGATION.labels(claim.source.partition(" ")[0])
         now = self._clock()
         for epoch in range(max(before + 1, claim.epoch - self._commits_max), claim.epoch + 1):
