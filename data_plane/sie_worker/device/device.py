@@ -390,8 +390,8 @@ def _holds(work: Iterable[_Work]) -> list[Hold]:
 def _count_tokens(answers: Answers, part: Sequence[_Work]) -> None:
     """Count what a model read that tokenizes by itself; of others the sidecar has counted."""
     if isinstance(answers, ScoreAnswers | EntityAnswers | ClassAnswers):
-        for (_, hold), tokens in zip(part, answers.tokens, strict=False):
-            hold.input_tokens += tokens
+        for (_, claim), tokens in zip(part, answers.tokens, strict=False):
+            claim.input_tokens += tokens
 
 
 def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:
