@@ -1,4 +1,4 @@
-"""What stands behind the content of a body that comes in chunks, and bodies that have to wait."""
+"""Trailers behind the content of a body that comes in chunks, and bodies that have to wait."""
 
 import asyncio
 from typing import Any
