@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["refuse_secrets", "secrets_in"]
+__all__ = ["refuse_secrets", "secrets_in", "without_secrets"]
 
 _REFERENCE: Final = re.compile(r"secret:[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
@@ -47,7 +47,7 @@ def _shape(what: str, marks: str, pattern: str) -> _Shape:
 
 
 _SHAPES: Final = (
-    _shape("a private key", "-----BEGIN", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    _shape("a private key", "-----BEGIN", r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*"),
     _shape("a hub token", "hf_", r"\bhf_[A-Za-z0-9]{20,}"),
     _shape(
         "an API key",
@@ -63,8 +63,8 @@ _SHAPES: Final = (
     _shape("a cloud access key", "AKIA ASIA", r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
     _shape("a cloud API key", "AIza", r"\bAIza[0-9A-Za-z_-]{30,}"),
     _shape("a chat token", "xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    _shape("a signed web token", "eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\."),
-    _shape("a password in a URL", "://", r"\b[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@"),
+    _shape("a signed web token", "eyJ", r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"),
+    _shape("a password in a URL", "://", r"(?i)\b[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@"),
 )
 _MARKS: Final = re.compile("|".join(re.escape(mark) for each in _SHAPES for mark in each.marks))
 
@@ -79,6 +79,15 @@ def refuse_secrets(document: Any) -> None:
             field=problems[0]["path"],
             details=problems,
         )
+
+
+def without_secrets(text: str) -> str:
+    """The same text, with a word for each secret that stands in it."""
+    if not _MARKS.search(text):
+        return text
+    for shape in _SHAPES:
+        text = shape.pattern.sub(f"({shape.what})", text)
+    return text
 
 
 def secrets_in(document: Any) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_config.documents.differences import PLURALS
+from sie_config.documents.secret_rules import without_secrets
 from sie_config.http.doors import changes_the_log
 from sie_config.http.write_requests import request_id_of, shown_text
 from sie_config.writer_process import ControlPlane
@@ -61,8 +62,8 @@ def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
 def _note(
     plane: ControlPlane, request: Request, code: str, message: str, status: int, actor: str
 ) -> None:
-    # An address that was pasted for a name stands in the path.
-    path = without_password(request.url.path)
+    # An address, or a token, that was pasted for a name stands in the path.
+    path = without_secrets(without_password(request.url.path))
     kind, key = _entity_of(path)
     plane.refusals.note(
         actor=actor,

@@ -12,6 +12,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from sie_config.documents.secret_rules import without_secrets
 from sie_config.writer.draft import Write
 from sie_config.writer.rules import Expectation
 from sie_runtime.access.gate import REQUEST_ID
@@ -42,6 +43,8 @@ _HEADERS: Final = {
     "x-request-id": ("X-Request-Id", 128),
     "idempotency-key": ("Idempotency-Key", 255),
 }
+_WRITTEN: Final = frozenset({"x-sie-actor", "x-sie-reason", "x-sie-force"})
+"""Texts of people. The others are names: two that are not the same must stay two."""
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
@@ -146,12 +149,14 @@ def header_text(request: Request, name: str) -> str:
 
 
 def shown_text(request: Request, name: str) -> str:
-    """A header as it was meant, unbounded; empty when absent. No address in it has a password."""
+    """A header as it was meant, unbounded; empty when absent. No address in it has a password, and
+    what a person writes no other secret: it stays in the log."""
     text = (sent(request, name.encode()) or "").strip()
     with contextlib.suppress(UnicodeError):
         # Clients send UTF-8; the framework reads headers as Latin-1.
         text = text if text.isascii() else text.encode("latin-1").decode("utf-8")
-    return without_password(text)
+    text = without_password(text)
+    return without_secrets(text) if name in _WRITTEN else text
 
 
 def request_id_of(request: Request) -> str:

@@ -1,15 +1,14 @@
 """A chat template of pairs as a template with places.
 
-*shell* over transformers' tokenizer, which renders it. The places are found by rendering marks, and
-believed only where other texts, with white space and braces, come out as the places say. A template
-that changes what it is given is refused.
+*shell* over transformers, which renders it, in a copy of this process (`rendering`). The places are
+found by rendering marks, and believed only where other texts, with white space and braces, come out
+as the places say. A template that changes what it is given is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_core.pair_templates import DOCUMENT, QUERY, read_part
@@ -18,6 +17,7 @@ from sie_layouts.score import ScoreLayout
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import PairForm, PairPart
 from sie_server.backends.backend import load_failed
+from sie_server.backends.score.rendering import NotRendered, rendered
 
 __all__ = ["chat_form"]
 
@@ -56,7 +56,8 @@ def _form(
     required: bool,
 ) -> tuple[str, bool]:
     """The template with places, and whether it trims its texts."""
-    source = _render(tokenizer, layout, {name: _MARKS[name] for name in names})
+    given = [{name: trial[name] for name in names} for trial in (_MARKS, *_TRIALS)]
+    source, *wanted = _rendered(tokenizer, layout, given)
     for name in names:
         if source.count(_MARKS[name]) != 1:
             if name == INSTRUCTION and not required:
@@ -77,29 +78,33 @@ def _form(
             }
             for trial in _TRIALS
         ]
-        given = [{name: trial[name] for name in names} for trial in _TRIALS]
-        if all(
-            template.filled(trial) == _render(tokenizer, layout, told)
-            for trial, told in zip(trials, given, strict=True)
-        ):
+        if [template.filled(trial) for trial in trials] == wanted:
             return source, trims
     raise load_failed(f"the chat template of the model changes the texts of a pair; {_CURE}")
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, layout: ScoreLayout, texts: Mapping[str, str]
-) -> str:
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, layout: ScoreLayout, pairs: Sequence[Mapping[str, str]]
+) -> list[str]:
     def content(text: str) -> Any:
         return text if layout.message_format == "flat" else [{"type": "text", "text": text}]
 
     roles = {INSTRUCTION: "system", QUERY: "query", DOCUMENT: "document"}
-    messages = [{"role": roles[name], "content": content(text)} for name, text in texts.items()]
+    values = {**tokenizer.special_tokens_map, **layout.template_options}
+    named = values.pop("chat_template", None)
     try:
-        rendered = tokenizer.apply_chat_template(
-            messages, tokenize=False, **layout.template_options
-        )
-    except (TemplateError, ValueError, TypeError, KeyError) as error:
-        raise load_failed(
-            f"the chat template of the model takes no pair: {error}; {_CURE}"
-        ) from error
-    return str(rendered)
+        template = tokenizer.get_chat_template(named)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _refused(str(error)) from error
+    conversations = [
+        [{"role": roles[name], "content": content(text)} for name, text in texts.items()]
+        for texts in pairs
+    ]
+    try:
+        return rendered(template, values, conversations)
+    except NotRendered as error:
+        raise _refused(str(error)) from error
+
+
+def _refused(reason: str) -> Exception:
+    return load_failed(f"the chat template of the model takes no pair: {reason}; {_CURE}")

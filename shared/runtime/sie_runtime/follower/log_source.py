@@ -15,6 +15,7 @@ import httpx
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.follower.stored_log import StoredLog, stored_logs
+from sie_runtime.http.bounded_answers import PLAIN, bounding
 from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
@@ -25,6 +26,8 @@ from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 __all__ = ["LogSource", "RangeGone", "SourceFailed"]
 
 _LOG: Final = logging.getLogger(__name__)
+_ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+"""A snapshot of 100,000 models has half of that; who sends more is not the writer."""
 _NO_RIGHT: Final = frozenset({401, 403})
 _JSON: Final = {"content-type": "application/json"}
 _NDJSON: Final = {"accept": "application/x-ndjson"}
@@ -54,12 +57,13 @@ class LogSource:
     ) -> None:
         """Without `tls` the CAs of the system are trusted."""
         context = connecting_context(tls) if tls is not None else None
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = {**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})}
         self._http = client or httpx.AsyncClient(
             base_url=config_url,
             timeout=timeout_s,
             headers=headers,
             verify=context if context is not None else True,
+            event_hooks={"response": [bounding(_ANSWER_BYTES_MAX, timeout_s=timeout_s)]},
         )
         self._bus = bus
         self._timeout_s = timeout_s

@@ -55,8 +55,8 @@ class BoundedHttp(DirectHttp):
         self._in_body = False
         self._raw = 0
         """Bytes of the head, or of the body with its framing, as far as it came."""
-        self._content = 0
-        """Bytes of the body."""
+        self._content = self._content_at = 0
+        """Bytes of the body; `_raw` at the last of them."""
         self._held = 0
         """Bytes of bodies that the account counts."""
         self._keep_alive = True
@@ -154,7 +154,7 @@ class BoundedHttp(DirectHttp):
     def _look_at_body(self, now: float) -> None:
         if self.flow.read_paused:
             # It is for us to go on.
-            self.since, self._content = now, 0
+            self.since, self._raw, self._content, self._content_at = now, 0, 0, 0
             return
         allowed = self._bounds.http_body_s + self._content / self._bounds.http_body_bytes_per_s
         if now - self.since <= allowed:
@@ -204,7 +204,8 @@ class BoundedHttp(DirectHttp):
                 self._deaf = True
         except httptools.HttpParserError as error:
             reason = error.__context__
-            self._refuse(reason if isinstance(reason, SIEError) else _malformed(error))
+            malformed = FixRequest(f"this is not HTTP/1.1 that can be read: {error}")
+            self._refuse(reason if isinstance(reason, SIEError) else malformed)
 
     def _judge_part(self) -> None:
         """Of a request that is not whole yet."""
@@ -214,10 +215,12 @@ class BoundedHttp(DirectHttp):
         except FixRequest as error:
             self._refuse(error)
             return
+        allowed = min(self._content_at, (1 + _FRAMING_PER_BYTE) * self._content)
         if not self._in_body:
             if self._raw >= bounds.http_head_bytes_max:
                 self._refuse(_long_head(bounds.http_head_bytes_max))
-        elif self._raw > bounds.http_head_bytes_max + (1 + _FRAMING_PER_BYTE) * self._content:
+        elif self._raw - allowed > bounds.http_head_bytes_max:
+            # Trailers too: the parser puts one together in the square of its parts.
             self._refuse(FixRequest("the chunks of the body hold next to nothing"))
 
     def _drop(self, size: int) -> None:
@@ -252,7 +255,7 @@ class BoundedHttp(DirectHttp):
             return
         # What a body has behind its end are no headers of a request that is under way.
         self.headers = []
-        self._in_body, self._raw, self._content = True, 0, 0
+        self._in_body, self._raw, self._content, self._content_at = True, 0, 0, 0
         cycle = self.cycle
         self._keep_alive = cycle.keep_alive
         if declared == UNKNOWN or declared > _SMALL_BODY or self.expect_100_continue:
@@ -265,6 +268,7 @@ class BoundedHttp(DirectHttp):
         """A part of a body."""
         size = len(body)
         self._content += size
+        self._content_at = self._raw
         cycle = self.cycle
         if cycle.response_complete:
             return
@@ -384,10 +388,6 @@ class _Lingering:
 
     def close(self) -> None:
         self._connection.linger()
-
-
-def _malformed(error: Exception) -> FixRequest:
-    return FixRequest(f"this is not HTTP/1.1 that can be read: {error}")
 
 
 def _long_head(bytes_max: int) -> FixRequest:
