@@ -39,6 +39,10 @@ class _Written:
     def read(self, name: str) -> bytes | None:
         return self._files.get(name)
 
+    def head(self, name: str, count: int) -> bytes | None:
+        content = self._files.get(name)
+        return None if content is None else content[:count]
+
 
 def _card(**front: Any) -> str:
     return f"---\n{json.dumps(front)}\n---\n# A model\n"
