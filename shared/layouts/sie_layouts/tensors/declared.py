@@ -106,7 +106,7 @@ def lacking(
         return ()
     held, refusals = held_by(files, main)
     config = {**Reader(files).table(name), **(changed or {})}
-    if refusals or not held or not _in_published_form(config, held):
+    if refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
     return tuple(_unlike(main, name, by_name, tuple(dict.fromkeys(wanted(config, head)))))
