@@ -21,10 +21,10 @@ from tests.support.small_tokenizers import small_tokenizer
 from sie_cli.models.hub import open_revision
 from sie_cli.models.proposal import propose
 from sie_layouts.architectures.heads import HEADS_NOT_DONE
+from sie_layouts.architectures.tensors.declared import lacking, wanted
+from sie_layouts.architectures.tensors.families import FAMILIES
+from sie_layouts.architectures.tensors.headers import read_header
 from sie_layouts.folder import FolderFiles
-from sie_layouts.tensors.declared import lacking, wanted
-from sie_layouts.tensors.families import FAMILIES
-from sie_layouts.tensors.headers import read_header
 from sie_schemas.errors import OurFault
 from sie_server.backends.class_heads import require_same, sequence_head, token_head
 from sie_server.backends.encode_heads import masked_language_head

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sie_cli.models.proposal import Proposal, propose
-from sie_layouts.tensors.declared import wanted
-from sie_layouts.tensors.families import Head
+from sie_layouts.architectures.tensors.declared import wanted
+from sie_layouts.architectures.tensors.families import Head
 from sie_schemas.errors import FixRequest
 
 _DECODER = {

@@ -27,10 +27,10 @@ from transformers import (
 
 from sie_layouts.adapter import ADAPTER_FILE
 from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
+from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TaskLayout
-from sie_layouts.tensors.declared import lacking
-from sie_layouts.tensors.families import Head
 from sie_server.adapters.lora import Adapter
 from sie_server.adapters.task_changes import read_task_changes
 from sie_server.backends.architectures.published import Architecture, architecture_of

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sie_layouts.architectures.tensors.layers import layer_shapes
 from sie_layouts.steps import AutoEncoderStep, DenseStep, LayerNormStep
-from sie_layouts.tensors.layers import layer_shapes
 from sie_server.failures import load_failed
 from sie_server.weights.sources import Weights
 

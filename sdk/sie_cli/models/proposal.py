@@ -17,6 +17,8 @@ from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
+from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -40,8 +42,6 @@ from sie_layouts.reading import (
 )
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TransformerStep
-from sie_layouts.tensors.declared import lacking
-from sie_layouts.tensors.families import Head
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Proposal", "propose", "weight_files"]

@@ -9,6 +9,9 @@ files that it was read from: weights and a vocabulary. A worker would find out a
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
+from sie_layouts.architectures.tensors.declared import lacking, main_file
+from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.tensors.layers import unlike_layers
 from sie_layouts.facts import Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
@@ -26,9 +29,6 @@ from sie_layouts.steps import (
     TokenWeightsStep,
     TransformerStep,
 )
-from sie_layouts.tensors.declared import lacking, main_file
-from sie_layouts.tensors.families import Head
-from sie_layouts.tensors.layers import unlike_layers
 
 __all__ = [
     "Kind",

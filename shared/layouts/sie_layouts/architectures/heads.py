@@ -1,8 +1,8 @@
 """Heads that transformers puts on an encoder, and that nothing here runs.
 
 *pure.* A head that is built in a way of its own would see only the first of several texts that run
-together, so a worker compares each with the model's own forward and refuses what differs. These are
-known to differ: they are refused before a weight is read.
+together. A worker compares each with the model's own forward and refuses one that differs. These
+are known to differ: they are refused before a weight is read.
 """
 
 from collections.abc import Mapping

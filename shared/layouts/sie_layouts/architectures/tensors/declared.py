@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
+from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
+from sie_layouts.architectures.tensors.headers import Held, read_header
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
-from sie_layouts.tensors.families import FAMILIES, Family, Head
-from sie_layouts.tensors.headers import Held, read_header
 
 __all__ = ["Wanted", "held_by", "lacking", "main_file", "wanted"]
 
@@ -97,7 +97,7 @@ def wanted(config: Mapping[str, Any], head: Head) -> Iterator[Wanted]:
 def lacking(
     files: Files, folder: str, head: Head, changed: Mapping[str, Any] | None = None
 ) -> tuple[Refusal, ...]:
-    """Why a model's weights would not load; nothing of files that are not there.
+    """The refusals of weights that would not load; nothing of files that are not there.
 
     `changed` are values that stand for those of its config.json.
     """

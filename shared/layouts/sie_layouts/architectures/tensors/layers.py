@@ -6,9 +6,9 @@ would not be used.
 
 from collections.abc import Iterator, Mapping
 
+from sie_layouts.architectures.tensors.headers import read_header
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.steps import AutoEncoderStep, DenseStep, LayerNormStep, Step
-from sie_layouts.tensors.headers import read_header
 
 __all__ = ["Shapes", "layer_shapes", "unlike_layers"]
 

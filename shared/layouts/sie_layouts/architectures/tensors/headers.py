@@ -1,8 +1,8 @@
 """The header of a safetensors file: the name, type and shape of each of its tensors.
 
 *pure* over `Files`. A header stands at a file's beginning, so that of a hub a few kilobytes are
-fetched and no weight. Promises that what is read is bounded, and that a file whose header does not
-agree with its size is refused: it was cut short, or is none.
+fetched and no weight. Promises that little is read. A file whose header does not agree with its
+size is refused: it was cut short, or is none.
 """
 
 import json
