@@ -75,6 +75,10 @@ class _Held:
         self.asked.add(name)
         return self._files.get(name)
 
+    def head(self, name: str, count: int) -> bytes | None:
+        self.asked.add(name)
+        return None if name not in self._files else self._files[name][:count]
+
 
 @given(st.dictionaries(_NAMES, _CONTENTS, max_size=7), st.sampled_from([None, "dense", "sparse"]))
 def test_a_folder_is_a_layout_or_says_why_not(files: dict[str, bytes], output: Any) -> None:

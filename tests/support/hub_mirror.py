@@ -7,6 +7,7 @@ damaged while its stated hash stays the true one, or be held half-way until a te
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,8 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
         if file in self.mirror.damaged:
             content = bytes(len(content))
+        asked = re.fullmatch(r"bytes=0-(\d+)", self.headers.get("range") or "")
+        status = 206 if asked and content else 416 if asked else 200
+        content = content[: int(asked[1]) + 1] if asked else content
         held = self.mirror.held.get(name) if file.endswith(".safetensors") else None
-        self._send(200, content, headers, body, held)
+        self._send(status, content, headers, body, held)
 
     def _refuse(self, status: int, code: str, more: dict[str, str] | None = None) -> None:
         told = {"X-Error-Code": code, "X-Error-Message": code}

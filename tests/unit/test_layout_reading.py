@@ -39,6 +39,10 @@ class _Held:
     def read(self, name: str) -> bytes | None:
         return self._files.get(name)
 
+    def head(self, name: str, count: int) -> bytes | None:
+        content = self._files.get(name)
+        return None if content is None else content[:count]
+
 
 def _folder(**changed: Any) -> _Held:
     files: dict[str, Any] = {

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import pytest
 
 from sie_cli.models.proposal import Proposal, propose
+from sie_layouts.architectures.tensors.declared import wanted
+from sie_layouts.architectures.tensors.families import Head
 from sie_schemas.errors import FixRequest
 
 _DECODER = {
@@ -24,20 +27,38 @@ _LABELS = {
 _ROLES = {"chat_template": "{% if role == 'query' %}q{% elif role == 'document' %}d{% endif %}"}
 
 
+def _header(config: Mapping[str, Any]) -> bytes:
+    """The header of weights that have all that a config asks for, with any head."""
+    heads: tuple[Head, ...] = ("classes", "decoder", "masked_language", "none", "tokens")
+    table = {}
+    for head in heads:
+        for each in wanted(config, head):
+            size = 4 * prod(each.shape)
+            table[each.names[0]] = {"dtype": "F32", "shape": each.shape, "data_offsets": [0, size]}
+    text = json.dumps(table).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
 class _Written:
     """The files of a repository, by their contents."""
 
     def __init__(self, files: Mapping[str, Any]) -> None:
         self._files = {
             name: (text if isinstance(text, str) else json.dumps(text)).encode()
-            for name, text in {"model.safetensors": "", "tokenizer.json": "{}", **files}.items()
+            for name, text in {"tokenizer.json": "{}", **files}.items()
         }
+        self._files.setdefault("model.safetensors", _header(files["config.json"]))
 
     def names(self) -> Mapping[str, int]:
-        return {name: len(content) for name, content in self._files.items()}
+        # As of a hub that does not say: a header alone stands for the weights.
+        return dict.fromkeys(self._files, 0)
 
     def read(self, name: str) -> bytes | None:
         return self._files.get(name)
+
+    def head(self, name: str, count: int) -> bytes | None:
+        content = self._files.get(name)
+        return None if content is None else content[:count]
 
 
 def _card(**front: Any) -> str:

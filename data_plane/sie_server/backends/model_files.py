@@ -14,10 +14,22 @@ from typing import Any, Final
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTextEncoding,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
 from sie_layouts.adapter import ADAPTER_FILE
 from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
+from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TaskLayout
 from sie_server.adapters.lora import Adapter
 from sie_server.adapters.task_changes import read_task_changes
@@ -49,6 +61,14 @@ _LOADING_FAILS: Final = (
     StrictDataclassError,
 )
 """The exceptions that transformers raises of files that are not what they should be."""
+_HEADS: Final[Mapping[Any, Head]] = {
+    AutoModel: "none",
+    AutoModelForCausalLM: "decoder",
+    AutoModelForMaskedLM: "masked_language",
+    AutoModelForSequenceClassification: "classes",
+    AutoModelForTextEncoding: "none",
+    AutoModelForTokenClassification: "tokens",
+}
 _ALSO_DECODE: Final = frozenset({"t5", "mt5", "umt5"})
 """Families of which only the encoder is wanted."""
 _WEIGHTS: Final = "model.safetensors"
@@ -84,6 +104,8 @@ def load_model(
             f"SIE_SERVER_REMOTE_CODE_MODELS={spec.weights.hub_name or 'ID@COMMIT'}"
         )
     files = _weight_files(spec.weights)
+    if not runs_own_code:
+        _require_declared(spec.weights, kind, config_options)
     dtype = _DTYPES[dtype_choice(spec, device).name]
     changed = tuple(sorted(config_options.items()))
     key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
@@ -96,6 +118,14 @@ def load_model(
     if not runs_own_code:
         device.skeletons.saw(key, model, files)
     return model
+
+
+def _require_declared(weights: Weights, kind: Any, config_options: ConfigJson) -> None:
+    """Refuse what `sie add` would have refused, in its words: files change."""
+    head = _HEADS.get(kind)
+    found = lacking(FolderFiles(weights.folder), "", head, config_options) if head else ()
+    if found:
+        raise load_failed("; ".join(map(str, found)))
 
 
 def encoder_kind(weights: Weights) -> Any:

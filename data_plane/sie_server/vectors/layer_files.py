@@ -6,6 +6,7 @@ float32, as the pooling is.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sie_layouts.architectures.tensors.layers import layer_shapes
 from sie_layouts.steps import AutoEncoderStep, DenseStep, LayerNormStep
 from sie_server.failures import load_failed
 from sie_server.weights.sources import Weights
@@ -42,17 +44,12 @@ class _DenseLayer(nn.Module):
 def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> Layer:
     """A linear layer and its activation. Raises MODEL_LOAD_FAILED."""
     tensors = read_tensors(weights, step.file)
-    shape = (step.out_features, step.in_features)
     if step.beside:
         tensors = {name: one for name, one in tensors.items() if name.startswith("linear.")}
         found = tensors.get("linear.weight")
-        shape = (0, 0) if found is None else (found.shape[0], found.shape[1])
-    wanted: dict[str, tuple[int, ...]] = {"linear.weight": shape}
-    if step.bias:
-        wanted["linear.bias"] = (step.out_features,)
-    if step.residual and step.in_features != step.out_features:
-        wanted["residual.weight"] = shape
-    _require_shapes(step.file, tensors, wanted)
+        out, into = (0, 0) if found is None else (found.shape[0], found.shape[1])
+        step = replace(step, out_features=out, in_features=into)
+    _require_shapes(step, tensors)
     residual: nn.Module | None = None
     if step.residual:
         beside = tensors.get("residual.weight")
@@ -64,8 +61,7 @@ def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> Laye
 def layer_norm(weights: Weights, step: LayerNormStep, device: torch.device) -> Layer:
     """A layer normalisation. Raises MODEL_LOAD_FAILED."""
     tensors = read_tensors(weights, step.file)
-    shape = (step.width,)
-    _require_shapes(step.file, tensors, {"norm.weight": shape, "norm.bias": shape})
+    _require_shapes(step, tensors)
     norm = nn.LayerNorm(step.width)
     norm.load_state_dict({name.removeprefix("norm."): one for name, one in tensors.items()})
     return norm.to(device).float().eval().requires_grad_(False)
@@ -77,14 +73,8 @@ def auto_encoder(weights: Weights, step: AutoEncoderStep, device: torch.device) 
     Raises MODEL_LOAD_FAILED.
     """
     tensors = read_tensors(weights, step.file)
-    into, width = step.in_features, step.width
-    # One matrix under two names, of which a file keeps one; the statistics are of training.
+    _require_shapes(step, tensors)
     names = [name for name in ("encoder.weight", "decoder.linear.weight") if name in tensors]
-    wanted: dict[str, tuple[int, ...]] = {"pre_bias": (into,), "latent_bias": (width,)}
-    wanted |= dict.fromkeys(names or ("encoder.weight",), (width, into))
-    if "stats_last_nonzero" in tensors:
-        wanted["stats_last_nonzero"] = (width,)
-    _require_shapes(step.file, tensors, wanted)
     if not torch.equal(tensors[names[0]], tensors[names[-1]]):
         raise load_failed(f"{step.file} holds two matrices for one: {' and '.join(names)} differ")
     matrix, before, after = (
@@ -131,13 +121,14 @@ def read_tensors(weights: Weights, file: str, *, cure: str = "") -> dict[str, Te
 
 
 def _require_shapes(
-    file: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]
+    step: DenseStep | LayerNormStep | AutoEncoderStep, tensors: Mapping[str, Tensor]
 ) -> None:
     """The very tensors that are wanted: one too few would be random, one too many is not used."""
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if found != dict(wanted):
+    wanted = layer_shapes(step, set(found))
+    if found != wanted:
         raise load_failed(
-            f"{file} holds {found}, and the config beside it wants {dict(wanted)}; restore them"
+            f"{step.file} holds {found}, and the config beside it wants {wanted}; restore them"
         )
 
 

@@ -26,6 +26,8 @@ _READ_S: Final = 10.0
 """A hub that took the connection may be slow with an answer."""
 _FILE_BYTES_MAX: Final = 64 * 1024**2
 """A tokenizer's vocabulary is the largest of the small files."""
+_NO_SUCH_RANGE: Final = 416
+"""HTTP's status for a part of a file that has no bytes."""
 _BRANCH: Final = "main"
 
 
@@ -56,6 +58,7 @@ class HubRevision:
         self._http = http
         self._sizes = {each.rfilename: each.size or 0 for each in answer.siblings}
         self._contents: dict[str, bytes] = {}
+        self._heads: dict[str, bytes] = {}
         self.repository: Final = repository
         """Its present name: another than was asked for where it was renamed."""
         self.commit: Final = answer.sha
@@ -73,23 +76,39 @@ class HubRevision:
             self._contents[name] = self._fetch(name)
         return self._contents[name]
 
+    def head(self, name: str, count: int) -> bytes | None:
+        """The first `count` bytes of a file, by a request for no more. Raises `SIEError`."""
+        if name not in self._sizes:
+            return None
+        known = self._heads.get(name, b"")
+        if len(known) < count:
+            self._heads[name] = self._fetch(name, count)
+        return self._heads[name][:count]
+
     def close(self) -> None:
         """End its connections."""
         self._http.close()
 
-    def _fetch(self, name: str) -> bytes:
+    def _fetch(self, name: str, count: int | None = None) -> bytes:
+        """The content, or the first `count` bytes of it."""
         path = f"/{self.repository}/resolve/{self.commit}/{name}"
+        asked = {} if count is None else {"range": f"bytes=0-{count - 1}"}
         found = bytearray()
         size = self._sizes[name]
         try:
             with (
                 progress(f"fetching {name}", "bytes") as told,
-                self._http.stream("GET", path) as answer,
+                self._http.stream("GET", path, headers=asked) as answer,
             ):
+                if count is not None and answer.status_code == _NO_SUCH_RANGE:
+                    return b""
                 _check(answer, self.repository, self.commit)
                 for part in answer.iter_bytes():
                     found += part
-                    told(len(found), size)
+                    told(len(found), size if count is None else count)
+                    if count is not None and len(found) >= count:
+                        # A hub that knows no ranges sends on: the rest is left there.
+                        return bytes(found[:count])
                     if len(found) > _FILE_BYTES_MAX:
                         raise FixRequest(
                             f"{name} of {self.repository} has more than {_FILE_BYTES_MAX} bytes, "

@@ -14,8 +14,11 @@ from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
 from sie_core.counted import counted
 from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
+from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
+from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -27,7 +30,7 @@ from sie_layouts.extraction.any_labels import (
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.reader import joined
+from sie_layouts.reader import Reader, joined
 from sie_layouts.reading import (
     Kind,
     Layout,
@@ -35,6 +38,7 @@ from sie_layouts.reading import (
     absent_of_transformer,
     kind_of,
     read,
+    unlike_tensors,
 )
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TransformerStep
@@ -106,6 +110,8 @@ def propose(
     for_any = _for_any_labels(files)
     if labelled is not None:
         absent = missing or absent_of_transformer(files, "", takes_pickles=takes_pickles)
+        head: Head = "tokens" if labelled.backend == "token-classification" else "classes"
+        absent = (*absent, *_unknown_head(files, head), *lacking(files, "", head))
         found = replace(labelled, facts=(*labelled.facts, *facts), refusals=absent)
     elif for_any is not None:
         refusals = (*for_any.refusals, *missing)
@@ -134,7 +140,8 @@ def _of_layout(
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     if not missing:
         absent = absent_files(files, reading.layout, takes_pickles=takes_pickles)
-        refusals = (*refusals, *absent, *_absent_heads(names, takes_pickles))
+        unlike = unlike_tensors(files, reading.layout)
+        refusals = (*refusals, *absent, *_absent_heads(names, takes_pickles), *unlike)
     refusals = (*refusals, *_unknown_type(files, reading.layout))
     tasks, why = _tasks(reading.layout, kind, names)
     backend = Fact("backend", _BACKENDS[kind], why[0].source)
@@ -159,6 +166,14 @@ def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
         yield Refusal(f"{name}: model_type", f"{what}; code of the model's own does", _ALLOWED)
     else:
         yield Refusal(f"{name}: model_type", what, "restore the file")
+
+
+def _unknown_head(files: Files, head: Head) -> list[Refusal]:
+    """Of whole texts every head runs by its own forward."""
+    reader = Reader(files)
+    if head == "tokens":
+        require_head(reader, _CONFIG, head)
+    return reader.refusals
 
 
 def _absent_heads(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:

@@ -122,6 +122,10 @@ class _Whole:
             return self._base.read(self._config)
         return content
 
+    def head(self, name: str, count: int) -> bytes | None:
+        """The beginning of a file of the adapter's folder."""
+        return self._adapter.head(name, count)
+
 
 def _folder(layout: Layout | None) -> str:
     """The folder of a layout's transformer, inside the model's."""

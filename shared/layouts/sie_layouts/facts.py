@@ -60,3 +60,7 @@ class Files(Protocol):
     def read(self, name: str) -> bytes | None:
         """A file's content; None where it is not there, or cannot be read."""
         ...
+
+    def head(self, name: str, count: int) -> bytes | None:
+        """The first `count` bytes of a file, or all that it has; None as of `read`."""
+        ...

@@ -3,11 +3,15 @@
 *pure.* `kind_of` looks only at what a folder calls itself; the reader of that kind decides. A kind
 that has no reader here is refused by name. `absent_files` tells what a layout needs beside the
 files that it was read from: weights and a vocabulary. A worker would find out at the load.
+`unlike_tensors` tells what those weights lack, by their headers.
 """
 
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
+from sie_layouts.architectures.tensors.declared import lacking, main_file
+from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.tensors.layers import unlike_layers
 from sie_layouts.facts import Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
@@ -26,7 +30,15 @@ from sie_layouts.steps import (
     TransformerStep,
 )
 
-__all__ = ["Kind", "Layout", "absent_files", "absent_of_transformer", "kind_of", "read"]
+__all__ = [
+    "Kind",
+    "Layout",
+    "absent_files",
+    "absent_of_transformer",
+    "kind_of",
+    "read",
+    "unlike_tensors",
+]
 
 Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities", "texts_and_images"]
 Layout: TypeAlias = SentenceLayout | ScoreLayout | TokenLayout | ImageTextLayout
@@ -40,7 +52,6 @@ _OF_CLASSES: Final[tuple[tuple[str, Kind], ...]] = (
     ("ForSequenceClassification", "scores"),
     ("ForTokenClassification", "entities"),
 )
-_WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 _PICKLED: Final = "pytorch_model"
 _VOCABULARIES: Final = frozenset(
@@ -106,6 +117,27 @@ def absent_files(files: Files, layout: Layout, *, takes_pickles: bool) -> tuple[
     return tuple(dict.fromkeys(_of_steps(files, steps, takes_pickles)))
 
 
+def unlike_tensors(files: Files, layout: Layout) -> tuple[Refusal, ...]:
+    """A refusal for what the weights lack, or hold otherwise; nothing of files not there."""
+    match layout:
+        case SentenceLayout():
+            steps: tuple[Step, ...] = (*layout.document, *layout.query)
+        case TokenLayout():
+            steps = (layout.encoder, *layout.steps)
+        case ImageTextLayout():
+            steps = layout.steps
+        case ScoreLayout():
+            head: Head = "decoder" if layout.model == "decoder" else "classes"
+            return lacking(files, "", head)
+    found = [
+        refusal
+        for step in steps
+        if isinstance(step, TransformerStep)
+        for refusal in lacking(files, step.folder, step.head, step.config_options)
+    ]
+    return tuple(dict.fromkeys((*found, *unlike_layers(files, steps))))
+
+
 def absent_of_transformer(files: Files, folder: str, *, takes_pickles: bool) -> tuple[Refusal, ...]:
     """The same of a model of transformers in a folder, with its tokenizer."""
     return (*_weights(files, folder, takes_pickles), *_vocabulary(files, folder))
@@ -127,8 +159,7 @@ def _of_steps(files: Files, steps: tuple[Step, ...], takes_pickles: bool) -> Ite
 
 def _weights(files: Files, folder: str, takes_pickles: bool) -> Iterator[Refusal]:
     names, reader = files.names(), Reader(files)
-    named = reader.table(joined(folder, "config.json")).get("transformers_weights")
-    main = joined(folder, str(named or _WEIGHTS))
+    main = main_file(files, folder)
     index = main if main.endswith(".index.json") else joined(folder, _INDEX)
     if main in names and main != index:
         return

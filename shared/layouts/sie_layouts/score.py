@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Fact, Files, Reading
@@ -73,6 +74,8 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     config = reader.table(_CONFIG)
     model = _model(reader, config)
     require_own_architecture(reader, "")
+    if model == "classifier":
+        require_head(reader, _CONFIG, "classes")
     form = published_form(config)
     if form not in (None, "flash_roberta"):
         reader.refuse(f"{_CONFIG}: architectures", f"is of a {form}, which makes no scores here")

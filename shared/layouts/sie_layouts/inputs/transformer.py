@@ -7,6 +7,7 @@ model (`config_options`). They are passed over where they only say how to load i
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.tasks import read_tasks
 from sie_layouts.inputs.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
@@ -60,6 +61,8 @@ def transformer_step(
             f"is {said!r}, which makes no vectors here; {' and '.join(sorted(_HEADS))} do",
         )
         head = "none"
+    if head == "masked_language":
+        require_head(reader, joined(folder, "config.json"), head)
     _require_texts(reader, name, table, head)
     lengths = () if late else ("query_length", "document_length", "query_expansion")
     for key in (*lengths, "tokenizer_name_or_path"):
@@ -77,6 +80,8 @@ def transformer_step(
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
     require_own_architecture(reader, "", takes_tasks=head == "none")
+    if head == "masked_language":
+        require_head(reader, "config.json", head)
     template = chat_template(reader)
     if template and head == "none":
         reader.refuse(

@@ -1,0 +1,1 @@
+"""Tensors that weights hold, by their headers, and those that a model needs."""

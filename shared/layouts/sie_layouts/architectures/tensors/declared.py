@@ -1,0 +1,202 @@
+"""A model's tensors by its config.json, and what its files lack of them.
+
+*pure* over `Files`. `sie add` asks before anything is written, and a worker before it loads, by the
+same declaration. An architecture that is not declared has the form of its files judged alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+from sie_layouts.architectures.counts import PARTS_MAX
+from sie_layouts.architectures.published import published_form
+from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
+from sie_layouts.architectures.tensors.headers import Held, read_header
+from sie_layouts.facts import Files, Refusal
+from sie_layouts.reader import Reader, joined
+
+__all__ = ["Wanted", "held_by", "lacking", "main_file", "wanted"]
+
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+_SHARDS_MAX: Final = 256
+"""A model of 2,000 layers has fewer; each one's header is a request to a hub."""
+_SHOWN: Final = 3
+"""Names that a person wants to see of what is missing."""
+_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "linear": ("weight", "bias"), "matrix": ("weight",), "norm": ("weight", "bias"),
+    "scale": ("weight",),
+}  # fmt: skip
+_OLD_PARTS: Final = {"gamma": "weight", "beta": "bias"}
+"""Names that norms had in the first releases, and that transformers still reads."""
+_CHANGED: Final = ".parametrizations.weight.original"
+_OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hidden_size": ("n_embd",), "num_hidden_layers": ("n_layer",), "intermediate_size": ("n_inner",)
+}  # fmt: skip
+_FORMS: Final = {"both_ways_llama": "llama"}
+_TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
+"""Other names of a family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One tensor: any of its names will do."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def main_file(files: Files, folder: str) -> str:
+    """The file of a model's weights, or their index, whether it is there or not."""
+    named = Reader(files).table(joined(folder, "config.json")).get("transformers_weights")
+    if named:
+        return joined(folder, str(named))
+    index, main = joined(folder, _INDEX), joined(folder, _WEIGHTS)
+    return index if index in files.names() and main not in files.names() else main
+
+
+def held_by(files: Files, main: str) -> tuple[dict[str, Held], tuple[Refusal, ...]]:
+    """The tensors of a file, or of the shards that an index names; files not there are skipped."""
+    shards = [main]
+    if main.endswith(".index.json"):
+        index = Reader(files).table(main)
+        if not isinstance(index.get("metadata"), dict):
+            said = "has no `metadata`, without which transformers reads no shards"
+            return {}, (Refusal(main, said, "restore the file"),)
+        listed = index.get("weight_map")
+        names = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+        shards = sorted(joined(main.rpartition("/")[0], each) for each in names)
+    if len(shards) > _SHARDS_MAX:
+        said = f"names {len(shards)} files, and at most {_SHARDS_MAX} are read"
+        return {}, (Refusal(main, said, "use a model of fewer files"),)
+    found: dict[str, Held] = {}
+    refusals: list[Refusal] = []
+    for shard in shards:
+        if shard not in files.names():
+            continue
+        try:
+            found |= read_header(files, shard)
+        except ValueError as error:
+            refusals.append(Refusal(shard, str(error), "restore the file"))
+    return found, tuple(refusals)
+
+
+def wanted(config: Mapping[str, Any], head: Head) -> Iterator[Wanted]:
+    """The tensors that a config.json needs with a head; none where its family is not declared."""
+    family = _family(config)
+    if family is None:
+        return
+    sizes = _sizes(config, family)
+    yield from _lines(family.once, "", family, sizes)
+    for number in range(min(sizes.get(family.count, 0), PARTS_MAX)):
+        yield from _lines(family.each, family.layers.replace("*", str(number)), family, sizes)
+    yield from _lines(family.heads.get(head, ""), "", family, sizes)
+
+
+def lacking(
+    files: Files, folder: str, head: Head, changed: Mapping[str, Any] | None = None
+) -> tuple[Refusal, ...]:
+    """The refusals of weights that would not load; nothing of files that are not there.
+
+    `changed` are values that stand for those of its config.json.
+    """
+    name, main = joined(folder, "config.json"), main_file(files, folder)
+    if main not in files.names():
+        return ()
+    held, refusals = held_by(files, main)
+    config = {**Reader(files).table(name), **(changed or {})}
+    if refusals or not _in_published_form(config, held):
+        return refusals
+    by_name = {_today(each): tensor for each, tensor in held.items()}
+    return tuple(_unlike(main, name, by_name, tuple(dict.fromkeys(wanted(config, head)))))
+
+
+def _unlike(
+    main: str, config: str, held: Mapping[str, Held], every: tuple[Wanted, ...]
+) -> Iterator[Refusal]:
+    cure = "restore the file, or its config.json"
+    found = {each: next((one for one in each.names if one in held), None) for each in every}
+    missing = [each.names[0] for each, name in found.items() if name is None]
+    if missing:
+        said = f"lacks {len(missing)} tensors of the model that {config} describes: "
+        yield Refusal(main, said + ", ".join(missing[:_SHOWN]), cure)
+    there = [(name, held[name], each.shape) for each, name in found.items() if name is not None]
+    others = [each for each in there if each[1].shape != each[2]]
+    for name, tensor, shape in others[:_SHOWN]:
+        said = f"holds {name} as {list(tensor.shape)}, and by {config} it is {list(shape)}"
+        yield Refusal(main, said, cure)
+    for name, tensor, _ in [each for each in there if "F" not in each[1].type][:_SHOWN]:
+        said = f"holds {name} as {tensor}, and floating-point numbers are wanted"
+        yield Refusal(main, said, "use the model as its authors published it")
+
+
+def _family(config: Mapping[str, Any]) -> Family | None:
+    form, kind = published_form(config), str(config.get("model_type"))
+    return FAMILIES.get(_FORMS.get(form, form) if form is not None else _TYPES.get(kind, kind))
+
+
+def _in_published_form(config: Mapping[str, Any], held: Mapping[str, Held]) -> bool:
+    """False of names that transformers gave an architecture later, which it reads as well."""
+    family = _family(config)
+    start = family.layers.split("*")[0] if family is not None else ""
+    later = start.startswith("encoder.") and any(
+        each.removeprefix(prefix).startswith("layers.")
+        for each in held
+        for prefix in ("", *(family.prefixes if family is not None else ()))
+    )
+    return not later
+
+
+def _today(name: str) -> str:
+    name = name.replace(_CHANGED, ".weight")
+    start, _, last = name.rpartition(".")
+    return f"{start}.{_OLD_PARTS[last]}" if last in _OLD_PARTS else name
+
+
+def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
+    """The whole numbers of a config, with those that follow from others."""
+    given: dict[str, Any] = dict(family.usual)
+    for key, others in _OTHER_KEYS.items():
+        for other in others:
+            if config.get(other) is not None:
+                given[key] = config[other]
+    given |= {key: value for key, value in config.items() if value is not None}
+    labels = given.get("id2label")
+    named = len(labels) if isinstance(labels, Mapping) and labels else 2
+    if given.setdefault("num_labels", named) != named and labels:
+        del given["num_labels"]  # the two disagree, and the loader says which counts
+    found = {key: int(each) for key, each in given.items() if isinstance(each, int | bool)}
+    heads, width = found.get("num_attention_heads", 0), found.get("hidden_size", 0)
+    found.setdefault("head_dim", width // heads if heads else 0)
+    found.setdefault("num_key_value_heads", heads)
+    found.setdefault("embedding_size", width)
+    found.setdefault("pooler_hidden_size", width)
+    found["untied_words"] = int(not given.get("tie_word_embeddings", False))
+    return found
+
+
+def _lines(text: str, layer: str, family: Family, sizes: Mapping[str, int]) -> Iterator[Wanted]:
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        kind, names, *dimensions = line.split()
+        kind, _, condition = kind.partition("?")
+        shape = tuple(_number(each, sizes) for each in dimensions)
+        if None in shape or (condition and not sizes.get(condition)):
+            continue
+        for part in _PARTS[kind]:
+            own = [f"{layer}.{name}" if layer else name for name in names.split("|")]
+            every = [f"{prefix}{name}.{part}" for name in own for prefix in ("", *family.prefixes)]
+            yield Wanted(tuple(every), _of_part(part, shape))
+
+
+def _of_part(part: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    whole = tuple(each for each in shape if each is not None)
+    return whole[:1] if part == "bias" else whole
+
+
+def _number(text: str, sizes: Mapping[str, int]) -> int | None:
+    """A size; None where the config does not say it, and then the line is left to the loader."""
+    parts = [int(each) if each.isdecimal() else sizes.get(each) for each in text.split("*")]
+    return None if None in parts else prod(each for each in parts if each is not None)

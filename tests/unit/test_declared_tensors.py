@@ -1,0 +1,263 @@
+"""The tensors that an architecture is declared to need are those that transformers asks for.
+
+What a folder's weights lack is refused when it is added, by their headers, and in the same words
+where it is loaded.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from safetensors.torch import load_file, save_file
+from tests.support.conformance import load, save_small
+from tests.support.hub_mirror import HubMirror, hub_mirror
+from tests.support.published_models import PUBLISHED
+from tests.support.small_tokenizers import small_tokenizer
+
+from sie_cli.models.hub import open_revision
+from sie_cli.models.proposal import propose
+from sie_layouts.architectures.heads import HEADS_NOT_DONE
+from sie_layouts.architectures.tensors.declared import lacking, wanted
+from sie_layouts.architectures.tensors.families import FAMILIES
+from sie_layouts.architectures.tensors.headers import read_header
+from sie_layouts.folder import FolderFiles
+from sie_schemas.errors import OurFault
+from sie_server.backends.class_heads import require_same, sequence_head, token_head
+from sie_server.backends.encode_heads import masked_language_head
+from sie_server.backends.encoder import Encoder
+
+_SIZES: dict[str, Any] = {
+    "vocab_size": 120, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "max_position_embeddings": 130, "type_vocab_size": 3,
+    "num_labels": 5, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2,
+    "sep_token_id": 3,
+}  # fmt: skip
+_OTHER_SIZES: Mapping[str, dict[str, Any]] = {
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
+    "electra": {"embedding_size": 24},
+    "t5": {"d_model": 32, "d_ff": 48, "d_kv": 6, "num_layers": 2, "num_heads": 4},
+    "ctrl": {"n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 48},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+    "gpt-sw3": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+    "gpt_bigcode": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+    "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 4},
+    "flaubert": {"emb_dim": 32, "n_layers": 2, "n_heads": 4},
+    "xlm": {"emb_dim": 32, "n_layers": 2, "n_heads": 4},
+    "albert": {"embedding_size": 16},
+    "longformer": {"attention_window": [8, 8]},
+    "convbert": {"embedding_size": 32},
+}
+_GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
+_CLASSES: Mapping[str, Any] = {
+    "none": tf.AutoModel,
+    "classes": tf.AutoModelForSequenceClassification,
+    "tokens": tf.AutoModelForTokenClassification,
+    "masked_language": tf.AutoModelForMaskedLM,
+    "decoder": tf.AutoModelForCausalLM,
+}
+_OF_TRANSFORMERS = sorted(FAMILIES.keys() - {"alibi_bert", "flash_roberta", "gte", "nomic_bert"})
+
+
+def _config(kind: str) -> tf.PreTrainedConfig:
+    grouped = _GROUPED if FAMILIES.get(kind) and FAMILIES[kind].prefixes == ("model.",) else {}
+    grouped = {} if kind == "modernbert" else grouped
+    return tf.AutoConfig.for_model(kind, **_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}))
+
+
+@pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
+def test_a_family_needs_what_transformers_asks_for(kind: str) -> None:
+    config = _config(kind)
+    family = FAMILIES[kind]
+    for head in ("none", *family.heads):
+        made = tf.AutoModelForTextEncoding if kind == "t5" else _CLASSES[head]
+        with torch.device("meta"):
+            try:
+                model = made.from_config(config)
+            except ValueError:
+                assert head == "tokens"  # which transformers has not for all of them
+                continue
+        asked = {name: tuple(each.shape) for name, each in model.state_dict().items()}
+        needed = list(wanted(config.to_dict(), head))
+        assert len(needed) > 10
+        for each in needed:
+            assert any(asked.get(name) == each.shape for name in each.names), (head, each)
+
+
+@pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
+def test_sizes_that_a_config_leaves_out_are_those_of_transformers(kind: str) -> None:
+    usual = tf.AutoConfig.for_model(kind).to_dict()
+    for key, value in FAMILIES[kind].usual.items():
+        assert usual.get(key, value) == value, key
+
+
+def _bert(folder: Path) -> Path:
+    tokenizer = small_tokenizer("Bert")
+    sizes = {**_SIZES, "vocab_size": len(tokenizer)}
+    return save_small(folder, tf.BertModel(tf.BertConfig(**sizes)), tokenizer)
+
+
+def _changed(folder: Path, how: str) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = "encoder.layer.1.output.dense.weight"
+    if how == "lacks":
+        del tensors[name]
+    elif how == "another shape":
+        tensors[name] = tensors[name][:, :-1].contiguous()
+    elif how == "whole numbers":
+        tensors[name] = tensors[name].to(torch.int8)
+    elif how == "fewer layers":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    save_file(tensors, path, {"format": "pt"})
+
+
+_SAID = {
+    "lacks": r"lacks 1 tensors of the model that config\.json describes: encoder\.layer\.1\.output",
+    "another shape": r"as \[32, 47\], and by config\.json it is \[32, 48\]",
+    "whole numbers": "of I8, and floating-point numbers are wanted",
+    "fewer layers": "lacks 16 tensors",
+}
+
+
+@pytest.mark.parametrize("how", _SAID)
+def test_what_weights_lack_is_refused_when_added_and_when_loaded(how: str, tmp_path: Path) -> None:
+    folder = _bert(tmp_path)
+    assert propose(FolderFiles(folder), takes_pickles=False).refusals == ()
+    _changed(folder, how)
+    refusals = propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert len(refusals) == 1
+    with pytest.raises(OurFault, match=_SAID[how]) as refused:
+        load(folder)
+    assert str(refusals[0]) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_a_published_form_is_whole_and_each_tensor_counts(name: str, tmp_path: Path) -> None:
+    folder = PUBLISHED[name]().write(tmp_path)
+    files = FolderFiles(folder)
+    assert lacking(files, "", "none") == ()
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    gone = next(each for each in tensors if each.endswith(("Wqkv.weight", "output.dense.weight")))
+    del tensors[gone]
+    save_file(tensors, path, {"format": "pt"})
+    assert "lacks 1 tensors" in str(lacking(files, "", "none"))
+
+
+def test_shards_and_old_names_of_norms_are_whole(tmp_path: Path) -> None:
+    folder = _bert(tmp_path)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("Norm.bias", "Norm.beta"): each
+        for name, each in tensors.items()
+    }
+    half = sorted(old)[::2]
+    parts = {"a.safetensors": half, "b.safetensors": sorted(old.keys() - set(half))}
+    for file, names in parts.items():
+        save_file({f"bert.{name}": old[name] for name in names}, folder / file, {"format": "pt"})
+    listed = {f"bert.{name}": file for file, names in parts.items() for name in names}
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": listed})
+    )
+    path.unlink()
+    files = FolderFiles(folder)
+    assert lacking(files, "", "none") == ()
+    load(folder)
+    (folder / "b.safetensors").write_bytes((folder / "b.safetensors").read_bytes()[:-8])
+    assert "cut short" in str(lacking(files, "", "none")[0])
+
+
+class _One:
+    """One file, of which the hub says no size."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.asked = content, 0
+
+    def names(self) -> Mapping[str, int]:
+        return {"x": 0}
+
+    def read(self, name: str) -> bytes | None:
+        raise AssertionError("a whole file of weights is read")
+
+    def head(self, name: str, count: int) -> bytes | None:
+        self.asked = max(self.asked, count)
+        return self.content[:count]
+
+
+def _header(text: str) -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+_ONE = '{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+_HOSTILE = {
+    "an empty file": b"",
+    "a length above all": (1 << 62).to_bytes(8, "little") + b"{}",
+    "no length": bytes(8) + b"{}",
+    "a pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n",
+    "text that ends": _header('{"a": ' + _ONE + "}")[:-3],
+    "no JSON": _header("{]"),
+    "a list": _header("[]"),
+    "deep": _header("[" * 100_000),
+    "twice": _header(f'{{"a": {_ONE}, "a": {_ONE}}}'),
+    "a negative size": _header('{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [4, 0]}}'),
+    "true": _header('{"a": {"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}}'),
+    "another type": _header('{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}'),
+    "a shape of its own": _header('{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}'),
+    "a power": _header(
+        '{"a": {"dtype": "F32", "shape": ' + str([1 << 47] * 9) + ', "data_offsets": [0, 4]}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", _HOSTILE)
+def test_a_hostile_header_is_refused_and_little_is_read(kind: str) -> None:
+    files = _One(_HOSTILE[kind])
+    with pytest.raises(ValueError, match=r"is|has|describes|ends"):
+        read_header(files, "x")
+    assert files.asked <= 8 * 1024**2 + 8
+
+
+def test_of_a_hub_the_beginning_of_the_weights_is_fetched_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _bert(tmp_path)
+    _changed(folder, "lacks")
+    with hub_mirror() as mirror:
+        assert isinstance(mirror, HubMirror)
+        commit = "a" * 40
+        mirror.repositories["org/model", commit] = folder
+        mirror.branches["org/model", "main"] = commit
+        revision = open_revision("org/model", environ={"HF_ENDPOINT": mirror.url})
+        try:
+            assert (
+                revision.head("model.safetensors", 5)
+                == ((folder / "model.safetensors").read_bytes()[:5])
+            )
+            found = propose(revision, takes_pickles=True, name="org/model")
+        finally:
+            revision.close()
+    assert "lacks 1 tensors" in str(found.refusals[0])
+
+
+_NOT_DONE = [
+    (head, kind) for head, kinds in sorted(HEADS_NOT_DONE.items()) for kind in sorted(kinds)
+]
+
+
+@pytest.mark.parametrize(("head", "kind"), _NOT_DONE)
+def test_a_head_that_is_refused_by_name_is_one_that_no_worker_runs(head: str, kind: str) -> None:
+    torch.manual_seed(1)
+    model = _CLASSES[head].from_config(_config(kind)).eval().requires_grad_(False)
+    with pytest.raises(OurFault, match="known"):
+        if head == "masked_language":
+            masked_language_head(model)
+        else:
+            made = token_head(model) if head == "tokens" else sequence_head(model)
+            encoder = Encoder(model.base_model, device=torch.device("cpu"))
+            require_same(model, encoder, made)
