@@ -1,7 +1,7 @@
 """Voyage's API, under a base URL of its own: `/voyage/v1/embeddings` and `/voyage/v1/rerank`.
 
-*pure.* Its bodies are those of OpenAI and Cohere but for a few fields, and its rankings and errors
-are not: the first stand under `data`, and an error's `detail` is the sentence. So no path can speak
+*pure.* Its bodies are those of OpenAI and Cohere but for a few fields. Its rankings and errors are
+not: a ranking stands under `data`, and an error's `detail` is the sentence. So no path can speak
 for both. A text that is too long is cut unless `truncation` is false. `options` is ours.
 """
 
