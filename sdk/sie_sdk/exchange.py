@@ -4,13 +4,14 @@
 for each item, in order, or is an error. Whether to send again is for `patience`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, cast, get_type_hints
 from urllib.parse import quote
 
 import msgspec
+import numpy as np
 
 from sie_schemas.arrays import ArrayMalformed, from_wire
 from sie_schemas.errors import FixRequest, OurFault, SIEError
@@ -54,7 +55,15 @@ __all__ = [
     "score_call",
 ]
 
-_MSGPACK: Final = msgspec.msgpack.Encoder()
+
+def _plain(value: object) -> object:
+    """A number of numpy as one of Python's. Raises `TypeError` for what cannot be sent."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be sent: {value!r:.80}")
+
+
+_MSGPACK: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _DECODER: Final = msgspec.msgpack.Decoder()
 
 
@@ -89,9 +98,8 @@ def encode_calls(
     options = _options(told, defaults)
     if told.get("is_query") is not None:
         options["is_query"] = told["is_query"]
-    output_types = told.get("output_types")
     params = {
-        "output_types": list(output_types) if output_types else None,
+        "output_types": _several(told.get("output_types")),
         "output_dtype": told.get("output_dtype"),
         "dimensions": told.get("dimensions"),
         "instruction": told.get("instruction"),
@@ -105,9 +113,8 @@ def extract_calls(
 ) -> list[Call]:
     """The requests for entities of all items, in their order."""
     _refuse_unknown(told, ExtractOptions)
-    labels = told.get("labels")
     params = {
-        "labels": list(labels) if labels else None,
+        "labels": _several(told.get("labels")),
         "output_schema": told.get("output_schema"),
         "instruction": told.get("instruction"),
         "options": _options(told, defaults) or None,
@@ -176,6 +183,8 @@ def _call(
         usual.provision_timeout_s if timeout_s is None else timeout_s,
         oom_retries_max=usual.oom_retries_max if oom_retries is None else oom_retries,
     )
+    if not isinstance(model, str):
+        raise TypeError(f"the model is named by a string, and not by a {type(model).__name__}")
     path = f"/v1/{operation}/{quote(model, safe='/:')}"
     options = _options(told, defaults)
     asked = {
@@ -203,6 +212,13 @@ def _refuse_unknown(told: Mapping[str, Any], kind: Any) -> None:
     unknown = told.keys() - get_type_hints(kind).keys()
     if unknown:
         raise TypeError(f"{min(unknown)!r} is not a parameter of this call")
+
+
+def _several(given: str | Iterable[str] | None) -> list[str] | None:
+    """A word alone is one, and not its letters."""
+    if isinstance(given, str):
+        return [given]
+    return list(given or ()) or None
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Haystack's components for OpenAI, Text Embeddings Inference, Cohere and Jina."""
+"""Haystack's components for OpenAI, Text Embeddings Inference, Cohere, Jina, Mistral and NVIDIA."""
 
 import sys
 
@@ -11,9 +11,12 @@ from haystack_integrations.components.embedders.huggingface_api import (
     HuggingFaceAPITextEmbedder,
 )
 from haystack_integrations.components.embedders.jina import JinaTextEmbedder
+from haystack_integrations.components.embedders.mistral import MistralTextEmbedder
+from haystack_integrations.components.embedders.nvidia import NvidiaTextEmbedder
 from haystack_integrations.components.rankers.cohere import CohereRanker
 from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker
 from haystack_integrations.components.rankers.jina import JinaRanker
+from haystack_integrations.components.rankers.nvidia import NvidiaRanker
 
 NO_KEY = Secret.from_token("none")
 
@@ -28,6 +31,8 @@ def main(url: str) -> None:
         HuggingFaceAPITextEmbedder(**tei),
         CohereTextEmbedder(model="org/dense", api_key=NO_KEY, api_base_url=url),
         JinaTextEmbedder(model="org/dense", api_key=NO_KEY, base_url=f"{url}/v1/embeddings"),
+        MistralTextEmbedder(**openai),
+        NvidiaTextEmbedder(model="org/dense", api_key=NO_KEY, api_url=f"{url}/v1"),
     ):
         assert embedder.run("four")["embedding"] == [4.0, 0.0, 0.0], type(embedder)
     for embedder in (OpenAIDocumentEmbedder(**openai), HuggingFaceAPIDocumentEmbedder(**tei)):
@@ -37,6 +42,7 @@ def main(url: str) -> None:
         HuggingFaceTEIRanker(url=f"{url}/tei/ranker", top_k=1),
         CohereRanker(model="ranker", api_key=NO_KEY, api_base_url=url, top_k=1),
         JinaRanker(model="ranker", api_key=NO_KEY, base_url=f"{url}/v1/rerank", top_k=1),
+        NvidiaRanker(model="ranker", api_key=NO_KEY, api_url=f"{url}/v1", top_k=1),
     ):
         ranked = ranker.run("q", documents)["documents"]
         assert [each.content for each in ranked] == ["ccc"], type(ranker)

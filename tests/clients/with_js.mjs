@@ -1,16 +1,22 @@
-// Clients in JavaScript: OpenAI's, Cohere's, LangChain's, Vercel's AI SDK and Hugging Face's.
+// Clients in JavaScript: of OpenAI, Cohere, LangChain, Vercel's AI SDK, Hugging Face, Mistral,
+// Together and Voyage.
 
 import assert from "node:assert/strict";
 
 import { createCohere } from "@ai-sdk/cohere";
+import { createMistral } from "@ai-sdk/mistral";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { createTogetherAI } from "@ai-sdk/togetherai";
 import { InferenceClient } from "@huggingface/inference";
 import { CohereEmbeddings, CohereRerank } from "@langchain/cohere";
 import { OpenAIEmbeddings } from "@langchain/openai";
+import { Mistral } from "@mistralai/mistralai";
 import { embed, embedMany, rerank } from "ai";
 import { CohereClient, CohereClientV2 } from "cohere-ai";
 import OpenAI from "openai";
+import Together from "together-ai";
+import { VoyageAIClient } from "voyageai";
 
 const url = process.argv[2];
 const texts = ["four", "a"];
@@ -57,9 +63,26 @@ const batch = { model: compatible.embeddingModel("org/dense"), values: texts };
 assert.deepEqual((await embedMany(batch)).embeddings, vectors);
 const one = { model: createOpenAI(told).embedding("org/dense"), value: "four" };
 assert.deepEqual((await embed(one)).embedding, vectors[0]);
+const byMistral = { model: createMistral(told).embedding("org/dense"), values: texts };
+assert.deepEqual((await embedMany(byMistral)).embeddings, vectors);
 const byCohere = createCohere({ apiKey: "none", baseURL: `${url}/v2` });
-const ranked = { model: byCohere.reranking("ranker"), documents: ["a", "ccc"], query: "q" };
-assert.deepEqual((await rerank(ranked)).ranking.map((each) => each.originalIndex), [1, 0]);
+for (const model of [byCohere.reranking("ranker"), createTogetherAI(told).reranking("ranker")]) {
+  const asked = { model, documents: ["a", "ccc"], query: "q" };
+  assert.deepEqual((await rerank(asked)).ranking.map((each) => each.originalIndex), [1, 0]);
+}
+
+const mistral = new Mistral({ apiKey: "none", serverURL: url });
+const given = await mistral.embeddings.create({ model: "org/dense", inputs: texts });
+assert.deepEqual(given.data.map((each) => each.embedding), vectors);
+const together = new Together({ ...told, maxRetries: 0 });
+const documents = [{ title: "x", text: "a" }, { title: "x", text: "ccc" }];
+const fields = { query: "q", documents, rank_fields: ["title", "text"], model: "ranker" };
+assert.deepEqual((await together.rerank.create(fields)).results.map((each) => each.index), [1, 0]);
+const voyage = new VoyageAIClient({ apiKey: "none", environment: `${url}/voyage/v1` });
+const said = await voyage.embed({ input: texts, model: "org/dense", inputType: "document" });
+assert.deepEqual(said.data.map((each) => each.embedding), vectors);
+const best = await voyage.rerank({ query: "q", documents: ["a", "ccc"], model: "ranker" });
+assert.deepEqual(best.data.map((each) => each.index), [1, 0]);
 
 const hub = new InferenceClient("none", { endpointUrl: `${url}/tei/org/dense` });
 assert.deepEqual(await hub.featureExtraction({ inputs: ["four"] }), [[1, 0, 0]]);

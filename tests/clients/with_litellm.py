@@ -13,6 +13,10 @@ def main(url: str) -> None:
         ("infinity", url),
         ("jina_ai", f"{url}/v1"),
         ("cohere", f"{url}/v2/embed"),
+        ("voyage", f"{url}/voyage/v1"),
+        ("mistral", f"{url}/v1"),
+        ("nvidia_nim", f"{url}/v1"),
+        ("xinference", f"{url}/v1"),
     ):
         found = litellm.embedding(
             model=f"{provider}/org/dense", input=["four"], api_base=base, api_key="none"
@@ -33,6 +37,8 @@ def main(url: str) -> None:
         ("hosted_vllm", url),
         ("infinity", url),
         ("huggingface", f"{url}/tei/ranker"),
+        ("voyage", f"{url}/voyage/v1"),
+        ("nvidia_nim/ranking", url),
     ):
         ranked = litellm.rerank(
             model=f"{provider}/ranker",

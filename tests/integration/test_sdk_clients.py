@@ -1,6 +1,8 @@
 """Both clients against the gateway's real application, served on a port."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from tests.support.gateway_world import World, echo_result, gateway_world, heartbeat
 from tests.support.polling import until
+from tests.support.served import served_gateway
 
 from sie_runtime.process.lifecycle import serve_http
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
@@ -184,3 +187,35 @@ async def test_a_stop_lets_the_request_in_flight_finish() -> None:
                 stop.set()
                 await world.bus.deliver(echo_result(world.echo.seen[0]))
                 assert (await asking)["dense"][0] == 3.0
+
+
+_FORKS = """
+import os, sys
+from sie_sdk import SIEClient
+
+def lengths(own):
+    for _ in range(20):
+        found = [each["dense"][0] for each in client.encode("dense", ["x" * own, "y" * (own + 1)])]
+        assert found == [own, own + 1], (own, found)
+
+client = SIEClient(sys.argv[1])
+lengths(1)
+children = []
+for own in (10, 20, 30):
+    child = os.fork()
+    if child == 0:
+        lengths(own)
+        os._exit(0)
+    children.append(child)
+lengths(1)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+"""
+"""A process that was forked by one that has connections: a pool of multiprocessing, a server's
+worker."""
+
+
+def test_a_forked_process_reads_its_own_answers() -> None:
+    with served_gateway() as url:
+        command = [sys.executable, "-c", _FORKS, url]
+        run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr

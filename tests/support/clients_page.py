@@ -50,8 +50,12 @@ _TAIL = """
   convert documents, which are no operations here: they answer with an error.
 - `tei-client`'s `tokenize` and `decode` are refused with the reason: what a model reads is not
   shown.
-- `voyageai` and `langchain-nvidia-ai-endpoints` embed. Their rerankers have an API of their own,
-  which is refused with the way to `/v1/rerank`.
+- Clients of Voyage have the base URL `GATEWAY/voyage/v1`. At `/v1` they embed, but cannot rank or
+  read an error. litellm ranks by NVIDIA's API as `nvidia_nim/ranking/MODEL`.
+- A document that is an object without `text` is ranked by the fields that `rank_fields` names.
+  Together's own service reads all fields where none is named; here that is refused.
+- Jina's own service gives documents back by default, and Cohere's does not. Here, as at Cohere's,
+  `return_documents` has to be said.
 - Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
   refuse other names themselves.
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.

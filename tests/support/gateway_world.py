@@ -134,7 +134,7 @@ def _answer(job: Job, index: int) -> bytes:
         with_adapter = 1 if job.adapter is not None else 0
         vector = np.array([len(text), job.first_item + index, with_adapter], dtype=np.float32)
         for output in job.output_types or ("dense",):
-            answer[output] = _vector(output, vector)
+            answer[output] = _vector(output, vector, job.output_dtype)
     elif job.operation == "score":
         answer["score"] = float(len(text))
     else:
@@ -143,10 +143,11 @@ def _answer(job: Job, index: int) -> bytes:
     return msgspec.msgpack.encode(answer)
 
 
-def _vector(output: str, vector: NDArray[np.float32]) -> dict[str, Any]:
+def _vector(output: str, vector: NDArray[np.float32], dtype: str) -> dict[str, Any]:
     """A vector as an output: `multivector` is one token's, and `sparse` has index 7."""
     if output == "dense":
-        return {"dims": 3, "dtype": "float32", "values": arrays.to_wire(vector)}
+        values = arrays.to_wire(arrays.in_dtype(vector, dtype))
+        return {"dims": 3, "dtype": dtype, "values": values}
     if output == "multivector":
         values = arrays.to_wire(vector.reshape(1, 3))
         return {"token_dims": 3, "num_tokens": 1, "dtype": "float32", "values": values}

@@ -95,6 +95,11 @@ _NPM = {
     "@ai-sdk/openai": "3.0.141",
     "@ai-sdk/cohere": "3.0.63",
     "@huggingface/inference": "4.13.30",
+    "@ai-sdk/mistral": "3.0.69",
+    "@ai-sdk/togetherai": "2.0.84",
+    "@mistralai/mistralai": "2.7.0",
+    "together-ai": "0.52.0",
+    "voyageai": "0.4.0",
 }
 _STORES = ("chromadb==1.5.9", "qdrant-client==1.20.0", "sqlite-vec==0.1.9", "apsw==3.54.1.0")
 _SDK_NEEDS = ("httpx>=0.28,<0.29", "msgspec>=0.20,<0.23", "numpy>=1.26,<3", "rfc8785>=0.1.4,<0.2")
@@ -130,22 +135,35 @@ CLIENTS = (
             "llama-index-embeddings-openai-like",
             "llama-index-embeddings-text-embeddings-inference",
             "llama-index-postprocessor-tei-rerank",
+            "llama-index-embeddings-nvidia",
+            "llama-index-postprocessor-cohere-rerank",
+            "llama-index-postprocessor-jinaai-rerank",
+            "llama-index-postprocessor-nvidia-rerank",
         ),
         (
             "llama-index-embeddings-openai-like==0.4.0",
             "llama-index-embeddings-text-embeddings-inference==0.6.0",
             "llama-index-postprocessor-tei-rerank==0.6.0",
+            "llama-index-embeddings-nvidia==0.6.0",
+            "llama-index-postprocessor-cohere-rerank==0.10.0",
+            "llama-index-postprocessor-jinaai-rerank==0.6.0",
+            "llama-index-postprocessor-nvidia-rerank==0.7.0",
         ),
         python=(3, 12),
     ),
     PublishedClient(
         "with_haystack",
-        ("haystack-ai", "huggingface-api-haystack", "cohere-haystack", "jina-haystack"),
+        (
+            *("haystack-ai", "huggingface-api-haystack", "cohere-haystack", "jina-haystack"),
+            *("mistral-haystack", "nvidia-haystack"),
+        ),
         (
             "haystack-ai==3.4.1",
             "huggingface-api-haystack==3.1.0",
             "cohere-haystack==11.0.0",
             "jina-haystack==2.0.1",
+            "mistral-haystack==3.0.0",
+            "nvidia-haystack==3.0.0",
         ),
         python=(3, 12),
     ),
@@ -166,6 +184,12 @@ CLIENTS = (
         "with_providers",
         ("voyageai", "langchain-nvidia-ai-endpoints", "rerankers"),
         ("voyageai==0.5.0", "langchain-nvidia-ai-endpoints==1.5.0", "rerankers[api]==0.10.0"),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_hosts",
+        ("mistralai", "together", "xinference-client"),
+        ("mistralai==1.5.2", "together==3.1.1", "xinference-client==4.1.0"),
         python=(3, 12),
     ),
     PublishedClient(

@@ -25,6 +25,11 @@ TEI_RERANK = {"model": "ranker", "query": "q", "texts": ["a", "ccc", "bb"]}
 TEI_EMBED = {"model": "org/dense", "inputs": "four"}
 OWN_LENGTH = TEI_EMBED | {"normalize": False}
 TEI_PREDICT = {"model": "finder", "inputs": "four"}
+NVIDIA_RANKING = {
+    "model": "ranker",
+    "query": {"text": "q"},
+    "passages": [{"text": "a"}, {"text": "ccc"}, {"text": "bb"}],
+}
 TEI_SIMILARITY = {
     "model": "org/dense",
     "inputs": {"source_sentence": "four", "sentences": ["a", "four"]},
@@ -36,6 +41,9 @@ EVERY_FACE: list[tuple[str, dict[str, Any]]] = [
     ("/v2/rerank", RERANK),
     ("/v1/embed", COHERE_EMBED),
     ("/v2/embed", COHERE_EMBED),
+    ("/v1/ranking", NVIDIA_RANKING),
+    ("/voyage/v1/embeddings", EMBEDDINGS),
+    ("/voyage/v1/rerank", RERANK),
     ("/embed", TEI_EMBED),
     ("/embed_all", TEI_EMBED),
     ("/embed_sparse", TEI_EMBED),
@@ -500,6 +508,94 @@ async def test_what_clients_of_voyage_and_nvidia_say_is_what_ours_say() -> None:
         ({"is_query": True, "truncate": "none"}, 2),
         ({"is_query": False, "truncate": "start"}, None),
     ]
+
+
+async def test_numbers_have_the_types_of_voyage_mistral_and_jina() -> None:
+    async with gateway_world() as world:
+        kept: dict[str, Any] = {}
+        for said in (
+            {"output_dtype": "int8"},
+            {"output_dtype": "binary", "encoding_format": "base64"},
+            {"embedding_type": "ubinary"},
+            {"encoding_type": "binary"},
+            {"encoding_type": "float", "output_dtype": "float"},
+        ):
+            answer = await post(world, "/v1/embeddings", EMBEDDINGS | said)
+            assert answer.status_code == 200, answer.text
+            kept[json.dumps(said)] = answer.json()["data"][1]["embedding"]
+        two = {"output_dtype": "int8", "encoding_type": "binary"}
+        refused = await post(world, "/v1/embeddings", EMBEDDINGS | two)
+        asked = [job.output_dtype for job in world.echo.seen]
+    assert asked == ["int8", "binary", "ubinary", "binary", "float32"]
+    scaled, coded, signs, signed, floats = kept.values()
+    # Scaled by itself; the byte of signs is 0b11000000, and 128 less where it has a sign.
+    assert (scaled, signs, signed, floats) == ([127, 32, 0], [192], [64], [4.0, 1.0, 0.0])
+    assert np.frombuffer(base64.b64decode(coded), np.int8).tolist() == [64]
+    assert refused.json()["detail"]["field"] == "$.encoding_type"
+
+
+async def test_voyage_has_its_rankings_and_errors_under_a_base_url_of_its_own() -> None:
+    usual = {"model": "ranker", "query": "q", "documents": ["a", "ccc"]}
+    async with gateway_world() as world:
+        plain = await post(world, "/voyage/v1/rerank", usual | {"top_k": None, "truncation": True})
+        whole = {"top_k": 1, "return_documents": True, "truncation": False}
+        best = await post(world, "/voyage/v1/rerank", usual | whole)
+        unknown = await post(world, "/voyage/v1/embeddings", EMBEDDINGS | {"model": "nobody"})
+        of_cohere = await post(world, "/voyage/v1/rerank", usual | {"top_n": 1})
+        asked = [job.options for job in world.echo.seen]
+    assert [each["index"] for each in plain.json()["data"]] == [1, 0]
+    assert plain.json()["usage"]["total_tokens"] > 0
+    [entry] = best.json()["data"]
+    assert (entry["index"], entry["document"]) == (1, "ccc")
+    assert asked == [{}, {"truncate": "none"}]
+    # Its client shows `detail`, and fails on one that is no text.
+    assert unknown.status_code == 404
+    assert unknown.json() == {
+        "detail": "there is no model 'nobody'; GET /v1/models lists them",
+        "code": "MODEL_NOT_FOUND",
+        "field": "model",
+    }
+    assert (of_cohere.status_code, of_cohere.json()["field"]) == (400, "$.top_n")
+
+
+async def test_nvidia_ranks_passages_by_logits_and_cuts_none_unasked() -> None:
+    async with gateway_world() as world:
+        told = await post(world, "/v1/ranking", NVIDIA_RANKING)
+        cut = await post(world, "/v1/ranking", NVIDIA_RANKING | {"truncate": "END"})
+        picture = {"passages": [{"text": "a", "image": "data:"}]}
+        refused = await post(world, "/v1/ranking", NVIDIA_RANKING | picture)
+        asked = [job.options for job in world.echo.seen]
+    assert [each["index"] for each in told.json()["rankings"]] == [1, 2, 0]
+    assert all(each.keys() == {"index", "logit"} for each in told.json()["rankings"])
+    assert cut.json()["rankings"] == told.json()["rankings"]
+    assert asked == [{"truncate": "none"}, {}]
+    assert (refused.status_code, "passages[0].image" in refused.text) == (400, True)
+
+
+async def test_what_clients_of_xinference_mistral_and_the_hub_send_and_read() -> None:
+    xinference = {"max_chunks_per_doc": None, "return_len": None, "kwargs": "{}"}
+    hints = {"options": {"wait_for_model": True, "use_cache": True, "lora": "legal"}}
+    async with gateway_world() as world:
+        ranked = await post(world, "/v1/rerank", RERANK | xinference)
+        changed = await post(world, "/v1/rerank", RERANK | {"kwargs": '{"a": 1}'})
+        texts = {"input": [{"text": "a"}, "four"]}
+        embedded = await post(world, "/v1/embeddings", EMBEDDINGS | texts)
+        picture = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": [{"image": "x"}]})
+        hub = await post(world, "/tei/org/dense", {"inputs": ["four"]} | hints)
+        kinds = [
+            (await get(world, f"/v1/models/{name}")).json()["model_type"]
+            for name in ("org/dense", "ranker", "finder")
+        ]
+        lora = world.echo.seen[-1].adapter
+    assert (ranked.status_code, changed.status_code) == (200, 400)
+    assert changed.json()["detail"]["field"] == "$.kwargs"
+    vectors = [each["embedding"] for each in embedded.json()["data"]]
+    assert vectors == [[1.0, 0.0, 0.0], [4.0, 1.0, 0.0]]
+    assert embedded.json()["id"] and embedded.json()["usage"]["completion_tokens"] == 0
+    assert (picture.status_code, "image" in picture.json()["error"]["message"]) == (400, True)
+    # The third number of the echo is the adapter's.
+    assert hub.json()[0][2] > 0 and lora is not None
+    assert kinds == ["embedding", "rerank", None]
 
 
 async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:

@@ -19,6 +19,8 @@ OPENAI = "use the client's provider for OpenAI's API"
         ("/tei/org/dense/tokenize", "the tokens of a text are not shown"),
         ("/tei/org/dense/decode", "the tokens of a text are not shown"),
         ("/v1/score", "POST /v1/rerank ranks documents"),
+        ("/v1/retrieval/ranker/reranking", "POST /v1/ranking ranks passages"),
+        ("/voyage/v1/contextualizedembeddings", "POST /voyage/v1/embeddings and"),
         ("/v1/encode", "name the model in the path"),
         ("/v1/v1/embeddings", "is it /v1/embeddings?"),
         ("/v1/embeddings/", "is it /v1/embeddings?"),

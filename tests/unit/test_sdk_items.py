@@ -140,3 +140,24 @@ def test_an_array_and_a_picture_of_pillow_are_sent_without_loss() -> None:
     for image in (pixels, Image.fromarray(pixels)):
         [found] = item_of(Item(image=image)).images
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.data))), pixels)
+
+
+def test_numbers_of_numpy_are_numbers_and_one_word_is_no_list_of_letters() -> None:
+    usual = Defaults(None, None, {}, 10)
+    told: Any = {
+        "dimensions": np.int64(64),
+        "options": {"normalize": np.bool_(True), "share": np.float32(0.5)},
+        "output_types": "dense",
+    }
+    [call] = exchange.encode_calls("m", "a", told, usual)
+    params = msgspec.msgpack.decode(call.body)["params"]
+    assert params["dimensions"] == 64 and type(params["dimensions"]) is int
+    assert params["options"] == {"normalize": True, "share": 0.5}
+    assert params["output_types"] == ["dense"]
+    [call] = exchange.extract_calls("m", "a", {"labels": "person"}, usual)
+    assert msgspec.msgpack.decode(call.body)["params"] == {"labels": ["person"]}
+    with pytest.raises(TypeError, match="a type cannot be sent"):
+        exchange.encode_calls("m", "a", {"output_dtype": np.int8}, usual)  # type: ignore[typeddict-item]
+    model: Any = None
+    with pytest.raises(TypeError, match="named by a string"):
+        exchange.encode_calls(model, "a", {}, usual)

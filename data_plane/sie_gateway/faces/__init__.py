@@ -13,7 +13,9 @@ from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
 from sie_gateway.faces.face import Face, FaceModels, Translated
 from sie_gateway.faces.infinity import CLASSIFY
+from sie_gateway.faces.nvidia import RANKING
 from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
+from sie_gateway.faces.voyage import VOYAGE_EMBEDDINGS, VOYAGE_RERANK
 
 __all__ = [
     "FACES",
@@ -31,6 +33,9 @@ FACES: Final[Mapping[str, Face]] = {
     "/v1/embeddings": EMBEDDINGS,
     "/v1/rerank": RERANK_V1,
     "/v2/rerank": RERANK_V2,
+    "/v1/ranking": RANKING,
+    "/voyage/v1/embeddings": VOYAGE_EMBEDDINGS,
+    "/voyage/v1/rerank": VOYAGE_RERANK,
     "/v1/embed": EMBED_V1,
     "/v2/embed": EMBED_V2,
     "/": tei.ANY,

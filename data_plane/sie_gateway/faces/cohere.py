@@ -3,7 +3,8 @@
 *pure.* A document is a text, or an object of which `rank_fields` (`text`, where none are named) are
 read. `top_n` cuts the answer, and `return_documents` gives the documents back as they came. A
 document is read as far as the model reads, so the fields that cut it may only be that API's
-defaults. `options` is ours. Errors have our own shape, whose `message` is also where Cohere has it.
+defaults. So may those that Xinference's client always sends. `options` is ours. Errors have our own
+shape, whose `message` is also where Cohere has it.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -18,12 +19,13 @@ from sie_gateway.faces.face import (
     only,
     ranking,
     rerank_request,
+    usage_of,
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import FixRequest, SIEError
 
-__all__ = ["RERANK_V1", "RERANK_V2", "Document", "error_body", "meta_of", "texts_of", "usage_of"]
+__all__ = ["RERANK_V1", "RERANK_V2", "Document", "error_body", "meta_of", "texts_of"]
 
 Document: TypeAlias = str | dict[str, Any]
 _TOKENS_PER_DOC: Final = 4096
@@ -46,6 +48,8 @@ class CohereRerankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     max_chunks_per_doc: int | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
+    return_len: bool | None = None
+    kwargs: str | None = None
     options: dict[str, Any] = {}
 
 
@@ -61,6 +65,8 @@ def _read(
     only(request.max_tokens_per_doc, _TOKENS_PER_DOC, "$.max_tokens_per_doc")
     only(request.max_chunks_per_doc, _CHUNKS_PER_DOC, "$.max_chunks_per_doc")
     only(request.priority, 0, "$.priority")
+    only(request.return_len, False, "$.return_len")
+    only(request.kwargs, "{}", "$.kwargs")
     texts = texts_of(request.documents, request.rank_fields)
     asked = rerank_request(request.query, texts, request.options, limits, field="documents")
     return Translated(model, asked, lambda answer: _render(version, answer, request))
@@ -89,7 +95,9 @@ def _text_of(document: dict[str, Any], fields: list[str], index: int) -> str:
         if value is None:
             where = f"$.documents[{index}].{name}"
             raise FixRequest(
-                f"{where}: the document has no such field to be ranked by", field=where
+                f"{where}: the document has no such field to be ranked by; name its fields in "
+                "`rank_fields`",
+                field=where,
             )
         read.append(value if isinstance(value, str) else _JSON.encode(value).decode())
     if len(read) == 1:
@@ -124,12 +132,6 @@ def meta_of(answer: Answer, version: str, units: dict[str, int]) -> dict[str, An
         "billed_units": units,
         "tokens": {"input_tokens": answer.input_tokens},
     }
-
-
-def usage_of(answer: Answer) -> dict[str, int]:
-    """The tokens that were read, by every name that clients of these APIs look for."""
-    tokens = answer.input_tokens
-    return {"input_tokens": tokens, "prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def error_body(error: SIEError) -> bytes:

@@ -2,15 +2,13 @@
 
 *pure.* `search_query` is encoded as a query and everything else as a document, by the model's own
 prompts. `embedding_types` names one type, in which the worker gives the vectors, or several, which
-are made of the vectors in float32. `binary` is `ubinary` with each byte less 128, as that API has
-it. A text that is too long is cut at its end, which is that API's default. `options` is ours.
+are made of the vectors in float32. A text that is too long is cut at its end, which is that API's
+default. `options` is ours.
 """
 
-import base64
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -24,26 +22,16 @@ from sie_gateway.faces.face import (
     only,
     unsupported,
 )
+from sie_gateway.faces.numbers import DTYPES, NumberType, as_base64, as_type
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.arrays import in_dtype
 from sie_schemas.errors import FixRequest
-from sie_schemas.items import OutputDtype
 
 __all__ = ["EMBED_V1", "EMBED_V2"]
 
 _InputType: TypeAlias = Literal["search_document", "search_query", "classification", "clustering"]
-_EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-_DTYPES: Final[dict[str, OutputDtype]] = {
-    "float": "float32",
-    "base64": "float32",
-    "int8": "int8",
-    "uint8": "uint8",
-    "binary": "binary",
-    "ubinary": "ubinary",
-}
-_SIGNED: Final = 128
-"""A byte of `ubinary` is that much above one of `binary`, which has a sign."""
+_EmbeddingType: TypeAlias = Literal[NumberType, "base64"]
 
 
 class _Content(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +92,7 @@ def _read(
         options,
         limits,
         field=field,
-        output_dtype=_DTYPES[kinds[0]] if len(kinds) == 1 else "float32",
+        output_dtype=DTYPES[_type_of(kinds[0])] if len(kinds) == 1 else "float32",
         dimensions=request.output_dimension,
     )
 
@@ -139,7 +127,7 @@ def _render(
     kinds, vectors = _kinds_of(request), dense_vectors(answer)
     told_in = {
         kind: [
-            _told(kind, vector if len(kinds) == 1 else in_dtype(vector, _DTYPES[kind]))
+            _told(kind, vector if len(kinds) == 1 else in_dtype(vector, DTYPES[_type_of(kind)]))
             for vector in vectors
         ]
         for kind in kinds
@@ -157,12 +145,12 @@ def _render(
     return _JSON.encode(told)
 
 
+def _type_of(kind: _EmbeddingType) -> NumberType:
+    return "float" if kind == "base64" else kind
+
+
 def _told(kind: _EmbeddingType, vector: NDArray[Any]) -> Any:
-    if kind == "base64":
-        return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
-    if kind == "binary":
-        vector = vector.astype(np.int16) - _SIGNED
-    return vector.tolist()
+    return as_base64(vector) if kind == "base64" else as_type(kind, vector).tolist()
 
 
 EMBED_V1: Final = Face("encode", _read_v1, error_body, CohereEmbedBody)

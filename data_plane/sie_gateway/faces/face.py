@@ -46,6 +46,7 @@ __all__ = [
     "ranking",
     "rerank_request",
     "unsupported",
+    "usage_of",
 ]
 
 
@@ -196,6 +197,18 @@ def only(value: Any, default: Any, field: str) -> None:
 def unsupported(field: str, reason: str) -> FixRequest:
     """The request asks for what this cluster does not give."""
     return FixRequest(f"{field}: {reason}", code="UNSUPPORTED_FIELD", field=field)
+
+
+def usage_of(answer: Answer) -> dict[str, int]:
+    """The tokens that were read, by every name that clients of these APIs look for. None is ever
+    generated, and some want to be told so."""
+    tokens = answer.input_tokens
+    return {
+        "input_tokens": tokens,
+        "prompt_tokens": tokens,
+        "completion_tokens": 0,
+        "total_tokens": tokens,
+    }
 
 
 def _named(model: str) -> str:

@@ -10,8 +10,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from sie_gateway.faces.cohere import usage_of
-from sie_gateway.faces.face import Face, FaceModels, Translated, classes_of, extract_request
+from sie_gateway.faces.face import (
+    Face,
+    FaceModels,
+    Translated,
+    classes_of,
+    extract_request,
+    usage_of,
+)
 from sie_gateway.faces.openai import error_body
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer

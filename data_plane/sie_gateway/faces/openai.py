@@ -2,21 +2,20 @@
 
 *pure.* `input` is a text, token ids, or a list of either. The ids are of the gateway's vocabulary,
 and where it has none, of the model's own tokenizer. `encoding_format` is `float` or `base64` (the
-bytes of little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
+bytes of the numbers, little-endian). `dimensions` cuts each vector and normalises it, `user` is
+ignored.
 `options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
 own, with their codes in small letters. Infinity's clients send `modality` and, at their path,
-`dimensions` 0 by default. Jina's fields are `task`, `normalized`, `truncate`, `embedding_type` and
-`late_chunking`; Voyage's and NVIDIA's `input_type`, `truncation`, `output_dimension` and a
-`truncate` in words. vLLM's defaults are taken.
+`dimensions` 0 by default. Jina's fields are `task`, `normalized`, `truncate`, `late_chunking` and
+`embedding_type`, which LlamaIndex calls `encoding_type`. Voyage's, Mistral's and NVIDIA's are
+`input_type`, `truncation`, `output_dimension`, `output_dtype` and a `truncate` in words. Mistral's
+client wants an `id`. vLLM's defaults are taken.
 """
 
-import base64
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from sie_gateway.faces.face import (
     Face,
@@ -26,13 +25,17 @@ from sie_gateway.faces.face import (
     encode_request,
     only,
     unsupported,
+    usage_of,
 )
+from sie_gateway.faces.numbers import DTYPES, NumberType, as_base64, as_type
 from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import SIEError
 
-__all__ = ["EMBEDDINGS", "INFINITY", "error_body"]
+__all__ = ["EMBEDDINGS", "INFINITY", "EmbeddingsBody", "error_body"]
+
+_JinasType: TypeAlias = Literal["float", "base64", "binary", "ubinary"]
 
 
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,12 +50,13 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     task: str | None = None
     normalized: bool | None = None
     truncate: bool | Literal["NONE", "START", "END"] | None = None
-    embedding_type: Literal["float", "base64"] | None = None
+    embedding_type: _JinasType | None = None
+    encoding_type: _JinasType | None = None
     late_chunking: bool | None = None
     input_type: str | None = None
     truncation: bool | None = None
     output_dimension: int | None = None
-    output_dtype: Literal["float"] | None = None
+    output_dtype: NumberType | None = None
     add_special_tokens: bool | None = None
     priority: int | None = None
     options: dict[str, Any] = {}
@@ -83,32 +87,42 @@ def _read(body: bytes, limits: Limits, models: FaceModels, every: int | None = N
     only(request.late_chunking, False, "$.late_chunking")
     only(request.add_special_tokens, True, "$.add_special_tokens")
     only(request.priority, 0, "$.priority")
+    kind = _type_of(request)
     asked = encode_request(
         inputs_of(request.input, models.vocabulary, "$.input"),
         _options(request),
         limits,
         field="input",
+        output_dtype=DTYPES[kind],
         dimensions=_width(request, every),
     )
-    return Translated(model, asked, lambda answer: _render(answer, request))
+    packed = "base64" in (request.encoding_format, request.embedding_type, request.encoding_type)
+    return Translated(model, asked, lambda answer: _render(answer, kind, packed=packed))
 
 
-def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
-    vectors = dense_vectors(answer)
+def _type_of(request: EmbeddingsBody) -> NumberType:
+    """The type of the numbers. Raises `FixRequest` where two fields name two."""
+    found: NumberType | None = None
+    for field in ("output_dtype", "embedding_type", "encoding_type"):
+        said = getattr(request, field)
+        if said is not None and said != "base64":
+            if found is not None:
+                only(said, found, f"$.{field}")
+            found = said
+    return found or "float"
+
+
+def _render(answer: Answer, kind: NumberType, *, packed: bool) -> bytes:
     data = [
         {
             "object": "embedding",
             "index": index,
-            "embedding": _base64(vector)
-            if "base64" in (request.encoding_format, request.embedding_type)
-            else vector.tolist(),
+            "embedding": as_base64(vector) if packed else vector.tolist(),
         }
-        for index, vector in enumerate(vectors)
+        for index, vector in enumerate(as_type(kind, each) for each in dense_vectors(answer))
     ]
-    usage = {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens}
-    return _JSON.encode(
-        {"object": "list", "data": data, "model": answer.route.model_name, "usage": usage}
-    )
+    told = {"object": "list", "data": data, "model": answer.route.model_name}
+    return _JSON.encode({"id": answer.request_id, **told, "usage": usage_of(answer)})
 
 
 def _width(request: EmbeddingsBody, every: int | None) -> int | None:
@@ -152,10 +166,6 @@ def _cut(request: EmbeddingsBody) -> str | None:
             only(request.truncate, "NONE", "$.truncate")
         return request.truncate.lower()
     return "none" if False in {request.truncate, request.truncation} else None
-
-
-def _base64(vector: NDArray[np.float32]) -> str:
-    return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
 
 
 def error_body(error: SIEError) -> bytes:

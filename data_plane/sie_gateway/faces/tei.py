@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from sie_gateway.faces.cohere import Document, texts_of, usage_of
+from sie_gateway.faces.cohere import Document, texts_of
 from sie_gateway.faces.face import (
     Face,
     FaceModels,
@@ -31,6 +31,7 @@ from sie_gateway.faces.face import (
     ranking,
     rerank_request,
     unsupported,
+    usage_of,
 )
 from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
@@ -44,6 +45,9 @@ __all__ = ["ANY", "EMBED", "EMBED_ALL", "EMBED_SPARSE", "PREDICT", "RERANK", "SI
 _QUERIES: Final = frozenset({"query", "search_query"})
 _DOCUMENTS: Final = frozenset({"document", "passage", "search_document"})
 _CUTS: Final = {"left": "start", "right": "end"}
+_HINTS: Final = frozenset({"wait_for_model", "use_cache"})
+"""Options of the hub's own API, which its older clients always send. They change no answer: what a
+client does while nothing is ready is its own affair, and nothing is answered from a cache."""
 _STATUSES: Final = {"INPUT_TOO_LONG": 413}
 """The status of that API, where it is another one than ours."""
 
@@ -328,7 +332,7 @@ def _named(names: Mapping[str, msgspec.Raw]) -> str:
 
 
 def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:
-    options = dict(request.options)
+    options = {name: told for name, told in request.options.items() if name not in _HINTS}
     if request.truncate is False:
         options.setdefault("truncate", "none")
     elif request.truncation_direction is not None:

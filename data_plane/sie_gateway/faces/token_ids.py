@@ -1,9 +1,12 @@
 """Texts and token ids in one field, as OpenAI and Text Embeddings Inference take them.
 
-*pure.* A text is one input, and so is a list of numbers; a list of either is several.
+*pure.* A text is one input, and so is a list of numbers; a list of either is several. In a list a
+text may be an object that says so, as Jina's clients and Xinference's write it.
 """
 
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_schemas.errors import FixRequest
@@ -11,7 +14,12 @@ from sie_schemas.items import Item
 
 __all__ = ["Texts", "inputs_of"]
 
-Texts: TypeAlias = str | list[str | int | list[int]]
+
+class _Text(Struct, frozen=True, forbid_unknown_fields=True):
+    text: str
+
+
+Texts: TypeAlias = str | list[str | int | list[int] | _Text]
 
 
 def inputs_of(given: Texts, vocabulary: Vocabulary | None, field: str) -> str | list[str | Item]:
@@ -26,7 +34,10 @@ def inputs_of(given: Texts, vocabulary: Vocabulary | None, field: str) -> str | 
         where = f"{field}[{index}]"
         if isinstance(one, int):
             raise FixRequest(f"{where}: a number stands between texts", field=where)
-        items.append(one if isinstance(one, str) else _tokens(one, where, vocabulary))
+        if isinstance(one, _Text):
+            items.append(one.text)
+        else:
+            items.append(one if isinstance(one, str) else _tokens(one, where, vocabulary))
     return items
 
 

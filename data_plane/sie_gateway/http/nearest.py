@@ -33,7 +33,12 @@ _ELSEWHERE: Final = (
     (("/vectors", "/meta", "/.well-known/"), _AS_OPENAI),
     (("/embedding", "/pooling", "/pipeline/"), _AS_OPENAI),
     (("/tokenize", "/detokenize", "/decode", "/v1/tokenize", "/v1/detokenize"), _TOKENS),
-    (("/score", "/v1/score", "/v1/ranking", "/v1/reranking", "/reranking"), _RANKS),
+    (("/score", "/v1/score", "/v1/reranking", "/reranking"), _RANKS),
+    (
+        ("/v1/retrieval/", "/v1/nvidia/", "/ranking"),
+        "POST /v1/ranking ranks passages in NVIDIA's form",
+    ),
+    (("/voyage/",), "POST /voyage/v1/embeddings and /voyage/v1/rerank are served of Voyage's API"),
     (("/v1/encode", "/v1/extract"), "name the model in the path: POST /v1/encode/{model}"),
     (("/v1/classify",), "POST /v1/extract/{model} and POST /classify tell the classes of a text"),
     (("/v1/audio", "/v1/images", "/v1/moderations", "/v1/files", "/v1/batches"), _GENERATES),

@@ -58,6 +58,9 @@ class LongView(Struct, frozen=True):
     lists: Mapping[str, Rows]
 
 
+_XINFERENCE: Final = {"encode": "embedding", "score": "rerank"}
+
+
 def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
     """Every model and every variant `id:profile`, in the native form and in OpenAI's."""
     names = [
@@ -95,7 +98,10 @@ def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dic
     def said(model_id: str) -> list[tuple[Heartbeat, ModelReport]]:
         return [(each, each.models[model_id]) for each in workers if model_id in each.models]
 
-    return {**_model(catalog, said, spec), **_openai(spec)}
+    tasks = catalog.resolve(spec).document["tasks"]
+    # The word by which clients of Xinference choose what to call.
+    kind = next((word for task, word in _XINFERENCE.items() if task in tasks), None)
+    return {**_model(catalog, said, spec), **_openai(spec), "model_type": kind}
 
 
 def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Unpack, cast, overload
 
@@ -43,6 +44,7 @@ from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
+    Connections,
     Tls,
     connection_error,
     edge_headers,
@@ -93,7 +95,8 @@ class SIEAsyncClient:
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
-        gateway wants. `http_client` is closed with this client. At most `max_connections` (100), or
+        gateway wants. `http_client` is closed with this client, and is not for a process that
+        forks. At most `max_connections` (100), or
         `max_concurrency`, requests are under way at once.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
@@ -108,12 +111,17 @@ class SIEAsyncClient:
         self._on_retry = on_retry
         self._was_reached = False
         self._last = LastCall()
-        self._http = http_client or httpx.AsyncClient(
+        told = headers | exchange.client_headers(api_key, os.environ)
+        own = partial(
+            httpx.AsyncClient,
+            headers=told,
             timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
             limits=limits_of(max_connections, max_concurrency),
             verify=verify_of(self.base_url, tls),
         )
-        self._http.headers.update(headers | exchange.client_headers(api_key, os.environ))
+        if http_client is not None:
+            http_client.headers.update(told)
+        self._http = Connections(own if http_client is None else lambda: http_client)
         self._leases = AsyncLeaseKeeper(self.renew_pool)
 
     @property
@@ -296,7 +304,7 @@ class SIEAsyncClient:
     async def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
         await self._leases.close()
-        await self._http.aclose()
+        await self._http.here().aclose()
 
     async def __aenter__(self) -> "SIEAsyncClient":
         return self
@@ -369,7 +377,7 @@ class SIEAsyncClient:
     async def _send(self, call: Call) -> httpx.Response:
         try:
             with traced(call.method, call.path, call.headers) as headers:
-                response = await self._http.request(
+                response = await self._http.here().request(
                     call.method, self.base_url + call.path, headers=headers, content=call.body
                 )
         except EXCHANGE_FAILURES as error:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Unpack, cast, overload
 
@@ -42,6 +43,7 @@ from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.piece_runs import in_threads
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
+    Connections,
     Tls,
     connection_error,
     edge_headers,
@@ -92,7 +94,8 @@ class SIEClient:
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
-        gateway wants. `http_client` is closed with this client. At most `max_connections` (100), or
+        gateway wants. `http_client` is closed with this client, and is not for a process that
+        forks. At most `max_connections` (100), or
         `max_concurrency`, requests are under way at once.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
@@ -107,12 +110,17 @@ class SIEClient:
         self._on_retry = on_retry
         self._was_reached = False
         self._last = LastCall()
-        self._http = http_client or httpx.Client(
+        told = headers | exchange.client_headers(api_key, os.environ)
+        own = partial(
+            httpx.Client,
+            headers=told,
             timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
             limits=limits_of(max_connections, max_concurrency),
             verify=verify_of(self.base_url, tls),
         )
-        self._http.headers.update(headers | exchange.client_headers(api_key, os.environ))
+        if http_client is not None:
+            http_client.headers.update(told)
+        self._http = Connections(own if http_client is None else lambda: http_client)
         self._leases = LeaseKeeper(self.renew_pool)
 
     @property
@@ -295,7 +303,7 @@ class SIEClient:
     def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
         self._leases.close()
-        self._http.close()
+        self._http.here().close()
 
     def __enter__(self) -> "SIEClient":
         return self
@@ -368,7 +376,7 @@ class SIEClient:
     def _send(self, call: Call) -> httpx.Response:
         try:
             with traced(call.method, call.path, call.headers) as headers:
-                response = self._http.request(
+                response = self._http.here().request(
                     call.method, self.base_url + call.path, headers=headers, content=call.body
                 )
         except EXCHANGE_FAILURES as error:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final
@@ -24,6 +25,7 @@ from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
+    Connections,
     Tls,
     connection_error,
     limits_of,
@@ -63,13 +65,15 @@ class SIEAsyncConfigClient:
         )
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._http = httpx.AsyncClient(
+        own = partial(
+            httpx.AsyncClient,
             base_url=self.base_url,
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
             verify=verify_of(self.base_url, tls),
         )
+        self._http = Connections(own)
 
     async def head(self) -> dict[str, Any]:
         """The head of the log, and the state of its writer."""
@@ -243,7 +247,7 @@ class SIEAsyncConfigClient:
         reader = FeedReader()
         timeout = timeout_of(self._timeout_s, self._connect_timeout_s)
         try:
-            async with self._http.stream(
+            async with self._http.here().stream(
                 "GET", FEED_PATH, headers=feed_headers(last_id), timeout=timeout
             ) as response:
                 if response.status_code != HTTPStatus.OK:
@@ -282,7 +286,7 @@ class SIEAsyncConfigClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.here().aclose()
 
     async def __aenter__(self) -> "SIEAsyncConfigClient":
         return self
@@ -318,7 +322,7 @@ class SIEAsyncConfigClient:
     async def _send(self, call: Call, wait_s: float) -> httpx.Response:
         timeout_s = max(self._timeout_s, wait_s + _MARGIN_S if wait_s else 0.0)
         try:
-            return await self._http.request(
+            return await self._http.here().request(
                 call.method,
                 call.path,
                 headers=httpx.Headers(call.headers, encoding="latin-1"),
