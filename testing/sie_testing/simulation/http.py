@@ -89,7 +89,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What `log_source` reads of httpx's answer; to make one costs as much as to fold an entry."""
+    """The part of httpx's answer that is read here; a whole one costs as much as a fold."""
 
     status_code: int
     content: bytes

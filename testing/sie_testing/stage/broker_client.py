@@ -37,8 +37,7 @@ class Interest:
 
     client: "BrokerClient"
     subject: str
-    tokens: tuple[str, ...]
-    """Of a subject with wildcards; empty where it is one subject alone."""
+    tokens: tuple[str, ...]  # Of a subject with wildcards; else none.
     callback: Callable[[Any], Awaitable[None]]
     waiting_max: int
     waiting: deque[Arrival] = field(default_factory=deque)
@@ -70,13 +69,11 @@ class Interest:
     def wants(self, subject: str, tokens: list[str]) -> bool:
         """True if this subject, of these tokens, matches, wildcards and all."""
         mine = self.tokens
-        if not mine:
+        if self.ended or not mine:
             return subject == self.subject and not self.ended
-        if self.ended or len(tokens) < len(mine):
-            return False
-        if mine[-1] == ">":
+        if mine[-1] == ">" and len(tokens) >= len(mine):
             mine = mine[:-1]
-        elif len(tokens) > len(mine):
+        elif len(tokens) != len(mine):
             return False
         return all(want in ("*", token) for want, token in zip(mine, tokens, strict=False))
 
@@ -195,9 +192,8 @@ class BrokerClient:
     ) -> Interest:
         """Hear what is said on a subject; at most so many messages wait to be handed over."""
         limit = min(pending_msgs_limit, self.waiting_max)
-        tokens = subject.split(".")
-        wild = tuple(tokens) if tokens[-1] == ">" or "*" in tokens else ()
-        interest = Interest(self, subject, wild, cb, limit)
+        tokens = tuple(subject.split(".")) if subject[-1] == ">" or "*" in subject else ()
+        interest = Interest(self, subject, tokens, cb, limit)
         self.interests[interest] = None
         self.matching.clear()
         return interest
