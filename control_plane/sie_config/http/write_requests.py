@@ -151,10 +151,15 @@ def header_text(request: Request, name: str) -> str:
 def shown_text(request: Request, name: str) -> str:
     """A header as it was meant, unbounded; empty when absent. No address in it has a password, and
     what a person writes no other secret: it stays in the log."""
-    text = (sent(request, name.encode()) or "").strip()
-    with contextlib.suppress(UnicodeError):
-        # Clients send UTF-8; the framework reads headers as Latin-1.
-        text = text if text.isascii() else text.encode("latin-1").decode("utf-8")
+    told = sent(request, name.encode())
+    if not told:
+        # As most are, and a write looks for five.
+        return ""
+    text = told.strip()
+    if not text.isascii():
+        with contextlib.suppress(UnicodeError):
+            # Clients send UTF-8; the framework reads headers as Latin-1.
+            text = text.encode("latin-1").decode("utf-8")
     text = without_password(text)
     return without_secrets(text) if name in _WRITTEN else text
 
@@ -165,7 +170,9 @@ def request_id_of(request: Request) -> str:
 
 
 def _made_id(request: Request) -> str:
-    made: str = request.scope.setdefault(REQUEST_ID, f"{random.getrandbits(64):016x}")
+    made: str | None = request.scope.get(REQUEST_ID)
+    if made is None:
+        made = request.scope[REQUEST_ID] = f"{random.getrandbits(64):016x}"
     return made
 
 

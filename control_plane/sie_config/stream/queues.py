@@ -87,6 +87,8 @@ class Queues:
         self._mended: set[str] = set()
         """Pools whose consumers were made as this process's settings say."""
         self._shared_is_there = False
+        self._waits_for = ""
+        """The reason for which the last look did not end, as the log was told."""
         self._due = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -150,10 +152,14 @@ class Queues:
         try:
             await self._make()
         except SIEError as error:
-            _LOG.info("the queues wait for the broker", extra={"reason": error.message})
+            # Once for each reason: it looks again every half second, for as long as that lasts.
+            level = logging.DEBUG if error.message == self._waits_for else logging.INFO
+            _LOG.log(level, "the queues wait for the broker", extra={"reason": error.message})
+            self._waits_for = error.message
             self._distrust()
             self._due.clear()
             return False
+        self._waits_for = ""
         return True
 
     async def _make(self) -> None:

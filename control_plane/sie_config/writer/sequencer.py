@@ -335,9 +335,10 @@ class Sequencer:
         _HEAD.set(draft.entries[-1].epoch)
 
     def _note_lineage(self, entries: Sequence[Entry]) -> None:
-        found = tuple(entry for entry in entries if is_of_lineage(entry))
-        self.lineage += found
-        self.log_keys.note(found)
+        found = [entry for entry in entries if is_of_lineage(entry)]
+        if found:
+            self.lineage += tuple(found)
+            self.log_keys.note(found)
 
     def _note_failure(self, error: SIEError) -> None:
         if isinstance(error, Untrusted):

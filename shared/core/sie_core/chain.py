@@ -5,6 +5,8 @@ only the one entry that the writer linked to a position is its successor. The ha
 its bytes is checked where an `Entry` is made; here is checked how entries hang together.
 """
 
+from typing import Final
+
 from msgspec import Struct
 
 from sie_schemas.entry import GENESIS_HASH, Change, ChangeKind, Entry, Supersedes, log_id8
@@ -17,6 +19,9 @@ __all__ = [
     "is_of_lineage",
     "position_of",
 ]
+
+
+_OF_LINEAGE: Final = frozenset({ChangeKind.LOG_BEGIN, ChangeKind.KEY_PUT})
 
 
 class ChainBroken(ValueError):
@@ -51,7 +56,7 @@ def begins_log(entry: Entry) -> Change | None:
 
 def is_of_lineage(entry: Entry) -> bool:
     """True if an entry says who writes: it begins a log, or brings a key."""
-    return any(c.kind in {ChangeKind.LOG_BEGIN, ChangeKind.KEY_PUT} for c in entry.changes)
+    return not _OF_LINEAGE.isdisjoint([change.kind for change in entry.changes])
 
 
 def check_successor(last: Position | None, entry: Entry) -> None:

@@ -14,6 +14,7 @@ replay pays only where it compares.
 
 import functools
 import hashlib
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ _FAN_OUT: Final = 64
 """Children of a node: a change hashes two nodes of 2 KiB, at 10,000 models as at ten."""
 _DIGEST_BYTES: Final = 32
 """Of a SHA-256."""
+_ENTITY_ID: Final = operator.attrgetter("kind", "key")
 _LEAF: Final = b"sie/registry/leaf/v1\0"
 _BUCKET: Final = b"sie/registry/bucket/v1\0"
 _GROUP: Final = b"sie/registry/group/v1\0"
@@ -220,7 +222,7 @@ class Registry:
 
     def __iter__(self) -> Iterator[Entity]:
         """Every entity, sorted by kind and key."""
-        return iter(sorted(self._unordered(), key=lambda entity: (entity.kind, entity.key)))
+        return iter(sorted(self._unordered(), key=_ENTITY_ID))
 
     def __len__(self) -> int:
         return self._count

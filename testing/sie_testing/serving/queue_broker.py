@@ -8,12 +8,13 @@ crash may forget the newest jobs, and acknowledgements.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import msgspec
 
 from sie_runtime.streams.dead_letters import SUBJECTS as LETTERS
 from sie_runtime.streams.payload_store import STREAM as OBJECTS_STREAM
@@ -193,7 +194,7 @@ class QueueBroker(Broker):
         if subject.startswith(_ACK):
             self._word(subject.split("."), data)
         elif subject.startswith(_NEXT):
-            self._pulled(sender, name, json.loads(data), reply)
+            self._pulled(sender, name, msgspec.json.decode(data), reply)
         elif subject.startswith(_INFO):
             self._tell(sender, name, reply)
         elif subject.startswith(_GET):
@@ -250,7 +251,7 @@ class QueueBroker(Broker):
         elif data == b"-NAK":
             self._again(consumer, sequence)
         elif data.startswith(b"-NAK "):
-            delay_s = json.loads(data[5:])["delay"] / 1e9
+            delay_s = msgspec.json.decode(data[5:])["delay"] / 1e9
             consumer.out[sequence] = self.loop.time() + delay_s
             self._watch(consumer, sequence)
 

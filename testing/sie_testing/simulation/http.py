@@ -7,6 +7,7 @@ lost, or a server is gone in the middle. Frames no bytes: uvicorn and httpx do t
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import httpx
@@ -86,6 +87,18 @@ class Calls:
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The part of httpx's answer that is read here; a whole one costs as much as a fold."""
+
+    status_code: int
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return httpx.Response(self.status_code, content=self.content).text
+
+
 class ConfigClient:
     """The HTTP client of one host, as far as `sie_runtime.follower.log_source` uses httpx's."""
 
@@ -101,7 +114,7 @@ class ConfigClient:
         params: Mapping[str, str] | None = None,
         timeout: httpx.Timeout | None = None,  # noqa: ASYNC109
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> _Answer:
         """Fetch. Raises `httpx.TransportError`."""
         del headers
         read_s = timeout.read if timeout is not None else None
@@ -110,7 +123,7 @@ class ConfigClient:
 
     async def post(
         self, path: str, *, content: bytes, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> _Answer:
         """Send. Raises `httpx.TransportError`."""
         del headers
         assert path == "/v1/configs/replicas", path
@@ -121,7 +134,7 @@ class ConfigClient:
 
     async def _sent(
         self, answer: Callable[[ControlPlane], Awaitable[bytes]], timeout_s: float | None
-    ) -> httpx.Response:
+    ) -> _Answer:
         async def work(plane: ControlPlane) -> tuple[int, bytes]:
             try:
                 return 200, await answer(plane)
@@ -135,7 +148,7 @@ class ConfigClient:
         except Lost as error:
             raise httpx.ConnectError(str(error)) from error
         status, body = self._calls.answered(status, body)
-        return httpx.Response(status, content=body)
+        return _Answer(status, body)
 
 
 async def _epoch(plane: ControlPlane, query: Mapping[str, str]) -> bytes:

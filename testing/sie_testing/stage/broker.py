@@ -9,10 +9,11 @@ server to the same promises.
 
 import asyncio
 import contextvars
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from sie_testing.stage.loop import Host
 from sie_testing.stage.network import Network
@@ -26,8 +27,7 @@ _STREAM_NOT_FOUND: Final = 10059
 _NO_RESPONDERS: Final = {"Status": "503"}
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A message as a client gets it."""
 
     subject: str
@@ -180,7 +180,9 @@ class Broker:
         if subject.startswith("$JS.API."):
             call = subject.removeprefix("$JS.API.")
             if call.startswith("DIRECT.GET."):
-                self._give(sender, call.removeprefix("DIRECT.GET."), json.loads(data), reply)
+                self._give(
+                    sender, call.removeprefix("DIRECT.GET."), msgspec.json.decode(data), reply
+                )
             else:
                 self._answer(reply, self._api(call, data))
             return
@@ -196,7 +198,7 @@ class Broker:
             sender.offer(Arrival(reply, b"", "", dict(_NO_RESPONDERS)))
 
     def _answer(self, reply: str, answer: dict[str, Any] | bytes) -> None:
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        data = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
         for client in self.clients:
             if reply and client.linked and client.offer(Arrival(reply, data)):
                 return
@@ -276,7 +278,7 @@ class Broker:
             case "INFO":
                 return stream.info()
             case "UPDATE":
-                wanted = json.loads(data)
+                wanted = msgspec.json.decode(data)
                 bound = int(wanted.get("max_msgs", -1))
                 stream.messages_max, stream.republish = bound, wanted["republish"]
                 if bound > 0:

@@ -37,7 +37,7 @@ class Interest:
 
     client: "BrokerClient"
     subject: str
-    tokens: tuple[str, ...]
+    tokens: tuple[str, ...]  # Of a subject with wildcards; else none.
     callback: Callable[[Any], Awaitable[None]]
     waiting_max: int
     waiting: deque[Arrival] = field(default_factory=deque)
@@ -66,14 +66,14 @@ class Interest:
         self.client.matching.clear()
         self.client.tell_here(lambda: None if ended.done() else ended.set_result(None))
 
-    def wants(self, tokens: list[str]) -> bool:
-        """True if this subject matches, wildcards and all."""
+    def wants(self, subject: str, tokens: list[str]) -> bool:
+        """True if this subject, of these tokens, matches, wildcards and all."""
         mine = self.tokens
-        if self.ended or len(tokens) < len(mine):
-            return False
-        if mine[-1] == ">":
+        if self.ended or not mine:
+            return subject == self.subject and not self.ended
+        if mine[-1] == ">" and len(tokens) >= len(mine):
             mine = mine[:-1]
-        elif len(tokens) > len(mine):
+        elif len(tokens) != len(mine):
             return False
         return all(want in ("*", token) for want, token in zip(mine, tokens, strict=False))
 
@@ -192,7 +192,8 @@ class BrokerClient:
     ) -> Interest:
         """Hear what is said on a subject; at most so many messages wait to be handed over."""
         limit = min(pending_msgs_limit, self.waiting_max)
-        interest = Interest(self, subject, tuple(subject.split(".")), cb, limit)
+        tokens = tuple(subject.split(".")) if subject[-1] == ">" or "*" in subject else ()
+        interest = Interest(self, subject, tokens, cb, limit)
         self.interests[interest] = None
         self.matching.clear()
         return interest
@@ -291,7 +292,7 @@ class BrokerClient:
         found = self.matching.get(subject)
         if found is None:
             tokens = subject.split(".")
-            found = [interest for interest in self.interests if interest.wants(tokens)]
+            found = [each for each in self.interests if each.wants(subject, tokens)]
             self.matching[subject] = found
         return found
 

@@ -25,6 +25,8 @@ Ts = TypeVarTuple("Ts")
 
 _THREAD_S: Final = 0.002
 """Longest time until a thread takes up what it was given, in virtual seconds."""
+_TASKS_KEPT: Final = 32
+"""A look through a host's tasks at every so many new ones costs each of them nearly nothing."""
 
 
 class SimulationStuck(Exception):
@@ -39,10 +41,23 @@ class Host:
         self.life: Final = life
         self.alive = True
         self.paused = False
-        self.held: list[asyncio.Handle] = []
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.held: list[asyncio.TimerHandle] = []
         self.context: Final = contextvars.copy_context()
         self.context.run(HOST.set, self)
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks_max = _TASKS_KEPT
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Note a task of this life. Those that are done are let go: each holds its frames."""
+        if len(self._tasks) >= self._tasks_max:
+            self._tasks = [each for each in self._tasks if not each.done()]
+            self._tasks_max = 2 * len(self._tasks) + _TASKS_KEPT
+        self._tasks.append(task)
+
+    def given_up(self) -> list[asyncio.Task[Any]]:
+        """Its tasks that are not done, in the order in which they began; it has none any more."""
+        tasks, self._tasks = self._tasks, []
+        return [task for task in tasks if not task.done()]
 
     def __str__(self) -> str:
         return self.name
@@ -77,17 +92,33 @@ class _Task(asyncio.Task[T]):
     def __hash__(self) -> int:
         return self.number
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+
+class _Handle(asyncio.TimerHandle):
+    """A callback, for now or for its time. It asks nothing: asyncio's own looks for debugging."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[object, ...], context: Context | None
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = contextvars.copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Never call it; what it held is let go."""
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """See the module. One per simulation; `rng` draws the order of what is ready."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+        self._random = rng.random
         self._now = 0.0
-        self._ready: list[asyncio.Handle] = []
+        self._ready: list[asyncio.TimerHandle] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._is_due = False
         """True if a timer was set whose time has come."""
@@ -113,7 +144,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, context)
         self._ready.append(handle)
         return handle
 
@@ -132,7 +163,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Handle(callback, args, context)
         self._numbers += 1
         # The number decides between equal times, and keeps handles from being compared.
         heapq.heappush(self._timers, (when, self._numbers, timer))
@@ -163,7 +194,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         # A name is always given: asyncio's own default counts for the whole process.
         self._numbers += 1
         task: _Task[T] = _Task(
-            cast(Coroutine[Any, Any, T], coro),
+            cast("Coroutine[Any, Any, T]", coro),
             number=self._numbers,
             loop=self,
             name=name or "task",
@@ -171,8 +202,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         )
         host = HOST.get() if context is None else context.get(HOST)
         if host is not None:
-            host.tasks.append(task)
-            if not host.alive:
+            if host.alive:
+                host.keep(task)
+            else:
                 task.cancel()
         return task
 
@@ -183,7 +215,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         future: asyncio.Future[T] = self.create_future()
         host = HOST.get()
         lane = id(executor) if executor is not None else 0
-        begins = self._now + self._rng.random() * _THREAD_S
+        begins = self._now + self._random() * _THREAD_S
         if lane:
             begins = max(begins, self._threads.get(lane, (None, 0.0))[1])
             # The executor is kept, so that no other one gets its address.
@@ -223,9 +255,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """End a host. Its tasks unwind, but whatever they touch belongs to a dead host."""
         host.alive = False
         self.resume(host)
-        for task in host.tasks:
-            if not task.done():
-                task.cancel()
+        for task in host.given_up():
+            task.cancel()
 
     # -- running --
 
@@ -256,7 +287,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._take_due()
         if not ready:
             return
-        chosen = int(self._rng.random() * len(ready))
+        chosen = int(self._random() * len(ready))
         handle, ready[chosen] = ready[chosen], ready[-1]
         ready.pop()
         if handle._cancelled:
@@ -267,7 +298,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             host.held.append(handle)
             return
         self.steps += 1
-        handle._run()
+        try:
+            context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
+        except (Exception, asyncio.CancelledError) as error:
+            # A defect of whoever asked for the call: a run with troubles has failed.
+            self.call_exception_handler(
+                {"message": f"exception in {handle._callback}", "exception": error}  # type: ignore[attr-defined]
+            )
 
     def _take_due(self) -> None:
         """While something is ready, time stands: only a timer that was set late can be due."""
@@ -299,9 +336,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self._timers.clear()
 
-    def get_debug(self) -> bool:
-        """Never: debugging looks at the real clock."""
-        return False
+    get_debug = bool
+    """Never: debugging looks at the real clock. Asked at each future, so it has no frame."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Note what nobody handled; a simulation with troubles has failed."""

@@ -28,7 +28,8 @@ class Turnstile:
 
 async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:
     """Return when one of these ends, or after `timeout_s`."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
