@@ -180,7 +180,7 @@ def test_brokers_that_would_lose_their_store_are_refused_with_the_way_there(
     changed = helm_python.Chart.load(str(copy))
     values = values_of("", {"nats": {"replicas": wanted}})
     if refused:
-        with pytest.raises(helm_python.HelmRenderError, match="delete statefulset demo-.*nats"):
+        with pytest.raises(helm_python.HelmRenderError, match=r"delete statefulset demo-.*nats"):
             changed.render(values, name="demo", namespace="sie")
     else:
         assert changed.render(values, name="demo", namespace="sie")
