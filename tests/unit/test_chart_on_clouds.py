@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
 import helm_python
 import pytest
-from tests.support.chart import containers, pod_specs, rendered, values_of
+from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
 from tests.support.chart_upgrade import lasting
 
 GI: Final = 1024**3
@@ -135,6 +136,54 @@ def test_settings_of_the_broker_that_change_start_it_anew(replicas):
     secrets = dict.fromkeys(("config", "gateway", "worker", "nats"), "mine")
     tls = {"enabled": True, "secrets": secrets}
     assert len({told(), told(tls=tls), told(tls=tls | {"mutual": True})}) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "bytes_there", "replicas"),
+    [("10Gi", 10 * GI, 1), ("1.5Ti", 1536 * GI, 3), ("5000M", 5 * 10**9, 1)],
+)
+def test_the_brokers_refuse_before_their_disks_are_full_and_somebody_is_told(
+    size, bytes_there, replicas
+):
+    more = {"nats": {"replicas": replicas, "persistence": {"size": size}}}
+    documents = rendered(values_of("", {"alerts": {"enabled": True}} | more))
+    (settings,) = [each["data"]["nats.conf"] for each in documents if each["kind"] == "ConfigMap"]
+    (told,) = re.findall(r"max_file_store: (\d+)\n", settings)
+    assert int(told) == int(bytes_there * 0.9)
+    (rules,) = [each["spec"]["groups"] for each in documents if each["kind"] == "PrometheusRule"]
+    by_name = {rule.get("alert"): rule["expr"] for group in rules for rule in group["rules"]}
+    # Each of several brokers has a copy of everything, and the figure is of all of them.
+    assert f"/ {int(told) * replicas} > 0.8" in by_name["SieJetStreamFills"]
+    elsewhere = {"nats": {"enabled": False, "url": "nats://mine:4222"}}
+    (rule,) = [
+        each
+        for each in rendered(values_of("", {"alerts": {"enabled": True}} | elsewhere))
+        if each["kind"] == "PrometheusRule"
+    ]
+    assert "sie_config_jetstream_bytes_max" in str(rule), "one's own account may have a bound"
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "refused"), [(1, 3, True), (3, 1, True), (3, 3, False), (0, 3, False)]
+)
+def test_brokers_that_would_lose_their_store_are_refused_with_the_way_there(
+    tmp_path, there, wanted, refused
+):
+    copy = tmp_path / "chart"
+    shutil.copytree(CHART, copy)
+    checks = copy / "templates/_checks.tpl"
+    asks = 'lookup "apps/v1" "StatefulSet" $.Release.Namespace $name'
+    text = checks.read_text()
+    assert asks in text, "what a cluster would answer is written in its place"
+    found = f'(dict "spec" (dict "replicas" {there}))' if there else "dict"
+    checks.write_text(text.replace(asks, found))
+    changed = helm_python.Chart.load(str(copy))
+    values = values_of("", {"nats": {"replicas": wanted}})
+    if refused:
+        with pytest.raises(helm_python.HelmRenderError, match=r"delete statefulset demo-.*nats"):
+            changed.render(values, name="demo", namespace="sie")
+    else:
+        assert changed.render(values, name="demo", namespace="sie")
 
 
 @pytest.mark.parametrize("file", ["", *CLOUDS])

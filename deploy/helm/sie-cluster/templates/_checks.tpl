@@ -42,6 +42,13 @@
 {{- with $values.nats -}}
 {{- if and .enabled .url }}{{ fail "nats.url names a broker of your own: set nats.enabled=false with it" }}{{ end -}}
 {{- if not (or .enabled .url) }}{{ fail "nats.url is wanted where nats.enabled is false" }}{{ end -}}
+{{- if .enabled -}}
+{{- $name := include "sie.name" (dict "root" $ "role" "nats") -}}
+{{- /* Nothing is found where templates are rendered without the cluster. */ -}}
+{{- $there := lookup "apps/v1" "StatefulSet" $.Release.Namespace $name | default dict -}}
+{{- $before := dig "spec" "replicas" 0 $there | int -}}
+{{- if and $before (ne (gt $before 1) (gt (int .replicas) 1)) }}{{ fail (printf "nats.replicas is %d in the cluster and %d here: a lone broker and several do not read each other's store, and dead letters are lost. Run those again that you need (sie dlq ls), then: kubectl -n %s delete statefulset %s, and upgrade" $before (int .replicas) $.Release.Namespace $name) }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- with $values.auth -}}
 {{- if and .existingSecret $values.serviceMonitor.enabled (not $values.serviceMonitor.tokenSecret) }}

@@ -64,7 +64,7 @@ function Timeline({ query, may }) {
   const holds = ({ rows }) => rows.length > 0 && rows[0].epoch >= chosen && rows[rows.length - 1].epoch <= chosen;
   const holder = list.pages.find(holds);
   const choose = (epoch) => go("history", { ...filters, epoch });
-  const filter = (name) => (event) => go("history", { ...filters, epoch: undefined, [name]: event.target.value.trim() });
+  const filter = (name) => (text) => go("history", { ...filters, epoch: undefined, [name]: text });
   const draw = (each) => html`<li key=${each.epoch}>
     <button type="button" class="entry" aria-pressed=${each.epoch === chosen} data-epoch=${each.epoch} onClick=${() => choose(each.epoch)}>
       <span class="epoch">${each.epoch}</span>
@@ -75,21 +75,28 @@ function Timeline({ query, may }) {
   return html`<div class="split">
     <${Panel} title="Entries" class="list" extra=${html`<${Busy} when=${newest.busy && !newest.value} />`}>
       <form class="filters" onSubmit=${(event) => event.preventDefault()}>
-        <${Field} label="Kind"><select value=${query.kind || ""} onChange=${filter("kind")}>
+        <${Field} label="Kind"><select value=${query.kind || ""} onChange=${(event) => filter("kind")(event.target.value)}>
           <option value="">all</option>${KINDS.map((kind) => html`<option value=${kind}>${kind}</option>`)}</select><//>
-        <${Field} label="Name"><input value=${query.key || ""} onChange=${filter("key")} placeholder="org/model" /><//>
-        <${Field} label="Actor"><input value=${query.actor || ""} onChange=${filter("actor")} /><//>
-        <${Field} label="Up to"><input value=${query.at || ""} onChange=${filter("at")} placeholder="epoch or time" /><//>
+        <${Field} label="Name"><${Typed} value=${query.key || ""} onDone=${filter("key")} placeholder="org/model" /><//>
+        <${Field} label="Actor"><${Typed} value=${query.actor || ""} onDone=${filter("actor")} /><//>
+        <${Field} label="Up to"><${Typed} value=${query.at || ""} onDone=${filter("at")} placeholder="epoch or time" /><//>
       </form>
       <${Problem} error=${newest.error} />
       ${!newest.busy && !newest.error && !first && html`<${Empty}>No entry is like that.<//>`}
       <div class="timeline" data-newest=${first && first.epoch} onKeyDown=${moveInList}>
         ${list.pages.map((page) => html`<${Rows} key=${page.id} rows=${page.rows} draw=${draw} wants=${[page === holder && chosen, list.round]} />`)}
         <${Problem} error=${error} />
-        ${list.next && html`<${error ? Again : More} key=${list.next} busy=${asking} onMore=${more}>Older<//>`}</div>
+        ${list.next && list.round === round && html`<${error ? Again : More} key=${list.next} busy=${asking} onMore=${more}>Older<//>`}</div>
     <//>
     <${Detail} of=${query.epoch} after=${Boolean(first)}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${holder && holder.rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
+}
+
+/** A text that counts once it is done. What is typed meanwhile outlives whatever is drawn anew. */
+function Typed({ value, onDone, placeholder }) {
+  const [text, set] = useState(value);
+  useEffect(() => set(value), [value]);
+  return html`<input value=${text} placeholder=${placeholder} onInput=${(event) => set(event.target.value)} onChange=${(event) => onDone(event.target.value.trim())} />`;
 }
 
 /** Where the last try failed, nothing is asked again by itself. */
