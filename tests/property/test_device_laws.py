@@ -1,0 +1,217 @@
+"""Laws of what a device is handed: each text once, and nothing of who has left, whatever leaves."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.polling import until
+from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+from tests.support.worker_world import catalog_of, model_document
+
+from sie_runtime.broker.bus import Bus
+from sie_runtime.streams.deliveries import Delivery
+from sie_schemas import ipc
+from sie_schemas.items import Item
+from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
+from sie_worker.device.device import Device, DeviceLimits
+from sie_worker.execution.executor import Executor
+from sie_worker.execution.models import Models
+from sie_worker.intake.cancelled import CancelledRequests
+from sie_worker.jobs.holds import Holds
+from sie_worker.jobs.results import Results
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Lane, QueuedInput
+
+MODEL = catalog_of(1, model_document("org/a", wait_ms=0.0)).resolve("org/a")
+LANE = Lane(MODEL.revision, "default", "encode")
+LIMITS = DeviceLimits(
+    grace_s=10.0,
+    handover_s=10.0,
+    tick_s=10.0,
+    retry_delay_s=0.0,
+    load_share=0.5,
+    isolation_passes_max=64,
+)
+
+
+class World:
+    """One device, a queue and a gateway in memory, and what each was told."""
+
+    def __init__(self, execution: ScriptedExecution, executor: Executor) -> None:
+        self.server_id = "s"
+        self.stream_replicas = 1
+        self.holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
+        self.cancelled = CancelledRequests(ids_max=100)
+        self.results: dict[str, JobResult] = {}
+        self.done: list[str] = []
+        """Jobs that the queue was told are done."""
+        self.answered: list[str] = []
+        """Texts that a batch ended well for, in order."""
+        self.leaving: dict[int, str] = {}
+        """The request that leaves while the load of that number runs."""
+        self.evictions: list[bool] = []
+        """Of the batches in order: does it find that its model has left?"""
+        self._loads = 0
+        execution.answer = self._answer
+        self._usual = execution.usual_answer
+        self.device = Device(
+            name="0",
+            executor=executor,
+            models=Models(
+                executor,
+                cooldown_s=10.0,
+                latency_s=None,
+                pinned=lambda _: False,
+                clock=lambda: 0.0,
+                on_change=lambda: None,
+            ),
+            scheduler=Scheduler(),
+            holds=self.holds,
+            results=Results(
+                self,
+                self.holds,
+                worker_id="w",
+                confirm_timeout_s=1.0,
+                retry_s=0.0,
+                message_bytes_max=10**6,
+                chunked_bytes_max=10**6,
+                dead_letters=cast(Any, None),
+                clock=lambda: 0.0,
+            ),
+            limits=LIMITS,
+            clock=lambda: 0.0,
+            drop_holds=self._drop_holds,
+            has_peers=lambda: False,
+            cancelled=self.cancelled,
+        )
+
+    def _drop_holds(self, numbers: Any) -> None:
+        self.device.scheduler.drop_holds(numbers)
+
+    def send_to_all(self, replies: Sequence[bytes], _word: bytes) -> None:
+        """The queue hears that jobs are done."""
+        self.done += [reply.split(b".")[3].decode() for reply in replies]
+
+    async def request(self, _subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The gateway takes results."""
+        found = RESULT_DECODER.decode(data).results
+        for result in found:
+            assert result.job_id not in self.results, "it was answered before"
+            self.results[result.job_id] = result
+        return msgspec.msgpack.encode(ResultReceipt(job_ids=tuple(each.job_id for each in found)))
+
+    def _answer(self, request: ipc.Request) -> ipc.Reply | bytes | None:
+        match request:
+            case ipc.Load():
+                self._loads += 1
+                if (name := self.leaving.get(self._loads)) is not None:
+                    self.cancelled.add(name)
+                    self.device.cancel(name)
+            case ipc.RunBatch():
+                texts = [cast(ipc.TextInput, item).text for item in request.inputs]
+                for text in texts:
+                    assert text not in self.answered, f"{text} was answered, and is run again"
+                    assert text.split()[0] not in self.cancelled, f"{text}: its client has left"
+                if self.evictions and self.evictions.pop(0):
+                    return ipc.Failed(id=request.id, code="MODEL_LOADING", message="it has left")
+                if any(text.endswith("poison") for text in texts):
+                    return ipc.Failed(id=request.id, code="INFERENCE_ERROR", message="poison")
+                self.answered += texts
+        return self._usual(request)
+
+    async def put(self, jobs: Sequence[Sequence[bool]]) -> None:
+        """Have jobs of one request each run in one batch: for each text, is it poison?"""
+        model = await self.device.models.ensure(MODEL)
+        for number, texts in enumerate(jobs):
+            name = f"r{number}"
+            items = tuple(
+                Item(text=f"{name} {place} {'poison' if bad else 'good'}")
+                for place, bad in enumerate(texts)
+            )
+            job = Job(
+                job_id=name,
+                request_id=name,
+                reply_to="inbox",
+                first_item=0,
+                published_at=0.0,
+                log_id="1" * 32,
+                epoch=1,
+                model_id="org/a",
+                profile="default",
+                model_revision=MODEL.revision,
+                operation="encode",
+                items=items,
+                deadline=60.0,
+            )
+            reply = f"$JS.ACK.S.{name}.1.1.1.0.0".encode()
+            hold = self.holds.open(job, Delivery(cast(Bus, self), b"", reply, 3), 0.0)
+            assert hold is not None
+            hold.model = model
+            inputs = [
+                QueuedInput(hold.number, name, place, 1, 60.0, ipc.TextInput(item.text or ""))
+                for place, item in enumerate(items)
+            ]
+            self.device.add(LANE, model, inputs, now=0.0)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """A device with its process; it runs once the context is entered."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with scripted_execution(Path(folder)) as execution:
+            executor = Executor(
+                str(execution.path),
+                reconnect_s=0.001,
+                ping_interval_s=60.0,
+                ping_timeout_s=10.0,
+                load_timeout_s=10.0,
+                batch_timeout_s=10.0,
+            )
+            stop = asyncio.Event()
+            made = World(execution, executor)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(executor.run(stop))
+                await executor.wait_connected()
+                try:
+                    yield made
+                finally:
+                    stop.set()
+                    made.device.wake()
+
+
+def is_long_run(drawn: list[bool]) -> bool:
+    """True if a batch could find its model gone more often in a row than it is loaded again."""
+    return any(drawn[at : at + 4] == [True] * 4 for at in range(len(drawn)))
+
+
+@given(
+    jobs=st.lists(st.lists(st.booleans(), min_size=1, max_size=3), min_size=1, max_size=4),
+    evictions=st.lists(st.booleans(), max_size=8).filter(lambda drawn: not is_long_run(drawn)),
+    leaving=st.dictionaries(st.integers(2, 4), st.sampled_from(["r0", "r1", "r2"]), max_size=2),
+)
+@settings(deadline=None, max_examples=40)
+async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
+    jobs, evictions, leaving
+):
+    """A batch finds its model gone at most three times in a row, and is split for poison."""
+    async with world() as made, asyncio.TaskGroup() as group:
+        made.leaving, made.evictions = leaving, evictions
+        await made.put(jobs)
+        stop = asyncio.Event()
+        group.create_task(made.device.run(stop))
+        await until(lambda: not len(made.holds))
+        stop.set()
+        made.device.wake()
+        for number, texts in enumerate(jobs):
+            name = f"r{number}"
+            assert made.done.count(name) == 1
+            if name in made.cancelled:
+                continue
+            failed = {each.index for each in made.results[name].item_failures}
+            assert failed == {place for place, bad in enumerate(texts) if bad}
