@@ -16,7 +16,7 @@ from tests.support.worker_world import catalog_of, model_document
 
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.deliveries import Delivery
-from sie_schemas import ipc
+from sie_schemas import arrays, ipc
 from sie_schemas.items import Item
 from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
 from sie_worker.device.device import Device, DeviceLimits
@@ -28,12 +28,13 @@ from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 
-MODEL = catalog_of(1, model_document("org/a", wait_ms=0.0)).resolve("org/a")
+MODEL = catalog_of(1, model_document("org/a", cost_max=4, wait_ms=0.0)).resolve("org/a")
 LANE = Lane(MODEL.revision, "default", "encode")
+DTYPES = ("float32", "float16")
 LIMITS = DeviceLimits(
-    grace_s=10.0,
-    handover_s=10.0,
-    tick_s=10.0,
+    grace_s=8.0,
+    handover_s=3.0,
+    tick_s=0.001,
     retry_delay_s=0.0,
     load_share=0.5,
     isolation_passes_max=64,
@@ -46,6 +47,10 @@ class World:
     def __init__(self, execution: ScriptedExecution, executor: Executor) -> None:
         self.server_id = "s"
         self.stream_replicas = 1
+        self.now = 0.0
+        self.has_peers = False
+        self.back: list[str] = []
+        """Jobs that the queue was given back."""
         self.holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
         self.cancelled = CancelledRequests(ids_max=100)
         self.results: dict[str, JobResult] = {}
@@ -58,6 +63,7 @@ class World:
         self.evictions: list[bool] = []
         """Of the batches in order: does it find that its model has left?"""
         self._loads = 0
+        self.execution = execution
         execution.answer = self._answer
         self._usual = execution.usual_answer
         self.device = Device(
@@ -68,7 +74,7 @@ class World:
                 cooldown_s=10.0,
                 latency_s=None,
                 pinned=lambda _: False,
-                clock=lambda: 0.0,
+                clock=lambda: self.now,
                 on_change=lambda: None,
             ),
             scheduler=Scheduler(),
@@ -82,21 +88,22 @@ class World:
                 message_bytes_max=10**6,
                 chunked_bytes_max=10**6,
                 dead_letters=cast(Any, None),
-                clock=lambda: 0.0,
+                clock=lambda: self.now,
             ),
             limits=LIMITS,
-            clock=lambda: 0.0,
+            clock=lambda: self.now,
             drop_holds=self._drop_holds,
-            has_peers=lambda: False,
+            has_peers=lambda: self.has_peers,
             cancelled=self.cancelled,
         )
 
     def _drop_holds(self, numbers: Any) -> None:
         self.device.scheduler.drop_holds(numbers)
 
-    def send_to_all(self, replies: Sequence[bytes], _word: bytes) -> None:
-        """The queue hears that jobs are done."""
-        self.done += [reply.split(b".")[3].decode() for reply in replies]
+    def send_to_all(self, replies: Sequence[bytes], word: bytes) -> None:
+        """The queue hears that jobs are done, or are given back."""
+        told = self.done if word.startswith(b"+ACK") else self.back
+        told += [reply.split(b".")[3].decode() for reply in replies]
 
     async def request(self, _subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """The gateway takes results."""
@@ -126,12 +133,13 @@ class World:
         return self._usual(request)
 
     async def put(self, jobs: Sequence[Sequence[bool]]) -> None:
-        """Have jobs of one request each run in one batch: for each text, is it poison?"""
+        """Have jobs of one request each run: for each text, is it poison? Every second one wants
+        half floats."""
         model = await self.device.models.ensure(MODEL)
         for number, texts in enumerate(jobs):
             name = f"r{number}"
             items = tuple(
-                Item(text=f"{name} {place} {'poison' if bad else 'good'}")
+                Item(text=f"{name} {place} {'x' * place}{'poison' if bad else 'good'}")
                 for place, bad in enumerate(texts)
             )
             job = Job(
@@ -148,6 +156,7 @@ class World:
                 operation="encode",
                 items=items,
                 deadline=60.0,
+                output_dtype=DTYPES[number % 2],
             )
             reply = f"$JS.ACK.S.{name}.1.1.1.0.0".encode()
             hold = self.holds.open(job, Delivery(cast(Bus, self), b"", reply, 3), 0.0)
@@ -213,5 +222,41 @@ async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
             assert made.done.count(name) == 1
             if name in made.cancelled:
                 continue
-            failed = {each.index for each in made.results[name].item_failures}
+            result = made.results[name]
+            failed = {each.index for each in result.item_failures}
             assert failed == {place for place, bad in enumerate(texts) if bad}
+            for place, answer in enumerate(result.answers):
+                if place not in failed:
+                    dense = msgspec.msgpack.decode(answer)["dense"]
+                    assert dense["dtype"] == DTYPES[number % 2]
+                    text = f"{name} {place} {'x' * place}good"
+                    assert arrays.from_wire(dense["values"]).tolist() == [len(text)]
+
+
+@given(has_peers=st.booleans(), waits=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=20)
+async def test_what_waits_for_a_process_that_is_away_goes_back_after_its_grace_and_not_before(
+    has_peers, waits
+):
+    """Where others could run it, it goes back sooner; nobody is blamed for what nobody began."""
+    async with world() as made, asyncio.TaskGroup() as group:
+        made.has_peers = has_peers
+        await made.put([[False]])
+        await made.execution.die()
+        await until(lambda: not made.device.connected)
+        stop = asyncio.Event()
+        group.create_task(made.device.run(stop))
+        grace_s = LIMITS.handover_s if has_peers else LIMITS.grace_s
+        for wait_s in waits:
+            made.now += wait_s
+            is_over = made.now - waits[0] >= grace_s
+            made.device.wake()
+            if is_over:
+                await until(lambda: not len(made.holds))
+                assert (made.back, made.done) == (["r0"], [])
+                break
+            for _ in range(4):
+                await asyncio.sleep(0)
+            assert len(made.holds) == 1
+        stop.set()
+        made.device.wake()
