@@ -23,7 +23,7 @@ from sie_worker.device.device import Device, DeviceLimits
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
 from sie_worker.intake.cancelled import CancelledRequests
-from sie_worker.jobs.holds import Holds
+from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Lane, QueuedInput
@@ -87,7 +87,7 @@ class World:
                 retry_s=0.0,
                 message_bytes_max=10**6,
                 chunked_bytes_max=10**6,
-                dead_letters=cast(Any, None),
+                dead_letters=self,
                 clock=lambda: self.now,
             ),
             limits=LIMITS,
@@ -96,6 +96,9 @@ class World:
             has_peers=lambda: self.has_peers,
             cancelled=self.cancelled,
         )
+
+    async def write(self, hold: Hold, result: JobResult) -> None:
+        """A dead letter."""
 
     def _drop_holds(self, numbers: Any) -> None:
         self.device.scheduler.drop_holds(numbers)
@@ -132,7 +135,7 @@ class World:
                 self.answered += texts
         return self._usual(request)
 
-    async def put(self, jobs: Sequence[Sequence[bool]]) -> None:
+    async def put(self, jobs: Sequence[Sequence[bool]], *, deliveries: int = 1) -> None:
         """Have jobs of one request each run: for each text, is it poison? Every second one wants
         half floats."""
         model = await self.device.models.ensure(MODEL)
@@ -158,7 +161,7 @@ class World:
                 deadline=60.0,
                 output_dtype=DTYPES[number % 2],
             )
-            reply = f"$JS.ACK.S.{name}.1.1.1.0.0".encode()
+            reply = f"$JS.ACK.S.{name}.{deliveries}.1.1.0.0".encode()
             hold = self.holds.open(job, Delivery(cast(Bus, self), b"", reply, 3), 0.0)
             assert hold is not None
             hold.model = model
@@ -233,15 +236,19 @@ async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
                     assert arrays.from_wire(dense["values"]).tolist() == [len(text)]
 
 
-@given(has_peers=st.booleans(), waits=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+@given(
+    has_peers=st.booleans(),
+    waits=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    deliveries=st.sampled_from([1, 3]),
+)
 @settings(deadline=None, max_examples=20)
 async def test_what_waits_for_a_process_that_is_away_goes_back_after_its_grace_and_not_before(
-    has_peers, waits
+    has_peers, waits, deliveries
 ):
     """Where others could run it, it goes back sooner; nobody is blamed for what nobody began."""
     async with world() as made, asyncio.TaskGroup() as group:
         made.has_peers = has_peers
-        await made.put([[False]])
+        await made.put([[False]], deliveries=deliveries)
         await made.execution.die()
         await until(lambda: not made.device.connected)
         stop = asyncio.Event()
@@ -254,6 +261,8 @@ async def test_what_waits_for_a_process_that_is_away_goes_back_after_its_grace_a
             if is_over:
                 await until(lambda: not len(made.holds))
                 assert (made.back, made.done) == (["r0"], [])
+                told = [each.failure.code for each in made.results.values() if each.failure]
+                assert told == (["NOT_READY"] if deliveries == 3 else [])
                 break
             for _ in range(4):
                 await asyncio.sleep(0)
