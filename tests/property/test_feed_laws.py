@@ -126,6 +126,8 @@ async def fed(
     begin = came[0] if came else max(1, start, first)
     assert begin in {max(1, start), max(1, start, first)}
     assert came == list(range(begin, begin + len(came)))
+    # What another stream's message carries is nothing of this log.
+    assert not came or came[-1] <= stream.last
     assert why in {"lost", "stopped"}
     if why == "stopped" and not unheard and stream.last >= begin:
         assert came
