@@ -20,6 +20,7 @@ NAMED = st.tuples(st.sampled_from(["bundle", "pool"]), st.sampled_from(["a", "b"
 WRITES = st.lists(st.none() | NAMED, max_size=6)
 """Before each call of the command nobody writes, or somebody puts one that was not there, or takes
 one away."""
+ONE_WRITE = st.builds(lambda calls, entity: [None] * calls + [entity], st.integers(0, 9), NAMED)
 
 
 class Shared:
@@ -86,7 +87,7 @@ class Shared:
     there=st.dictionaries(NAMED, st.sampled_from(["eve", "sie-config"]), max_size=5),
     files=st.lists(NAMED, min_size=1, max_size=4, unique=True),
     kept=st.sampled_from([(), ("pool",), ("bundle",)]),
-    writes=st.just([]) | WRITES,
+    writes=st.just([]) | ONE_WRITE | WRITES,
     if_epoch=st.just(None) | st.integers(1, 7),
 )
 def test_it_leaves_what_the_files_say_or_changes_nothing(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sie_cli.config.config_work import Ask, Work
 from sie_cli.config.kinds import KINDS
 from sie_cli.config.writes import Prune, apply, diff, diff_files, export, import_, revert
+from sie_cli.show.exit_statuses import LATE
 from sie_cli.show.printing import Form
 from sie_sdk import Terms
 
@@ -174,3 +175,50 @@ def test_a_revert_is_of_the_entities_that_are_named_or_of_all(entities, ask):
     quietly(lambda: revert(work_of(heard), "5", named, ask))
 
     assert heard.calls == [("revert", ("5", ask.terms(), entities or None))]
+
+
+class Waiting:
+    """A sie-config whose replicas come after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+        self.asked: list[float] = []
+
+    def wait(self, *, epoch: int, timeout_s: float) -> dict[str, Any]:
+        """One look."""
+        self.asked.append(timeout_s)
+        reached = len(self.asked) > self._looks
+        return {
+            "reached": reached,
+            "satisfied": 2 if reached else 1,
+            "selected": 2,
+            "until": "at epoch 1",
+            "waiting_for": [],
+        }
+
+
+@given(looks=st.integers(0, 3), timeout_s=st.sampled_from([0.0, 0.4, 60.0]))
+def test_a_wait_ends_when_all_are_there_or_its_time_is_over_and_the_status_says_which(
+    looks, timeout_s
+):
+    client = Waiting(looks)
+    work = cast("Work", SimpleNamespace(client=client))
+
+    found = quietly(lambda: Work.waited(work, {"epoch": 1, "timeout_s": timeout_s}))
+
+    assert all(0 <= asked <= min(timeout_s, 1.0) for asked in client.asked)
+    assert len(client.asked) == (looks + 1 if timeout_s > 1 else 1)
+    assert quietly(lambda: Work.convergence(work, found)) == (0 if found["reached"] else LATE)
+
+
+@given(waits=st.booleans(), dry_run=st.booleans())
+def test_nothing_is_waited_for_after_a_trial(waits, dry_run):
+    client = Waiting(0)
+    work = cast(Any, SimpleNamespace(client=client, form=Form.JSON))
+    work._target = SimpleNamespace(context="")
+    work.waited = lambda goal: Work.waited(work, goal)
+    work.convergence = lambda found: Work.convergence(work, found)
+
+    quietly(lambda: Work.told(work, {"epoch": 1}, Ask(wait=waits, dry_run=dry_run)))
+
+    assert len(client.asked) == int(waits and not dry_run)

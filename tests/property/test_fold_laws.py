@@ -115,6 +115,20 @@ def test_moving_bytes_between_the_fields_of_a_leaf_changes_it():
 
 
 @given(histories(), st.data())
+def test_the_difference_of_two_registries_is_what_one_lacks_of_the_other(log, data):
+    places = st.integers(0, len(log.registries) - 1)
+    older, newer = (log.registries[data.draw(places)] for _ in range(2))
+    before = {(each.kind, each.key): each for each in older}
+    after = {(each.kind, each.key): each for each in newer}
+    assert newer.difference(older) == {
+        name: after.get(name)
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
+    assert (newer == older) == (before == after)
+
+
+@given(histories(), st.data())
 def test_a_snapshot_and_the_deltas_after_it_give_the_later_snapshot(log, data):
     early = data.draw(st.integers(1, log.epoch))
     late = data.draw(st.integers(early, log.epoch))
