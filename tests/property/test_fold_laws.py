@@ -118,14 +118,24 @@ def test_moving_bytes_between_the_fields_of_a_leaf_changes_it():
 def test_the_difference_of_two_registries_is_what_one_lacks_of_the_other(log, data):
     places = st.integers(0, len(log.registries) - 1)
     older, newer = (log.registries[data.draw(places)] for _ in range(2))
-    before = {(each.kind, each.key): each for each in older}
-    after = {(each.kind, each.key): each for each in newer}
-    assert newer.difference(older) == {
+    before, after = naive(older), naive(newer)
+    found = newer.difference(older)
+    assert {
+        name: None if each is None else (each.modified_epoch, each.document)
+        for name, each in found.items()
+    } == {
         name: after.get(name)
         for name in before.keys() | after.keys()
         if before.get(name) != after.get(name)
     }
     assert (newer == older) == (before == after)
+    # An entity is its contents, whichever registry it is of.
+    for one in older:
+        for other in newer:
+            same = (one.kind, one.key) == (other.kind, other.key)
+            assert (one == other) == (
+                same and before[one.kind, one.key] == after[one.kind, one.key]
+            )
 
 
 @given(histories(), st.data())
