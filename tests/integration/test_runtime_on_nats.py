@@ -601,12 +601,17 @@ async def test_of_two_logs_on_one_broker_a_replica_hears_its_own_and_begins_with
     source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=100)
     heard: list[bytes] = []
     stop = asyncio.Event()
+
+    def take(_: int, data: bytes) -> bool:
+        heard.append(data)
+        return True
+
     following = asyncio.create_task(
         follow(
             bus,
             one.log_id,
             start_epoch=1,
-            on_message=lambda _, data: not heard.append(data),
+            on_message=take,
             stop=stop,
         )
     )

@@ -65,7 +65,7 @@ class Heard:
         }
 
     def diff(self, start: str, end: str | None) -> dict[str, Any]:
-        """What differs."""
+        """The difference."""
         self.calls.append(("diff", (start, end)))
         return self._answer
 

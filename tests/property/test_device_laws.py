@@ -245,7 +245,7 @@ async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
 async def test_what_waits_for_a_process_that_is_away_goes_back_after_its_grace_and_not_before(
     has_peers, waits, deliveries
 ):
-    """Where others could run it, it goes back sooner; nobody is blamed for what nobody began."""
+    """It goes back sooner where others could run it; nobody is blamed for what nobody began."""
     async with world() as made, asyncio.TaskGroup() as group:
         made.has_peers = has_peers
         await made.put([[False]], deliveries=deliveries)

@@ -53,7 +53,7 @@ class Bench:
         return True if revision in self.revisions else None
 
     def reports(self) -> dict[str, ModelReport]:
-        """What is told of each model."""
+        """The reports, by model."""
         return self.told
 
     async def unload_unless(self, wanted: Callable[[ResolvedModel], bool]) -> None:

@@ -43,7 +43,11 @@ async def test_a_lease_is_refused_by_its_own_share_of_a_machine_profile_and_by_n
             headers = {"x-sie-pool": name, "x-sie-machine-profile": profile}
             sent = http.post("/v1/encode/org/dense", json=body, headers=headers)
             asked = asyncio.create_task(sent)
-            await until(lambda seen=seen, asked=asked: asked.done() or len(world.echo.seen) > seen)
+
+            def is_told(seen: int = seen, asked: asyncio.Task[httpx.Response] = asked) -> bool:
+                return asked.done() or len(world.echo.seen) > seen
+
+            await until(is_told)
             before, most = waiting.get((name, profile), 0), CAPS[name][profile] * PER_WORKER
             if before and before + items > most:
                 # One request alone is taken whatever its size.
