@@ -197,21 +197,16 @@ async def world() -> AsyncIterator[World]:
                     made.device.wake()
 
 
-def is_long_run(drawn: list[bool]) -> bool:
-    """True if a batch could find its model gone more often in a row than it is loaded again."""
-    return any(drawn[at : at + 4] == [True] * 4 for at in range(len(drawn)))
-
-
 @given(
     jobs=st.lists(st.lists(st.booleans(), min_size=1, max_size=3), min_size=1, max_size=4),
-    evictions=st.lists(st.booleans(), max_size=8).filter(lambda drawn: not is_long_run(drawn)),
+    evictions=st.lists(st.booleans(), max_size=8).filter(lambda drawn: sum(drawn) <= 3),
     leaving=st.dictionaries(st.integers(2, 4), st.sampled_from(["r0", "r1", "r2"]), max_size=2),
 )
 @settings(deadline=None, max_examples=40)
 async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
     jobs, evictions, leaving
 ):
-    """A batch finds its model gone at most three times in a row, and is split for poison."""
+    """Models are gone at most three times, so that no batch gives up; poison splits batches."""
     async with world() as made, asyncio.TaskGroup() as group:
         made.leaving, made.evictions = leaving, evictions
         await made.put(jobs)
