@@ -340,6 +340,7 @@ class Worker:
             clock=self._clock,
             drop_holds=self._drop_holds,
             has_peers=lambda: self._homes.has_peers,
+            cancelled=self._cancelled_requests,
         )
 
     def _make_intake(self, jobs: asyncio.TaskGroup) -> Intake:

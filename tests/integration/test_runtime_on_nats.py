@@ -24,6 +24,7 @@ from sie_runtime.broker.bus import (
     NoResponders,
     connected_bus,
 )
+from sie_runtime.follower.log_source import LogSource, SourceFailed
 from sie_runtime.follower.stored_log import follow
 from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.broker_usage import QueueUsage, read_usage
@@ -590,6 +591,48 @@ async def test_a_follower_of_the_stream_hears_old_and_new(bus):
     stop.set()
 
     assert await asyncio.wait_for(running, 5) == "stopped"
+
+
+async def test_of_two_logs_on_one_broker_a_replica_hears_its_own_and_begins_with_neither(bus):
+    one, two = log_of(3), WrittenLog("another")
+    for name in ("x", "y", "z"):
+        two.put("model", name, {})
+    streams = [await filled(bus, log) for log in (one, two)]
+    source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=100)
+    heard: list[bytes] = []
+    stop = asyncio.Event()
+
+    def take(_: int, data: bytes) -> bool:
+        heard.append(data)
+        return True
+
+    following = asyncio.create_task(
+        follow(
+            bus,
+            one.log_id,
+            start_epoch=1,
+            on_message=take,
+            stop=stop,
+        )
+    )
+    try:
+        await until(lambda: len(heard) == one.epoch)
+        for log, stream in ((two, streams[1]), (one, streams[0])):
+            entry = log.put("model", "new", {})
+            await stream.append(entry.epoch, to_envelope(entry))
+        await until(lambda: len(heard) == one.epoch)
+        assert heard == [to_envelope(entry) for entry in one.entries]
+        for log in (one, two):
+            assert await source.entries_from_stream(log.log_id, 0, 99) == tuple(log.entries)
+        with pytest.raises(SourceFailed, match="2 streams hold"):
+            await source.whole_log_from_stream()
+        # One that begins later leaves no doubt.
+        await streams[1].trim(2)
+        assert await source.whole_log_from_stream() == tuple(one.entries)
+    finally:
+        stop.set()
+        await following
+        await source.close()
 
 
 async def test_without_a_stream_there_is_nothing_to_follow(bus):

@@ -13,6 +13,7 @@ from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.planted_data_mutants import PLANTED_DATA_MUTANTS
 from tests.mutants.planted_mutants import PLANTED_MUTANTS
+from tests.mutants.probed_mutants import PROBED_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
@@ -46,4 +47,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SLIPPED_CONFIG_MUTANTS,
     *SLIPPED_GATEWAY_MUTANTS,
     *SLIPPED_REQUEST_MUTANTS,
+    *PROBED_MUTANTS,
 )

@@ -61,14 +61,17 @@ WORKER: Final = "data_plane/sie_worker"
 CORE: Final = "shared/core/sie_core"
 FOLD: Final = "tests/property/test_fold_laws.py"
 ADMISSION: Final = "tests/property/test_gateway_laws.py"
+SHARES: Final = "tests/property/test_lease_share_laws.py"
 TARGETS: Final = (
     Target(
         f"{GATEWAY}/request/admission.py",
         (
             f"{ADMISSION}::test_a_cut_covers_every_item_once_in_order_within_the_caps_"
             "and_no_sooner_than_it_must",
+            f"{ADMISSION}::test_a_job_is_filled_to_the_last_byte_where_bytes_alone_bound_it",
             f"{ADMISSION}::test_jobs_of_small_items_are_as_few_and_as_equal_as_they_can_be",
             f"{ADMISSION}::test_what_is_in_flight_is_refused_beyond_the_caps_alone_and_given_back",
+            f"{SHARES}::test_each_has_what_is_in_flight_of_its_own_and_who_is_idle_is_forgotten",
         ),
     ),
     Target(f"{GATEWAY}/request/chunks.py", ("tests/property/test_chunk_laws.py",)),

@@ -30,7 +30,40 @@ _DRAW = "return -weight / math.log(((draw >> 11) + 0.5) / 2**53)"
 _ONE_DRAW = "another score for two draws of 2**53 alone; no test finds a name that is hashed to one"
 _PACING = "data_plane/sie_worker/scheduling/pacing.py"
 
+_BATCHING = "data_plane/sie_worker/scheduling/batching.py"
+_LONGEST = "longest, total, oldest = 0, 0, inf"
+
 JUDGED: tuple[Judged, ...] = (
+    Judged(
+        "shared/core/sie_core/registry.py",
+        "if self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:",
+        "if self._joined is not None and len(self._changed) + len(changed) <= _FAN_OUT:",
+        "equivalent but for time: with as many places as children all are gathered either way",
+    ),
+    Judged(
+        "shared/core/sie_core/registry.py",
+        "@functools.lru_cache(maxsize=4096)",
+        "@functools.lru_cache(maxsize= 4097)",
+        "equivalent but for time: what is not remembered is hashed again",
+    ),
+    Judged(
+        _BATCHING,
+        "self._sequence += 1",
+        "self._sequence += 2",
+        "equivalent: only the order of the numbers means anything",
+    ),
+    Judged(
+        _BATCHING,
+        _LONGEST,
+        "longest, total, oldest = -1, 0, inf",
+        "equivalent: an input costs something",
+    ),
+    Judged(
+        _BATCHING,
+        _LONGEST,
+        "longest, total, oldest = 1, 0, inf",
+        "equivalent: an input costs 1 at least",
+    ),
     Judged(
         "shared/core/sie_core/registry.py",
         "if self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:",

@@ -20,6 +20,7 @@ NAMED = st.tuples(st.sampled_from(["bundle", "pool"]), st.sampled_from(["a", "b"
 WRITES = st.lists(st.none() | NAMED, max_size=6)
 """Before each call of the command nobody writes, or somebody puts one that was not there, or takes
 one away."""
+ONE_WRITE = st.builds(lambda calls, entity: [None] * calls + [entity], st.integers(0, 9), NAMED)
 
 
 class Shared:
@@ -86,8 +87,8 @@ class Shared:
     there=st.dictionaries(NAMED, st.sampled_from(["eve", "sie-config"]), max_size=5),
     files=st.lists(NAMED, min_size=1, max_size=4, unique=True),
     kept=st.sampled_from([(), ("pool",), ("bundle",)]),
-    writes=WRITES,
-    if_epoch=st.none() | st.integers(1, 7),
+    writes=st.just([]) | ONE_WRITE | WRITES,
+    if_epoch=st.just(None) | st.integers(1, 7),
 )
 def test_it_leaves_what_the_files_say_or_changes_nothing(
     tmp_path_factory, there, files, kept, writes, if_epoch
@@ -108,6 +109,7 @@ def test_it_leaves_what_the_files_say_or_changes_nothing(
             # A kind that is kept elsewhere is in no file, and what moved is looked at again.
             assert spoken & set(kept) or refused.code == "PRECONDITION_FAILED"
             return
+    assert not spoken & set(kept)
     assert if_epoch is None or if_epoch == shared.head - len(files)
     for kind in KINDS:
         left = {entity for entity in shared.there if entity[0] == kind}

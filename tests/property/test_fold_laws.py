@@ -115,6 +115,30 @@ def test_moving_bytes_between_the_fields_of_a_leaf_changes_it():
 
 
 @given(histories(), st.data())
+def test_the_difference_of_two_registries_is_what_one_lacks_of_the_other(log, data):
+    places = st.integers(0, len(log.registries) - 1)
+    older, newer = (log.registries[data.draw(places)] for _ in range(2))
+    before, after = naive(older), naive(newer)
+    found = newer.difference(older)
+    assert {
+        name: None if each is None else (each.modified_epoch, each.document)
+        for name, each in found.items()
+    } == {
+        name: after.get(name)
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }
+    assert (newer == older) == (before == after)
+    # An entity is its contents, whichever registry it is of.
+    for one in older:
+        for other in newer:
+            same = (one.kind, one.key) == (other.kind, other.key)
+            assert (one == other) == (
+                same and before[one.kind, one.key] == after[one.kind, one.key]
+            )
+
+
+@given(histories(), st.data())
 def test_a_snapshot_and_the_deltas_after_it_give_the_later_snapshot(log, data):
     early = data.draw(st.integers(1, log.epoch))
     late = data.draw(st.integers(early, log.epoch))

@@ -283,6 +283,20 @@ def test_a_cut_covers_every_item_once_in_order_within_the_caps_and_no_sooner_tha
         assert is_full or total + sizes[indices.stop] > bytes_max
 
 
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=12), st.integers(2, 7))
+def test_a_job_is_filled_to_the_last_byte_where_bytes_alone_bound_it(
+    sizes: list[int], bytes_max: int
+) -> None:
+    filled: list[int] = []
+    for size in sizes:
+        if filled and filled[-1] + size <= bytes_max:
+            filled[-1] += size
+        else:
+            filled.append(size)
+    ranges = cut(sizes, items_max=len(sizes), bytes_max=bytes_max)
+    assert [sum(sizes[index] for index in indices) for indices in ranges] == filled
+
+
 @given(st.integers(1, 500), st.integers(1, 64))
 def test_jobs_of_small_items_are_as_few_and_as_equal_as_they_can_be(
     count: int, items_max: int

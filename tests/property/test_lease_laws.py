@@ -25,7 +25,7 @@ from sie_gateway.leases.leases import (
     under_lease,
     warm_workers,
 )
-from sie_runtime.streams.lease_store import LeaseTable
+from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
 from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
@@ -332,3 +332,61 @@ def test_a_lease_counts_on_no_more_workers_than_it_may_use(caps, gpus) -> None:
         return
     with pytest.raises(FixRequest, match="gpu_caps"):
         check_grant(CATALOG, [], request, CAPS)
+
+
+class Overtaken(MemoryLeases):
+    """A store in which another gateway's word comes first, so many times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    async def renew(self, lease: Lease, /, *, revision: int) -> None:
+        """Refused as often as somebody else was faster."""
+        if self.times:
+            self.times -= 1
+            raise LeaseMoved
+        await super().renew(lease, revision=revision)
+
+
+@given(asked=_requests(), ttl=st.none() | st.integers(1, 50), overtaken=st.integers(0, 2))
+async def test_what_a_desk_has_said_of_a_lease_is_so_at_once(
+    asked: LeaseRequest, ttl: int | None, overtaken: int
+) -> None:
+    store = Overtaken()
+    desk = _desk(store)
+    wanted = Wanted("org/dense", "encode", pool=asked.name)
+    request = msgspec.structs.replace(asked, ttl_seconds=ttl, pinned_models=("org/dense",))
+    try:
+        view = await desk.create(request)
+    except FixRequest:
+        return
+    held = (await store.read()).held[asked.name]
+    assert held.lease.ttl_s == view["spec"]["ttl_seconds"] == (ttl or 10.0)
+    # Its models are wanted of every kind of worker that it has, as long as it is there.
+    model = WantedModel(model_id="org/dense", profile="default")
+    kinds = [WorkerKind(asked.queue_pool, name, "default") for name in PROFILES]
+    for kind in kinds:
+        assert desk.pinned(kind) == ([model] if kind.machine_profile in asked.share else [])
+
+    store.times = overtaken
+    told = await desk.renew(asked.name)
+    assert told["ttl_seconds"] == held.lease.ttl_s
+    renewed = (await store.read()).held[asked.name]
+    assert renewed.revision > held.revision
+
+    await desk.delete(asked.name)
+    assert not any(desk.pinned(kind) for kind in kinds)
+    assert (await desk.placed(wanted)).lease is None
+    with pytest.raises(FixRequest, match="no lease"):
+        await desk.renew(asked.name)
+
+
+async def test_a_pool_that_comes_to_the_log_is_meant_where_a_lease_had_its_name() -> None:
+    store = MemoryLeases()
+    spec = LeaseSpec(name="night", queue_pool="default", gpus={"cpu": 1})
+    await store.put(Lease(spec=spec, ttl_s=9.0, created_at=0.0, renewed_at=0.0), version=0)
+
+    placed = await _desk(store).placed(Wanted("org/dense", "encode", pool="night"))
+
+    assert (placed.pool, placed.lease) == ("night", None)

@@ -50,6 +50,12 @@ FOUND = {
     "a large job whose contents a killed broker forgot": Plan(
         seed=55, steps=8, faults=("jobs-forgotten", "long", "link-cut")
     ),
+    "a client that leaves while the model of its batch is loaded once more": Plan(
+        seed=32, steps=20, faults=("models-evicted", "leaving")
+    ),
+    "a short text behind long ones of its own tenant, beside a crowd": Plan(
+        seed=220284768445902, faults=ALL
+    ),
 }
 
 

@@ -1,12 +1,18 @@
 """The fetches of a follower, when the connection fails in ways that its library has no word for."""
 
 import httpx
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sie_core.chain import position_of
 from sie_runtime.broker.bus import Bus, BusSettings
-from sie_runtime.follower.log_source import LogSource, SourceFailed
+from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_schemas.entry import to_envelope
 from sie_sdk.errors import SIEConnectionError
 from sie_sdk.wire.transport import EXCHANGE_FAILURES, connection_error
+from sie_testing.written_log import WrittenLog
 
 
 class Refusing(httpx.AsyncBaseTransport):
@@ -60,6 +66,60 @@ class Answering(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(self._status, content=self._body)
+
+
+class Noting(httpx.AsyncBaseTransport):
+    """A sie-config that notes what it is asked."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._status, self._body = status, body
+        self.asked: list[dict[str, str]] = []
+        self.read_s: list[float] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(dict(request.url.params))
+        self.read_s.append(request.extensions["timeout"]["read"])
+        return httpx.Response(self._status, content=self._body)
+
+
+@given(after=st.integers(0, 50), more=st.integers(1, 40), wait_s=st.sampled_from([0.0, 20.0]))
+@settings(deadline=None, max_examples=25)
+async def test_a_fetch_asks_for_no_more_than_it_wants_and_a_poll_tells_the_whole_place(
+    after, more, wait_s
+):
+    log = WrittenLog()
+    log.put("model", "m", {})
+    bus = Bus(BusSettings(), role="gateway", process_id="g1")
+    lines = b"".join(to_envelope(entry) + b"\n" for entry in log.entries)
+    for status, body in ((200, lines), (200, msgspec.json.encode(log.head)), (410, b"")):
+        writer = Noting(status, body)
+        client = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=writer)
+        source = LogSource("", bus, timeout_s=1, page_entries=10, client=client)
+        here = position_of(log.entries[-1])
+        try:
+            if status == 410:
+                with pytest.raises(RangeGone):
+                    await source.entries(log.log_id, after, after + more)
+            elif body is lines:
+                found = await source.entries(log.log_id, after, after + more)
+                assert found == tuple(log.entries)
+                limit = str(min(10, more))
+                told = {"log_id": log.log_id, "after": str(after), "limit": limit}
+                assert writer.asked == [told]
+            else:
+                assert await source.head(here, wait_s) == log.head
+                assert writer.asked == [
+                    {
+                        "log_id": log.log_id,
+                        "after": str(here.epoch),
+                        "digest": here.digest,
+                        "wait": f"{wait_s:g}",
+                    }
+                ]
+                # An answer that comes at the end of the wait is read.
+                assert writer.read_s[0] > wait_s
+        finally:
+            await source.close()
 
 
 _NO_ANSWERS = [

@@ -130,11 +130,13 @@ async def test_of_the_stream_only_what_stands_at_its_own_epoch_is_taken(sequence
 
 
 class WriterInVirtualTime:
-    """`LogSource`'s part of an HTTP client: a writer with nothing new, or one that is away."""
+    """`LogSource`'s part of an HTTP client: a writer with nothing new, or one that is away. Where
+    it is `hasty` something differs, and it waits for nothing."""
 
-    def __init__(self, loop: SimulatedLoop, head: bytes | None) -> None:
+    def __init__(self, loop: SimulatedLoop, head: bytes | None, *, hasty: bool) -> None:
         self._loop = loop
         self._head = head
+        self._hasty = hasty
         self.asked: list[tuple[float, float]] = []
         """The time of each poll, and the seconds that it was to wait."""
 
@@ -149,17 +151,24 @@ class WriterInVirtualTime:
         self.asked.append((self._loop.time(), float(params["wait"])))
         if self._head is None:
             raise httpx.ConnectError("refused")
-        await asyncio.sleep(float(params["wait"]))
+        await asyncio.sleep(0.001 if self._hasty else float(params["wait"]))
         return httpx.Response(200, content=self._head)
 
 
-def polls(seed: int, *, bus_speaks: bool, writer_there: bool) -> list[tuple[float, float]]:
+def polls(
+    seed: int,
+    *,
+    bus_speaks: bool,
+    writer_there: bool,
+    hasty: bool = False,
+    follows: bool = True,
+) -> list[tuple[float, float]]:
     """The polls of a hundred virtual seconds: seconds since the one before, and their wait."""
     log = WrittenLog()
     loop = SimulatedLoop(random.Random(seed))  # type: ignore[abstract]
     log.put("model", "m", {})
     head = msgspec.json.encode(log.head)
-    writer = WriterInVirtualTime(loop, head if writer_there else None)
+    writer = WriterInVirtualTime(loop, head if writer_there else None, hasty=hasty)
 
     async def live() -> None:
         bus = Bus(BusSettings(), role="gateway", process_id="g")
@@ -171,7 +180,7 @@ def polls(seed: int, *, bus_speaks: bool, writer_there: bool) -> list[tuple[floa
             ),
             put=lambda _: True,
             position=lambda: position_of(log.entries[-1]),
-            following=lambda: True,
+            following=lambda: follows,
             clock=loop.time,
             rng=random.Random(seed),
         )
@@ -214,6 +223,45 @@ def test_polls_of_a_writer_that_is_away_back_off_and_those_of_two_replicas_drift
         assert pause * 0.75 <= gap <= pause * 1.25
     two = [gap for gap, _ in polls(2, bus_speaks=False, writer_there=False)]
     assert all(left != right for left, right in zip(one, two, strict=False))
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_same_answer_at_once_again_and_again_is_asked_for_ever_less_often(follows):
+    """A replica that is ahead of its writer, or has stopped, differs from it for as long as it is
+    so: a long poll waits for nothing then."""
+    found = polls(1, bus_speaks=False, writer_there=True, hasty=True, follows=follows)
+    assert len(found) < 40
+    assert [gap for gap, _ in found][8:] == [pytest.approx(5.0, rel=0.26)] * (len(found) - 8)
+    assert {wait for _, wait in found} == {20.0 if follows else 0.0}
+
+
+@pytest.mark.parametrize(("follows", "most"), [(True, 55), (False, 1010)])
+def test_a_replica_looks_at_the_clock_rarely_while_nothing_is_missing_and_soon_else(follows, most):
+    loop = SimulatedLoop(random.Random(1))  # type: ignore[abstract]
+    told: list[float] = []
+
+    def take(event: Event) -> bool:
+        told.append(cast(Ticked, event).now)
+        return True
+
+    async def live() -> None:
+        bus = Bus(BusSettings(), role="gateway", process_id="g")
+        feeds = ReplicaFeeds(
+            FeedSettings(),
+            bus=bus,
+            source=LogSource("http://writer", bus, timeout_s=1, page_entries=10),
+            put=take,
+            position=lambda: None,
+            following=lambda: follows,
+            clock=loop.time,
+            rng=random.Random(1),
+        )
+        ticking = asyncio.create_task(feeds.tick(asyncio.Event()))
+        await asyncio.sleep(100)
+        ticking.cancel()
+
+    loop.run_until_complete(live())
+    assert most * 0.9 <= len(told) <= most
 
 
 async def test_a_queue_takes_what_fits_and_gives_entries_that_came_together_as_one_range():

@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
 
 from sie_core.catalog import ResolvedModel
 from sie_schemas.errors import Later, SIEError
-from sie_schemas.ipc import Answers, ClassAnswers, EntityAnswers, Hello, ScoreAnswers
+from sie_schemas.ipc import Hello
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
+from sie_worker.device.batch_counts import count_begun, count_tokens, lane_series_of
 from sie_worker.device.batch_traces import traced
 from sie_worker.device.isolation import run_isolated
 from sie_worker.execution.executor import Executor, ExecutorLost
@@ -74,6 +76,7 @@ class Device:
         clock: Callable[[], float],
         drop_holds: Callable[[Collection[int]], None],
         has_peers: Callable[[], bool],
+        cancelled: Container[str],
     ) -> None:
         self._executor = executor
         self.models = models
@@ -88,6 +91,8 @@ class Device:
         self._drop_holds = drop_holds
         """Drops what waits of holds here and at the other devices."""
         self._has_peers = has_peers
+        self._cancelled = cancelled
+        """The ids of requests whose clients have left."""
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost_at: float | None = None
@@ -231,46 +236,65 @@ class Device:
         outcomes: list[bytes | SIEError] = []
         try:
             if work:
-                _count(batch, work[0][1], self._clock())
+                count_begun(batch, work[0][1], self._clock())
                 self.batches_begun += 1
                 self.fill_begun += batch.fill
                 outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure
         finally:
-            self.scheduler.finished(batch, self._clock(), answered=bool(outcomes))
+            answered = any(type(each) is bytes for each in outcomes)
+            self.scheduler.finished(batch, self._clock(), answered=answered)
             self._woken.set()
         if error is not None:
             await self._settle_lost(_holds(work), error)
         elif work:
             took_s = time.perf_counter() - started
             metrics.BATCH_SECONDS.observe(took_s)
-            _series_of(batch.lane, work[0][1]).batch_seconds.observe(took_s)
+            lane_series_of(batch.lane, work[0][1]).batch_seconds.observe(took_s)
             await self._answer(work, outcomes, took_s * 1000)
 
     async def _run_loaded(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
-        """Run, with what was evicted meanwhile loaded once more."""
-        for _ in range(_EVICTED_MAX):
+        async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
+            return await self._run_present(batch, part)
+
+        return await run_isolated(run, work, passes_max=self._limits.isolation_passes_max)
+
+    async def _run_present(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
+        """Run a part, with what was evicted meanwhile loaded once more.
+
+        It is looked at part by part: a part that was answered is not run again for another one.
+        """
+        for times in count(1):
             try:
-                return await self._run_once(batch, work)
+                return await self._run_wanted(batch, part)
             except SIEError as error:
-                if error.code not in _NOT_LOADED:
+                if error.code not in _NOT_LOADED or times > _EVICTED_MAX:
                     raise
                 self.models.forget(batch.lane.model_revision)
-        return await self._run_once(batch, work)
+        raise AssertionError("it is counted without an end")
 
-    async def _run_once(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
-        refused = await self._ensure(_holds(work))
-        runnable = [each for each in work if each[1] not in refused] if refused else work
-        if not runnable:
-            return [refused[hold] for _, hold in work]
+    async def _run_wanted(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
+        holds = _holds(part)
+        refused = await self._ensure(holds)
+        # A load takes seconds, and a client may have left since.
+        refused |= self._drop_unwanted(holds)
+        runnable = [each for each in part if each[1] not in refused] if refused else part
+        answers = iter(await self._run_part(batch, runnable) if runnable else ())
+        return [refused.get(hold) or next(answers) for _, hold in part]
 
-        async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
-            return await self._run_part(batch, part)
-
-        passes_max = self._limits.isolation_passes_max
-        answers = iter(await run_isolated(run, runnable, passes_max=passes_max))
-        return [refused.get(hold) or next(answers) for _, hold in work]
+    def _drop_unwanted(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
+        """Forget the jobs that nobody waits for by now; what is told of each of them."""
+        now = self._clock()
+        unwanted = [
+            hold
+            for hold in holds
+            if hold.is_ending or hold.deadline <= now or hold.job.request_id in self._cancelled
+        ]
+        if unwanted:
+            self._drop_holds({hold.number for hold in unwanted})
+            self._results.drop(unwanted)
+        return {hold: Later("nobody waits for it", code="NOT_READY") for hold in unwanted}
 
     async def _ensure(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
         """Have the model and every adapter loaded; gives the holds whose adapter is refused.
@@ -312,7 +336,7 @@ class Device:
                 options=msgspec.json.decode(lane.options) if lane.options else {},
                 trace=trace,
             )
-        _count_tokens(done.answers, part)
+        count_tokens(done.answers, (hold for _, hold in part))
         return public_answers(
             done.answers,
             [job.items[item.index] for job, (item, _) in zip(jobs, part, strict=True)],
@@ -362,36 +386,9 @@ class Device:
         return [hold for number in numbers if (hold := self._holds.get(number)) is not None]
 
 
-def _count(batch: Batch, hold: Hold, now: float) -> None:
-    """A batch is handed over; `hold` is of one of its inputs, and knows its model's name."""
-    waited_s = now - batch.arrived
-    metrics.BATCHES.inc()
-    metrics.BATCH_ITEMS.observe(len(batch.inputs))
-    metrics.BATCH_COST.observe(batch.cost)
-    metrics.BATCH_FILL.observe(batch.fill)
-    metrics.BATCH_WAIT.observe(waited_s)
-    lane = _series_of(batch.lane, hold)
-    lane.inputs.inc(len(batch.inputs))
-    lane.fill.observe(batch.fill)
-    lane.wait_seconds.observe(waited_s)
-
-
-def _series_of(lane: Lane, hold: Hold) -> metrics.LaneSeries:
-    model = hold.model.resolved.name if hold.model is not None else ""
-    adapter = lane.adapter.name if lane.adapter is not None else ""
-    return metrics.lane_series(model, lane.operation, adapter)
-
-
 def _holds(work: Iterable[_Work]) -> list[Hold]:
     """Each hold once, in order."""
     return list(dict.fromkeys(hold for _, hold in work))
-
-
-def _count_tokens(answers: Answers, part: Sequence[_Work]) -> None:
-    """Count what a model read that tokenizes by itself; of others the sidecar has counted."""
-    if isinstance(answers, ScoreAnswers | EntityAnswers | ClassAnswers):
-        for (_, claim), tokens in zip(part, answers.tokens, strict=False):
-            claim.input_tokens += tokens
 
 
 def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:

@@ -230,11 +230,7 @@ class Devices:
         return holders or [self._home(revision)]
 
     def _spread_model(self, resolved: ResolvedModel, holders: Sequence[Device]) -> None:
-        idle = [
-            device
-            for device in self._devices
-            if device.connected and device.load == 0 and device not in holders
-        ]
+        idle = [device for device in self._devices if device.connected and device.load == 0]
         if not self._spread_after or not idle or any(device.load == 0 for device in holders):
             self._found_busy.pop(resolved.revision, None)
             return

@@ -244,6 +244,7 @@ def _models_evicted(world: "ServingWorld", rng: random.Random) -> str:
         return ""
     revision = rng.choice(list(execution.device.loaded))
     execution.device.evict(revision)
+    world.laws.evicted()
     return f"{world.history.name_of[revision]} on {execution.name}"
 
 

@@ -25,7 +25,7 @@ from sie_testing.serving.lease_table import LeaseBoard
 from sie_testing.serving.models import History
 from sie_testing.stage.broken import Broken
 
-__all__ = ["CHECKS", "Laws"]
+__all__ = ["CHECKS", "RELOAD_S", "Laws"]
 
 CHECKS: Final = (
     "a batch runs what its jobs name",
@@ -56,6 +56,10 @@ _LEFT_S: Final = 1.0
 """Until a word that a client has left has reached every worker."""
 _ROUND_TRIP_MS: Final = 250.0
 """A worker knows the broker's time by half of a slow round trip to it."""
+RELOAD_S: Final = 0.9
+"""A device that is slowed down loads a model in so long at most."""
+_EVICTIONS: Final = 3
+"""A batch may find so often in a row that its model has left (`sie_worker.device.device`)."""
 _DEATHS: Final = 3
 """With so many processes gone under it, a job may have used up its deliveries."""
 
@@ -86,6 +90,8 @@ class Laws:
     disturbances: list[Disturbance] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
     deaths: list[float] = field(default_factory=list)
+    evictions: list[float] = field(default_factory=list)
+    """The times at which a model was made to leave a device."""
     early: set[str] = field(default_factory=set)
     """Jobs that the broker handed out twice although all was well."""
     _named: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
@@ -179,6 +185,10 @@ class Laws:
         """A process is gone, and what it had in hand with it."""
         self.disturbed("a death", 3.0)
         self.deaths.append(self.clock())
+
+    def evicted(self) -> None:
+        """A model has left a device, by the world's hand."""
+        self.evictions.append(self.clock())
 
     def heals(self) -> None:
         """No hand is on the world any more."""
@@ -323,6 +333,9 @@ class Laws:
                 deaths = [at for at in self.deaths if asking.begun_at - _LEFT_S <= at <= now]
                 own = asking.has(POISON) or asking.has(LETHAL)
                 return own or len(deaths) >= _DEATHS
+            case "MODEL_LOADING":
+                since = asking.begun_at - RELOAD_S
+                return sum(since <= at <= now for at in self.evictions) > _EVICTIONS
             case "REVISION_CHANGED":
                 since = asking.begun_at - _BEFORE_S
                 return sum(at >= since for at in self.changes) > 1
@@ -342,39 +355,6 @@ class Laws:
     def open_requests(self) -> Sequence[Asking]:
         """Those without an end."""
         return [asking for asking in self.asked.values() if not asking.end]
-
-    def check_waits(self, longest_s: float, since: float, *, crowd_s: float) -> None:
-        """Nobody waited longer than that, counted from a moment on, for what was his to get.
-
-        A share is by cost, and a long text is worth many short ones. Beside a crowd of those it may
-        wait `crowd_s` more, as long as the crowd is there.
-        """
-        for asking in self.asked.values():
-            self.checks["nobody starves"] += 1
-            waited_s = asking.ended_at - max(asking.begun_at, since)
-            bound_s = longest_s + (crowd_s if asking.is_long else 0.0)
-            if waited_s > bound_s:
-                raise Broken(
-                    f"{asking} waited {waited_s:.2f} s; all that could be in its way is "
-                    f"done in {bound_s:g} s"
-                )
-
-    def check_flood(self, flood: str, small: str) -> None:
-        """A small tenant's requests, sent into a flood, do not wait for its end."""
-        crowd = [each for each in self.asked.values() if each.tenant == flood]
-        if not crowd:
-            return
-        began = max(each.begun_at for each in crowd)
-        ends = max(each.ended_at for each in crowd)
-        for asking in self.asked.values():
-            if asking.tenant != small or not began <= asking.begun_at < ends - 1.0:
-                continue
-            self.checks["a small tenant does not wait for the end of a flood"] += 1
-            if asking.ended_at - asking.begun_at > 0.6 * (ends - asking.begun_at):
-                raise Broken(
-                    f"{asking} waited from {asking.begun_at:.2f} to {asking.ended_at:.2f} in a "
-                    f"flood that ended at {ends:.2f}"
-                )
 
 
 def _request_of(job_id: str) -> str:

@@ -14,6 +14,7 @@ from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, MOVES, heal, injec
 from sie_testing.serving.lessees import Lessee
 from sie_testing.serving.load import FLOOD, QUIET, Clients
 from sie_testing.serving.models import Place
+from sie_testing.serving.waits import check_flood, check_waits
 from sie_testing.serving.world import ServingWorld
 from sie_testing.simulation import Plan
 from sie_testing.stage.broken import Broken
@@ -110,8 +111,8 @@ async def _run(drawn: _Drawn) -> None:
     calm_s = _CROWDED_WAIT_S if drawn.crowd or drawn.flood else _CALM_WAIT_S
     longest_s = calm_s if drawn.calm else _HEALED_WAIT_S
     crowd_s = _CROWD_S if drawn.crowd or drawn.flood else 0.0
-    world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at, crowd_s=crowd_s)
-    world.laws.check_flood(FLOOD, QUIET)
+    check_waits(world.laws, longest_s, 0.0 if drawn.calm else healed_at, crowd_s=crowd_s)
+    check_flood(world.laws, FLOOD, QUIET)
 
 
 def _load(drawn: _Drawn, clients: Clients) -> list[Coroutine[Any, Any, None]]:

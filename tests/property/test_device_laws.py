@@ -1,0 +1,266 @@
+"""Laws of what a device is handed: each text once, and nothing of who has left, whatever leaves."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.polling import until
+from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+from tests.support.worker_world import catalog_of, model_document
+
+from sie_runtime.broker.bus import Bus
+from sie_runtime.streams.deliveries import Delivery
+from sie_schemas import arrays, ipc
+from sie_schemas.items import Item
+from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
+from sie_worker.device.device import Device, DeviceLimits
+from sie_worker.execution.executor import Executor
+from sie_worker.execution.models import Models
+from sie_worker.intake.cancelled import CancelledRequests
+from sie_worker.jobs.holds import Hold, Holds
+from sie_worker.jobs.results import Results
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Lane, QueuedInput
+
+MODEL = catalog_of(1, model_document("org/a", cost_max=4, wait_ms=0.0)).resolve("org/a")
+LANE = Lane(MODEL.revision, "default", "encode")
+DTYPES = ("float32", "float16")
+LIMITS = DeviceLimits(
+    grace_s=8.0,
+    handover_s=3.0,
+    tick_s=0.001,
+    retry_delay_s=0.0,
+    load_share=0.5,
+    isolation_passes_max=64,
+)
+
+
+class World:
+    """One device, a queue and a gateway in memory, and what each was told."""
+
+    def __init__(self, execution: ScriptedExecution, executor: Executor) -> None:
+        self.server_id = "s"
+        self.stream_replicas = 1
+        self.now = 0.0
+        self.has_peers = False
+        self.back: list[str] = []
+        """Jobs that the queue was given back."""
+        self.holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
+        self.cancelled = CancelledRequests(ids_max=100)
+        self.results: dict[str, JobResult] = {}
+        self.done: list[str] = []
+        """Jobs that the queue was told are done."""
+        self.answered: list[str] = []
+        """Texts that a batch ended well for, in order."""
+        self.leaving: dict[int, str] = {}
+        """The request that leaves while the load of that number runs."""
+        self.evictions: list[bool] = []
+        """Of the batches in order: does it find that its model has left?"""
+        self._loads = 0
+        self.execution = execution
+        execution.answer = self._answer
+        self._usual = execution.usual_answer
+        self.device = Device(
+            name="0",
+            executor=executor,
+            models=Models(
+                executor,
+                cooldown_s=10.0,
+                latency_s=None,
+                pinned=lambda _: False,
+                clock=lambda: self.now,
+                on_change=lambda: None,
+            ),
+            scheduler=Scheduler(),
+            holds=self.holds,
+            results=Results(
+                self,
+                self.holds,
+                worker_id="w",
+                confirm_timeout_s=1.0,
+                retry_s=0.0,
+                message_bytes_max=10**6,
+                chunked_bytes_max=10**6,
+                dead_letters=self,
+                clock=lambda: self.now,
+            ),
+            limits=LIMITS,
+            clock=lambda: self.now,
+            drop_holds=self._drop_holds,
+            has_peers=lambda: self.has_peers,
+            cancelled=self.cancelled,
+        )
+
+    async def write(self, hold: Hold, result: JobResult) -> None:
+        """A dead letter."""
+
+    def _drop_holds(self, numbers: Any) -> None:
+        self.device.scheduler.drop_holds(numbers)
+
+    def send_to_all(self, replies: Sequence[bytes], word: bytes) -> None:
+        """The queue hears that jobs are done, or are given back."""
+        told = self.done if word.startswith(b"+ACK") else self.back
+        told += [reply.split(b".")[3].decode() for reply in replies]
+
+    async def request(self, _subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The gateway takes results."""
+        found = RESULT_DECODER.decode(data).results
+        for result in found:
+            assert result.job_id not in self.results, "it was answered before"
+            self.results[result.job_id] = result
+        return msgspec.msgpack.encode(ResultReceipt(job_ids=tuple(each.job_id for each in found)))
+
+    def _answer(self, request: ipc.Request) -> ipc.Reply | bytes | None:
+        match request:
+            case ipc.Load():
+                self._loads += 1
+                if (name := self.leaving.get(self._loads)) is not None:
+                    self.cancelled.add(name)
+                    self.device.cancel(name)
+            case ipc.RunBatch():
+                texts = [cast(ipc.TextInput, item).text for item in request.inputs]
+                for text in texts:
+                    assert text not in self.answered, f"{text} was answered, and is run again"
+                    assert text.split()[0] not in self.cancelled, f"{text}: its client has left"
+                if self.evictions and self.evictions.pop(0):
+                    return ipc.Failed(id=request.id, code="MODEL_LOADING", message="it has left")
+                if any(text.endswith("poison") for text in texts):
+                    return ipc.Failed(id=request.id, code="INFERENCE_ERROR", message="poison")
+                self.answered += texts
+        return self._usual(request)
+
+    async def put(self, jobs: Sequence[Sequence[bool]], *, deliveries: int = 1) -> None:
+        """Have jobs of one request each run: for each text, is it poison? Every second one wants
+        half floats."""
+        model = await self.device.models.ensure(MODEL)
+        for number, texts in enumerate(jobs):
+            name = f"r{number}"
+            items = tuple(
+                Item(text=f"{name} {place} {'x' * place}{'poison' if bad else 'good'}")
+                for place, bad in enumerate(texts)
+            )
+            job = Job(
+                job_id=name,
+                request_id=name,
+                reply_to="inbox",
+                first_item=0,
+                published_at=0.0,
+                log_id="1" * 32,
+                epoch=1,
+                model_id="org/a",
+                profile="default",
+                model_revision=MODEL.revision,
+                operation="encode",
+                items=items,
+                deadline=60.0,
+                output_dtype=DTYPES[number % 2],
+            )
+            reply = f"$JS.ACK.S.{name}.{deliveries}.1.1.0.0".encode()
+            hold = self.holds.open(job, Delivery(cast(Bus, self), b"", reply, 3), 0.0)
+            assert hold is not None
+            hold.model = model
+            inputs = [
+                QueuedInput(hold.number, name, place, 1, 60.0, ipc.TextInput(item.text or ""))
+                for place, item in enumerate(items)
+            ]
+            self.device.add(LANE, model, inputs, now=0.0)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """A device with its process; it runs once the context is entered."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with scripted_execution(Path(folder)) as execution:
+            executor = Executor(
+                str(execution.path),
+                reconnect_s=0.001,
+                ping_interval_s=60.0,
+                ping_timeout_s=10.0,
+                load_timeout_s=10.0,
+                batch_timeout_s=10.0,
+            )
+            stop = asyncio.Event()
+            made = World(execution, executor)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(executor.run(stop))
+                await executor.wait_connected()
+                try:
+                    yield made
+                finally:
+                    stop.set()
+                    made.device.wake()
+
+
+@given(
+    jobs=st.lists(st.lists(st.booleans(), min_size=1, max_size=3), min_size=1, max_size=4),
+    evictions=st.lists(st.booleans(), max_size=8).filter(lambda drawn: sum(drawn) <= 3),
+    leaving=st.dictionaries(st.integers(2, 4), st.sampled_from(["r0", "r1", "r2"]), max_size=2),
+)
+@settings(deadline=None, max_examples=40)
+async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
+    jobs, evictions, leaving
+):
+    """Models are gone at most three times, so that no batch gives up; poison splits batches."""
+    async with world() as made, asyncio.TaskGroup() as group:
+        made.leaving, made.evictions = leaving, evictions
+        await made.put(jobs)
+        stop = asyncio.Event()
+        group.create_task(made.device.run(stop))
+        await until(lambda: not len(made.holds))
+        stop.set()
+        made.device.wake()
+        for number, texts in enumerate(jobs):
+            name = f"r{number}"
+            assert made.done.count(name) == 1
+            if name in made.cancelled:
+                continue
+            result = made.results[name]
+            failed = {each.index for each in result.item_failures}
+            assert failed == {place for place, bad in enumerate(texts) if bad}
+            for place, answer in enumerate(result.answers):
+                if place not in failed:
+                    dense = msgspec.msgpack.decode(answer)["dense"]
+                    assert dense["dtype"] == DTYPES[number % 2]
+                    text = f"{name} {place} {'x' * place}good"
+                    assert arrays.from_wire(dense["values"]).tolist() == [len(text)]
+
+
+@given(
+    has_peers=st.booleans(),
+    waits=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    deliveries=st.sampled_from([1, 3]),
+)
+@settings(deadline=None, max_examples=20)
+async def test_what_waits_for_a_process_that_is_away_goes_back_after_its_grace_and_not_before(
+    has_peers, waits, deliveries
+):
+    """It goes back sooner where others could run it; nobody is blamed for what nobody began."""
+    async with world() as made, asyncio.TaskGroup() as group:
+        made.has_peers = has_peers
+        await made.put([[False]], deliveries=deliveries)
+        await made.execution.die()
+        await until(lambda: not made.device.connected)
+        stop = asyncio.Event()
+        group.create_task(made.device.run(stop))
+        grace_s = LIMITS.handover_s if has_peers else LIMITS.grace_s
+        for wait_s in waits:
+            made.now += wait_s
+            is_over = made.now - waits[0] >= grace_s
+            made.device.wake()
+            if is_over:
+                await until(lambda: not len(made.holds))
+                assert (made.back, made.done) == (["r0"], [])
+                told = [each.failure.code for each in made.results.values() if each.failure]
+                assert told == (["NOT_READY"] if deliveries == 3 else [])
+                break
+            for _ in range(4):
+                await asyncio.sleep(0)
+            assert len(made.holds) == 1
+        stop.set()
+        made.device.wake()
