@@ -196,7 +196,7 @@ class WriterNode:
         for report in reports:
             await self.plane.hearing.hear(report)
         await self.plane.start(replayed.damage)
-        self._host.tasks.append(
+        self._host.keep(
             self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())
         )
 
