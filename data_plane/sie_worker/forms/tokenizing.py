@@ -252,7 +252,7 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
         wanted_cut(job, loaded)
         indexes, inputs = _passed_through(job, loaded, failures)
     tokens = [token_count(item) for item in inputs]
-    costs = costs_of(inputs, tokens, loaded)
+    costs = costs_of(inputs, tokens, loaded, job.labels)
     return Prepared(
         inputs=(*zip(indexes, inputs, costs, strict=True), *pictures),
         failures=tuple(failures),

@@ -239,7 +239,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `accepts` says which input the backend takes; with `tokens`, `tokenizer_path` is a
     `tokenizer.json` (its SHA-256 beside it) and the sidecar tokenizes, cutting at
     `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
-    `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
+    `items` (each costs `item_cost`). With `reads_per_label` a text is read once for each label of
+    its request; of so many where it names none. `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
     may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
     `truncation_side`. A model that `skips_prompts` is told how many tokens each input's prompt has.
@@ -259,6 +260,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     prompts: dict[str, str] = {}
     cost_unit: str = "tokens"
     item_cost: int = 1
+    reads_per_label: int = 0
     execution: str = ""
     reason: str = ""
     dims: dict[str, int] = {}
