@@ -246,8 +246,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `special_tokens` a text has its own alone. `prompts` are those of a `query`, of a `document`,
     and by "" of a text that is called neither, where it has another. `query_form` says how queries
     are tokenized where otherwise. `instruction` is put before the query of a pair; `pair` makes its
-    text. `resident` are the revisions that are loaded now, this one included; None where it does
-    not say.
+    text. `resident` are the revisions that are loaded now, itself included; None: it does not say.
     """
 
     id: int
