@@ -121,7 +121,8 @@ class WorkerSettings(
     )
     expiry_tick_s: float = constant(0.5, help="seconds between looks for jobs past their deadline")
     isolation_passes_max: int = constant(
-        32, help="runs spent on finding the bad input of a batch; 0 fails the whole batch"
+        32,
+        help="runs spent on finding a batch's bad inputs by halves; what is left runs one by one",
     )
     load_share: float = constant(
         0.5,

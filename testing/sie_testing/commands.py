@@ -85,6 +85,10 @@ def soak(
         bool,
         typer.Option("--layouts", help="Random model folders, each beside the reference library."),
     ] = False,
+    batches: Annotated[
+        bool,
+        typer.Option("--batches", help="Batches of any shape: each text answered as alone."),
+    ] = False,
     runbooks: Annotated[
         bool,
         typer.Option(
@@ -119,9 +123,10 @@ def soak(
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
     length = 10.0 if minutes is None else minutes
-    words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
+    timed = ("--minutes", str(length))
+    words = {"layouts": timed, "batches": timed, "images": ("--base", base)}
     chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
-    chosen |= {"runbooks": runbooks, "leaf": leaf}
+    chosen |= {"runbooks": runbooks, "leaf": leaf, "batches": batches}
     for program in (name for name, wanted in chosen.items() if wanted):
         from sie_testing.soak.published import run_program  # noqa: PLC0415
 

@@ -33,8 +33,8 @@ SLIPPED_REQUEST_MUTANTS = (
         "first-item-is-blamed",
         "a client mends the first item, and the third was wrong",
         "data_plane/sie_gateway/request/responses.py",
-        'f"$.items[{errors[0][0]}]" if is_theirs',
-        '"$.items[0]" if is_theirs',
+        'where = f"{asked.items_path}[{place}]"',
+        'where = f"{asked.items_path}[0]"',
         (
             (
                 "tests/property/test_gateway_laws.py::test_a_job_that_may_be_sent_again"

@@ -19,13 +19,16 @@ def test_a_text_that_just_fits_is_run_and_one_token_more_is_refused_for_itself(
     inputs = [TokensInput(bytes(4 * size)) for size in sizes]
     failures: list[ItemFailure] = []
     reads = [tokens_max] * len(inputs)
-    found, kept = fitting(small_job(), how, reads, indexes, inputs, failures)
-    # 0 is no bound, and what is cut always fits.
-    is_bound = how == "none" and tokens_max > 0
-    fits = [not is_bound or size <= tokens_max for size in sizes]
-    assert found == [index for index, is_fit in zip(indexes, fits, strict=True) if is_fit]
-    assert [len(each.ids) // 4 for each in kept] == [
-        size for size, is_fit in zip(sizes, fits, strict=True) if is_fit
-    ]
-    assert {each.index for each in failures} == {*indexes} - {*found}
-    assert {each.code for each in failures} <= {"INPUT_TOO_LONG"}
+    job = small_job(options={} if how is None else {"truncate": how})
+    found, kept = fitting(job, reads, indexes, inputs, failures)
+    # 0 is no bound. Of what the device cannot run nothing comes so far as to share a batch.
+    refused = {
+        index: "INPUT_TOO_LONG" if size else "INVALID_REQUEST"
+        for index, size in zip(indexes, sizes, strict=True)
+        if not size or 0 < tokens_max < size
+    }
+    assert found == [index for index in indexes if index not in refused]
+    assert kept == [inputs[index // 2] for index in found]
+    assert {each.index: each.code for each in failures} == refused
+    lets_cut = ["let it be cut" in each.message for each in failures if "LONG" in each.code]
+    assert lets_cut == [how == "none"] * len(lets_cut)

@@ -168,6 +168,8 @@ def test_zero_shot_scores_are_the_pipelines(family, tmp_path):
             _assert_told(found, expected["labels"], expected["scores"])
     assert len(answers.tokens) == len(_TEXTS)
     assert max(answers.tokens) == 128
+    # The sidecar bounds a batch by what it costs: each label is another reading of the text.
+    assert backend.describe().reads_per_label == 1
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v3", "bart"])

@@ -166,8 +166,15 @@ async def test_an_item_that_failed_fails_the_embeddings_instead_of_leaving_a_gap
     async with gateway_world() as world:
         world.echo.answer = half
         response = await post(world, "/v1/embeddings", EMBEDDINGS)
-    assert response.status_code == 500
+        cohere = await post(world, "/v2/embed", COHERE_EMBED | {"texts": ["a", "b"]})
+        ranked = await post(world, "/v2/rerank", RERANK | {"documents": ["a", "b"]})
+    assert {each.status_code for each in (response, cohere, ranked)} == {500}
     assert response.json()["error"]["code"] == "inference_error"
+    # By the client's own name and place: of hundreds of texts, one is to be mended.
+    assert response.json()["error"]["param"] == "input[1]"
+    assert response.json()["error"]["message"] == "$.input[1]: poison"
+    assert cohere.json()["message"] == "$.texts[1]: poison"
+    assert ranked.json()["message"] == "$.documents[1]: poison"
 
 
 async def test_an_empty_input_and_one_that_is_too_large_name_the_clients_own_field() -> None:

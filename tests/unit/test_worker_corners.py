@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_schemas.errors import Later, OurFault, SIEError
+from sie_schemas.errors import Later, OurFault
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_worker.device.isolation import run_isolated
 from sie_worker.intake.peers import Peers
@@ -34,18 +34,25 @@ async def test_only_the_poisonous_inputs_fail_and_outcomes_stay_in_order(size: i
     assert runs <= 1 + 2 * len(bad & set(range(size))) * max(1, (size - 1).bit_length())
 
 
-async def test_the_search_for_a_bad_input_ends_after_its_passes():
+@given(size=st.integers(1, 100), share=st.integers(1, 4), passes_max=st.integers(0, 9))
+async def test_where_many_are_bad_none_fails_by_the_error_of_another(
+    size: int, share: int, passes_max: int
+):
     runs = 0
+    errors = [OurFault(f"{index}", code="INFERENCE_ERROR") for index in range(size)]
 
     async def run(part):
         nonlocal runs
         runs += 1
-        raise BAD
+        for index in part:
+            if index % share == 0:
+                raise errors[index]
+        return part
 
-    outcomes: list[SIEError | int] = await run_isolated(run, list(range(100)), passes_max=5)
+    outcomes = await run_isolated(run, list(range(size)), passes_max=passes_max)
 
-    assert outcomes == [BAD] * 100
-    assert runs == 6
+    assert outcomes == [errors[n] if n % share == 0 else n for n in range(size)]
+    assert runs <= 1 + passes_max + size
 
 
 async def test_an_error_that_is_no_inputs_fault_is_raised_and_nothing_is_split():

@@ -140,6 +140,15 @@ def test_a_backend_that_tokenizes_gets_texts_and_pairs_at_a_quarter_of_their_byt
     assert encoded.tokens == 0
 
 
+def test_a_text_that_is_read_once_for_each_label_costs_as_often():
+    model = msgspec.structs.replace(TEXT_MODEL, reads_per_label=3)
+    asked = msgspec.structs.replace(JOB, operation="extract", labels=("one two",) * 50)
+    told = [prepare(job, model, None).inputs[0][2] for job in (JOB, asked)]
+
+    # Three labels are the model's own; fifty of seven bytes each stand beside the text.
+    assert told == [3 * 2, 50 * 2 + 50 * 7 // 4]
+
+
 def test_a_backend_of_images_gets_the_image_at_the_cost_that_it_states():
     model = Loaded(id=1, revision="r", accepts="image", cost_unit="items", item_cost=7)
     picture = Item(images=(Media(b"png", "png"),))

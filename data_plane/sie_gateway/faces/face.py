@@ -150,10 +150,11 @@ def rerank_request(
 def answered_items(answer: Answer) -> list[dict[str, Any]]:
     """The answers in the order of the request. Raises the error of the first item without one."""
     items: list[dict[str, Any]] = []
-    for entry in answer.fields["items"]:
+    for index, entry in enumerate(answer.fields["items"]):
         value = read_answer(entry, from_wire)
         if "error" in value:
-            raise error_for(value["error"]["code"], value["error"]["message"])
+            where, error = f"{answer.items_path}[{index}]", value["error"]
+            raise error_for(error["code"], f"{where}: {error['message']}", field=where)
         items.append(value)
     return items
 
@@ -228,7 +229,8 @@ def _items(texts: str | Sequence[str | Item]) -> tuple[Item, ...]:
 
 def _checked(operation: Operation, request: Request, limits: Limits, field: str) -> Asked:
     try:
-        return check_request(operation, request, limits, params="$")
+        asked = check_request(operation, request, limits, params="$")
+        return msgspec.structs.replace(asked, items_path=f"$.{field}")
     except FixRequest as error:
         raise FixRequest(
             error.message.replace("$.items", f"$.{field}"),

@@ -90,6 +90,8 @@ class Asked(Struct, frozen=True):
     """The options as they were given, `instruction` and `dimensions` among them."""
     params: str = "$"
     """The path of the parameters in the body; `options` stands below it."""
+    items_path: str = "$.items"
+    """The path of the items in the body."""
     has_images: bool = False
     has_tokens: bool = False
     """True if some item is an image, or token ids."""

@@ -55,6 +55,8 @@ class Answer(Struct, frozen=True):
     judged: tuple[Judged, ...] = ()
     request_id: str = ""
     """For answers that tell it in their body."""
+    items_path: str = "$.items"
+    """The path of the items in the request's body, for errors of one of them."""
 
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
@@ -95,6 +97,7 @@ def assemble(
         input_tokens=sum([result.input_tokens for result in results]),
         workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
         judged=tuple([judged for _, judged in ranked]),
+        items_path=asked.items_path,
     )
 
 
@@ -213,16 +216,19 @@ def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
     ]
     if len(errors) < len(outcomes) and asked.operation != "score":
         return
-    first = errors[0][1]
+    place, first = errors[0]
     is_theirs = isinstance(first, FixRequest)
+    where = f"{asked.items_path}[{place}]"
+    # Where all failed it may be the request that all have in common.
+    is_one = len(errors) < len(outcomes)
     details = [
         {"item_index": index, "code": error.code, "message": error.message}
         for index, error in errors[:100]
     ]
     raise error_for(
         first.code,
-        first.message,
-        field=first.field or (f"$.items[{errors[0][0]}]" if is_theirs else None),
+        f"{where}: {first.message}" if is_one else first.message,
+        field=first.field or (where if is_theirs else None),
         details=details,
     )
 

@@ -1,9 +1,9 @@
 """Isolation: a poisonous input fails alone, and its batch-mates succeed.
 
 *shell* around one way to run inputs. A part that fails by an error that one input may have caused
-is halved, until the input that cannot run is alone. That costs at most `passes_max` runs beyond the
-first; whatever is still in a failing part then fails with it. Any other error is not an input's
-fault and is raised.
+is halved, until the input that cannot run is alone. After `passes_max` runs beyond the first, many
+are bad: whatever is left runs one by one. So no input has the error of another, and each is run
+alone once at most. Any other error is not an input's fault and is raised.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,12 +32,10 @@ async def run_isolated(
     outcomes: list[_Answer | SIEError] = []
     # A stack of parts, the leftmost on top: outcomes come out in the order of the inputs.
     parts, passes_left = [inputs], passes_max + 1
-    error: SIEError | None = None
     while parts:
         part = parts.pop()
-        if passes_left == 0:
-            assert error is not None, "the first pass is always run"
-            outcomes += [error] * len(part)
+        if passes_left <= 0 and len(part) > 1:
+            parts += [part[place : place + 1] for place in reversed(range(len(part)))]
             continue
         passes_left -= 1
         try:
@@ -45,7 +43,6 @@ async def run_isolated(
         except SIEError as failure:
             if failure.code not in _OF_AN_INPUT:
                 raise
-            error = failure
             if len(part) == 1:
                 outcomes.append(failure)
             else:

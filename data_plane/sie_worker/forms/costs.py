@@ -14,8 +14,22 @@ _BYTES_PER_TOKEN: Final = 4
 """Of English prose in a vocabulary of words' parts; the cost of what is not tokenized yet."""
 
 
-def costs_of(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> list[int]:
-    """The cost of each input; one that is not tokenized a quarter of its bytes."""
+def costs_of(
+    inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded, labels: Sequence[str] = ()
+) -> list[int]:
+    """The cost of each input; one that is not tokenized a quarter of its bytes.
+
+    A text that is read once for each label costs as often, and the labels beside.
+    """
+    costs = _once(inputs, tokens, loaded)
+    if not loaded.reads_per_label:
+        return costs
+    beside = sum(len(label.encode("utf-8", "surrogatepass")) for label in labels)
+    times = len(labels) or loaded.reads_per_label
+    return [times * cost + beside // _BYTES_PER_TOKEN for cost in costs]
+
+
+def _once(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> list[int]:
     match loaded.cost_unit:
         case "tokens":
             counted = zip(inputs, tokens, strict=True)

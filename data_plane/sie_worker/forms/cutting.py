@@ -14,7 +14,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded, TokensInput
 from sie_schemas.jobs import ItemFailure, Job
 
-__all__ = ["ANY_CUT", "NOWHERE", "Cutter", "fitting", "too_long", "wanted_cut"]
+__all__ = ["ANY_CUT", "NOWHERE", "Cutter", "fitting", "unreadable", "wanted_cut"]
 
 _SIDES: Final = {"end": "right", "start": "left"}
 NOWHERE: Final = "none"
@@ -65,35 +65,45 @@ def wanted_cut(job: Job, loaded: Loaded, ways: Collection[str] = ()) -> str | No
 
 def fitting(
     job: Job,
-    how: str | None,
     reads: Sequence[int],
     indexes: list[int],
     inputs: list[TokensInput],
     failures: list[ItemFailure],
 ) -> tuple[list[int], list[TokensInput]]:
-    """The inputs that the model reads whole, where nothing may be cut; the others are failures.
+    """The inputs that the model can read; the others are failures.
 
     `reads` are the tokens that it reads of each; 0 where nothing limits them.
     """
-    if how != NOWHERE:
-        return indexes, inputs
     kept: list[int] = []
-    for place, (index, each) in enumerate(zip(indexes, inputs, strict=True)):
-        failure = too_long(job, each, reads[place])
+    for place, given in enumerate(inputs):
+        failure = unreadable(job, given, reads[place])
         if failure is None:
             kept.append(place)
         else:
-            failures.append(ItemFailure(index, failure.code, failure.message))
+            failures.append(ItemFailure(indexes[place], failure.code, failure.message))
+    if len(kept) == len(inputs):
+        return indexes, inputs
     return [indexes[place] for place in kept], [inputs[place] for place in kept]
 
 
-def too_long(job: Job, given: TokensInput, reads: int) -> FixRequest | None:
-    """The refusal of a text that may not be cut; None where the model reads it whole."""
+def unreadable(job: Job, given: TokensInput, reads: int) -> FixRequest | None:
+    """The refusal of a text of which nothing is left, or that may not be cut; None of others.
+
+    The device would refuse it too, with all that share its batch.
+    """
     count = len(given.ids) // 4
+    if not count:
+        return FixRequest("the text is empty: no token is left of it; send one with words in it")
     if reads <= 0 or count <= reads:
         return None
+    # What may be cut is too long only where nothing is left of it to cut.
+    may_be_cut = job.options.get("truncate") != NOWHERE
+    cure = (
+        "what stands around it fills that by itself: shorten the query or the instruction"
+        if may_be_cut
+        else "shorten it, or let it be cut (`truncate`)"
+    )
     return FixRequest(
-        f"the text has {count} tokens and {job.model_id} reads {reads}: shorten it, or "
-        "let it be cut (`truncate`)",
+        f"the text has {count} tokens and {job.model_id} reads {reads}: {cure}",
         code="INPUT_TOO_LONG",
     )

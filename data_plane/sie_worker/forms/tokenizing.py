@@ -33,7 +33,7 @@ from sie_schemas.ipc import (
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
 from sie_worker.forms.costs import costs_of, token_count
-from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
+from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, unreadable, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.tokenizer_steps import why_costly
@@ -212,7 +212,8 @@ class Tokenizer:
             read = [pairing.ids(query, text) for text in texts]
             # A template may cut a long query though the pair has room: so they are compared.
             made = read if cut is None else [pairing.whole(query, text) for text in texts]
-            return [TokensInput(_int32(ids)) for ids in made], list(map(len, read))
+            reads = [min(len(ids), self._tokens_max) for ids in read]
+            return [TokensInput(_int32(ids)) for ids in made], reads
         except BaseException as error:  # the native library raises no narrower class
             told = told_by_native(error)
             raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
@@ -251,7 +252,7 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
         wanted_cut(job, loaded)
         indexes, inputs = _passed_through(job, loaded, failures)
     tokens = [token_count(item) for item in inputs]
-    costs = costs_of(inputs, tokens, loaded)
+    costs = costs_of(inputs, tokens, loaded, job.labels)
     return Prepared(
         inputs=(*zip(indexes, inputs, costs, strict=True), *pictures),
         failures=tuple(failures),
@@ -271,20 +272,20 @@ def _tokenized(
         return _late(job, loaded, tokenizer, cut, indexes, texts, failures)
     if job.operation == "score" and loaded.pair is not None:
         pairs, read = tokenizer.templated(loaded.pair, job, texts, cut)
-        return fitting(job, cut, read, indexes, pairs, failures)
+        return fitting(job, read, indexes, pairs, failures)
     if job.operation == "score":
         query = score_wording(job, loaded, "query")(_query(job))
         read_document = score_wording(job, loaded, "document")
         pairs = tokenizer.pairs(query, list(map(read_document, texts)), cut)
-        return fitting(job, cut, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
+        return fitting(job, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
     worded = list(map(wording(job, loaded), texts))
     if loaded.texts:
         made, tokens_max = tokenizer.side(side_of(job, loaded), worded, cut)
-        return fitting(job, cut, [tokens_max] * len(made), indexes, made, failures)
+        return fitting(job, [tokens_max] * len(made), indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if side_of(job, loaded) == "query" else tokenizer
     made = reads.texts(worded, prompt, cut, task_of(job, loaded))
-    return fitting(job, cut, [reads.tokens_max] * len(made), indexes, made, failures)
+    return fitting(job, [reads.tokens_max] * len(made), indexes, made, failures)
 
 
 def _texts_of(
@@ -323,12 +324,12 @@ def _late(
     """Each text with the query, both in the words of their side. Raises `FixRequest`."""
     asked = score_wording(job, loaded, "query")(_query(job))
     (query,), query_max = tokenizer.side("query", [asked], cut)
-    refusal = too_long(job, query, query_max) if cut == NOWHERE else None
+    refusal = unreadable(job, query, query_max)
     if refusal is not None:
         raise refusal
     read = score_wording(job, loaded, "document")
     documents, tokens_max = tokenizer.side("document", list(map(read, texts)), cut)
-    kept, fits = fitting(job, cut, [tokens_max] * len(documents), indexes, documents, failures)
+    kept, fits = fitting(job, [tokens_max] * len(documents), indexes, documents, failures)
     return kept, [LateInput(query, document) for document in fits]
 
 

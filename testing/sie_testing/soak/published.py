@@ -17,6 +17,7 @@ __all__ = ["PROGRAMS", "run_program"]
 PROGRAMS: Final[Mapping[str, str]] = {
     "clients": "tests.support.clients_page",
     "mutants": "tests.mutants.generated",
+    "batches": "tests.support.batch_judge",
     "layouts": "tests.support.layout_judge",
     "images": "tests.support.images",
     "runbooks": "tests.support.runbook_walks",

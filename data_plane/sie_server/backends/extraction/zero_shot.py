@@ -70,13 +70,14 @@ class ZeroShotClassifier:
         self._tokenizer.enable_truncation(self._core.tokens_max, strategy="only_first")
 
     def describe(self) -> Loaded:
-        """Texts in, classes out; a text's cost is a quarter of its bytes."""
+        """Texts in, classes out; a text's cost is a quarter of its bytes, for each label."""
         return replace(
             self._core.describe(),
             accepts="text",
             tokenizer_path="",
             tokenizer_sha256="",
             cost_unit="bytes4",
+            reads_per_label=max(1, len(self._own_labels)),
         )
 
     def memory_bytes(self) -> int:

@@ -158,17 +158,16 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     """The facts that the sidecar needs to know of a loaded model.
 
     `accepts` says which input the backend takes; with `tokens`, `tokenizer_path` is a
-    `tokenizer.json` (its SHA-256 beside it) and the sidecar tokenizes, cutting at
-    `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
-    `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
-    `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
-    may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
-    `truncation_side`. A model that `skips_prompts` is told how many tokens each input's prompt has.
-    Without `special_tokens` a text is its own tokens alone. `prompts` are those of a `query`, of a
-    `document`, and by "" of a text that is called neither, where it has another. `query_form` says
-    how queries are tokenized, where otherwise. `instruction` is put before the query of a pair;
-    where there is `pair`, that makes its text. `resident` are the revisions that are loaded now,
-    this one included: others may have left for it; None where it does not say.
+    `tokenizer.json` and the sidecar tokenizes, cutting at `max_sequence_length`. `cost_unit` is
+    `tokens`, `bytes4` (a quarter of the text's bytes) or `items` (each costs `item_cost`). With
+    `reads_per_label` a text is read once for each label. `execution` is `packed` or `padded`, as
+    the probe decided; `reason` says why it is padded. With `fuses_adapters`, inputs of several
+    adapters may share a batch (`RunBatch.adapters`). Long texts lose tokens at `truncation_side`. A
+    model that `skips_prompts` is told how many tokens each input's prompt has. Without
+    `special_tokens` a text has its own alone. `prompts` are those of a `query`, of a `document`,
+    and by "" of a text that is called neither, where it has another. `query_form` says how queries
+    are tokenized where otherwise. `instruction` is put before the query of a pair; `pair` makes its
+    text. `resident` are the revisions that are loaded now, itself included; None: it does not say.
     """
 
     id: int
@@ -180,6 +179,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     prompts: dict[str, str] = {}
     cost_unit: str = "tokens"
     item_cost: int = 1
+    reads_per_label: int = 0
     execution: str = ""
     reason: str = ""
     dims: dict[str, int] = {}
