@@ -214,6 +214,35 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 worker."""
 
 
+_LEASES_OF_FORKS = """
+import os, threading
+from sie_sdk.leases.keeper import LeaseKeeper
+from sie_sdk.wire.per_process import PerProcess
+
+renewed = threading.Event()
+told = []
+
+def renew(name):
+    told.append(name)
+    renewed.set()
+
+keepers = PerProcess(lambda: LeaseKeeper(renew))
+keepers.here().hold("parent", ttl_s=3600)
+child = os.fork()
+if child == 0:
+    keepers.here().hold("child", ttl_s=0.01)
+    # Its own alone: the parent's is renewed by the parent.
+    os._exit(0 if renewed.wait(30) and set(told) == {"child"} else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_forked_process_renews_its_own_leases() -> None:
+    command = [sys.executable, "-c", _LEASES_OF_FORKS]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_forked_process_reads_its_own_answers() -> None:
     with served_gateway() as url:
         command = [sys.executable, "-c", _FORKS, url]

@@ -115,6 +115,8 @@ _WHOLE = {
 
 @example("tokenizer_config.json", {"model_max_length": float("nan")})
 @example("sentence_bert_config.json", {"tokenizer_args": {"model_max_length": float("nan")}})
+@example("config.json", {"model_type": ["bert"]})
+@example("model.safetensors.index.json", {"weight_map": {"a": []}})
 @given(
     st.sampled_from(["sentence_bert_config.json", "tokenizer_config.json", "config.json"]),
     st.dictionaries(_KEYS, _VALUES, min_size=1, max_size=3),

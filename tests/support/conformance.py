@@ -16,6 +16,7 @@ from tests.support.small_jobs import small_job
 
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest
 from sie_schemas.items import Item
 from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
@@ -96,7 +97,8 @@ class Answerer:
         options = {} if call == "encode" else {"is_query": call == "query"}
         job = small_job(items=tuple(Item(text=text) for text in texts), options=options)
         prepared = prepare(job, self.loaded, self._tokenizer)
-        assert not prepared.failures
+        for failure in prepared.failures:
+            raise FixRequest(failure.message, code=failure.code)
         return [given for _, given, _ in prepared.inputs]
 
 

@@ -2,7 +2,7 @@
 
 *shell.* Judges no report. Time is given. A process that starts takes the place of the one that had
 its name. One that speaks again after that lives too, and both are counted, so that neither hides
-behind the other's word. Silent rows go first, then those of nobody in particular.
+behind the other's word. Silent rows make room, and for one that is known those of nobody too.
 """
 
 import logging
@@ -77,7 +77,7 @@ class Sightings:
     def keep(self, seen: Sighting) -> bool:
         """Keep a report as the last of its life; False where there is no room for it."""
         report = seen.report
-        name = (report.role, report.id)
+        name, is_kept = (report.role, report.id), True
         if report.leaving:
             self._drop(name, report.life)
         elif self._has_room(name, seen) or self._makes_room(name, seen):
@@ -87,9 +87,9 @@ class Sightings:
             lives[report.life] = seen
             self._bytes += seen.size
         else:
-            return False
+            is_kept = False
         _REPLICAS.set(len(self._seen))
-        return True
+        return is_kept
 
     def _has_room(self, name: tuple[str, str], seen: Sighting) -> bool:
         held = self._seen.get(name, {}).get(seen.report.life)

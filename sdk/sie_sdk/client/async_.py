@@ -41,10 +41,10 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
-    Connections,
     Tls,
     connection_error,
     edge_headers,
@@ -96,8 +96,8 @@ class SIEAsyncClient:
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
         gateway wants. `http_client` is closed with this client, and is not for a process that
-        forks. At most `max_connections` (100), or
-        `max_concurrency`, requests are under way at once.
+        forks. At most `max_connections` (100), or `max_concurrency`, requests are under way at
+        once.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -112,17 +112,20 @@ class SIEAsyncClient:
         self._was_reached = False
         self._last = LastCall()
         told = headers | exchange.client_headers(api_key, os.environ)
-        own = partial(
-            httpx.AsyncClient,
-            headers=told,
-            timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
-            limits=limits_of(max_connections, max_concurrency),
-            verify=verify_of(self.base_url, tls),
-        )
         if http_client is not None:
             http_client.headers.update(told)
-        self._http = Connections(own if http_client is None else lambda: http_client)
-        self._leases = AsyncLeaseKeeper(self.renew_pool)
+        self._http = PerProcess(
+            partial(
+                httpx.AsyncClient,
+                headers=told,
+                timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
+                limits=limits_of(max_connections, max_concurrency),
+                verify=verify_of(self.base_url, tls),
+            )
+            if http_client is None
+            else lambda: http_client
+        )
+        self._leases = PerProcess(lambda: AsyncLeaseKeeper(self.renew_pool))
 
     @property
     def last_retry_count(self) -> int:
@@ -266,7 +269,7 @@ class SIEAsyncClient:
             ttl_s=ttl_s,
         )
         pool = cast(PoolResponse, await self._json(call))
-        self._leases.hold(name, ttl_s=leasing.ttl_of(pool))
+        self._leases.here().hold(name, ttl_s=leasing.ttl_of(pool))
         return pool
 
     async def get_pool(self, name: str | None = None) -> PoolResponse | None:
@@ -292,7 +295,7 @@ class SIEAsyncClient:
         """End a lease; False where there was none any more. Without a name it is the client's own
         `pool`."""
         name = leasing.named(name, self._defaults.pool)
-        self._leases.forget(name)
+        self._leases.here().forget(name)
         try:
             await self._json(leasing.pool_call("DELETE", name))
         except FixRequest as error:
@@ -303,7 +306,7 @@ class SIEAsyncClient:
 
     async def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
-        await self._leases.close()
+        await self._leases.here().close()
         await self._http.here().aclose()
 
     async def __aenter__(self) -> "SIEAsyncClient":

@@ -40,10 +40,10 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_threads
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
-    Connections,
     Tls,
     connection_error,
     edge_headers,
@@ -95,8 +95,8 @@ class SIEClient:
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
         gateway wants. `http_client` is closed with this client, and is not for a process that
-        forks. At most `max_connections` (100), or
-        `max_concurrency`, requests are under way at once.
+        forks. At most `max_connections` (100), or `max_concurrency`, requests are under way at
+        once.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -111,17 +111,20 @@ class SIEClient:
         self._was_reached = False
         self._last = LastCall()
         told = headers | exchange.client_headers(api_key, os.environ)
-        own = partial(
-            httpx.Client,
-            headers=told,
-            timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
-            limits=limits_of(max_connections, max_concurrency),
-            verify=verify_of(self.base_url, tls),
-        )
         if http_client is not None:
             http_client.headers.update(told)
-        self._http = Connections(own if http_client is None else lambda: http_client)
-        self._leases = LeaseKeeper(self.renew_pool)
+        self._http = PerProcess(
+            partial(
+                httpx.Client,
+                headers=told,
+                timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
+                limits=limits_of(max_connections, max_concurrency),
+                verify=verify_of(self.base_url, tls),
+            )
+            if http_client is None
+            else lambda: http_client
+        )
+        self._leases = PerProcess(lambda: LeaseKeeper(self.renew_pool))
 
     @property
     def last_retry_count(self) -> int:
@@ -265,7 +268,7 @@ class SIEClient:
             ttl_s=ttl_s,
         )
         pool = cast(PoolResponse, self._json(call))
-        self._leases.hold(name, ttl_s=leasing.ttl_of(pool))
+        self._leases.here().hold(name, ttl_s=leasing.ttl_of(pool))
         return pool
 
     def get_pool(self, name: str | None = None) -> PoolResponse | None:
@@ -291,7 +294,7 @@ class SIEClient:
         """End a lease; False where there was none any more. Without a name it is the client's own
         `pool`."""
         name = leasing.named(name, self._defaults.pool)
-        self._leases.forget(name)
+        self._leases.here().forget(name)
         try:
             self._json(leasing.pool_call("DELETE", name))
         except FixRequest as error:
@@ -302,7 +305,7 @@ class SIEClient:
 
     def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
-        self._leases.close()
+        self._leases.here().close()
         self._http.here().close()
 
     def __enter__(self) -> "SIEClient":

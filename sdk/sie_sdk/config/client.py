@@ -23,9 +23,9 @@ from sie_sdk.config.answers import read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
-    Connections,
     Tls,
     connection_error,
     limits_of,
@@ -73,7 +73,7 @@ class SIEConfigClient:
             limits=limits_of(max_connections),
             verify=verify_of(self.base_url, tls),
         )
-        self._http = Connections(own)
+        self._http = PerProcess(own)
 
     def head(self) -> dict[str, Any]:
         """The head of the log, and the state of its writer."""

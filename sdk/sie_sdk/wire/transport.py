@@ -9,11 +9,11 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 from urllib.request import getproxies
 
 import httpx
@@ -23,7 +23,6 @@ from sie_sdk.errors import SIEConnectionError
 
 __all__ = [
     "EXCHANGE_FAILURES",
-    "Connections",
     "Tls",
     "connection_error",
     "edge_headers",
@@ -39,7 +38,6 @@ EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 """The exceptions that a failed exchange raises. A connection that is reset while it is made shows
 as an AttributeError. Below httpx, anyio asks the socket for its peer, and it has none any more."""
 
-_Http = TypeVar("_Http")
 _TRACES: Final = "opentelemetry.trace"
 _RESPONSE_S: Final = 150.0
 """Beyond the longest wait of a gateway for an answer, a model's load included."""
@@ -55,25 +53,6 @@ _OWN_HEADERS: Final = frozenset(
         *("upgrade", "x-sie-machine-profile", "x-sie-pool", "x-sie-sdk-version", "traceparent"),
     }
 )
-
-
-class Connections(Generic[_Http]):
-    """The connections of this process. A forked one has the sockets of its parent, and each would
-    read answers that are the other's. So it makes new ones by `connect`."""
-
-    def __init__(self, connect: Callable[[], _Http]) -> None:
-        self._connect = connect
-        self._made = connect()
-        self._process = os.getpid()
-
-    def here(self) -> _Http:
-        """Those of the process that asks."""
-        process = os.getpid()
-        if self._process != process:
-            # In this order, so that a thread beside this one never gets the parent's.
-            self._made = self._connect()
-            self._process = process
-        return self._made
 
 
 def timeout_of(

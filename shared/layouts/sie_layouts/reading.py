@@ -167,8 +167,8 @@ def _weights(files: Files, folder: str, takes_pickles: bool) -> Iterator[Refusal
         yield from _file(files, main, takes_pickles)
         return
     shards = reader.table(index).get("weight_map")
-    listed = set(shards.values()) if isinstance(shards, dict) else set()
-    for shard in sorted(map(str, listed)):
+    listed = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+    for shard in sorted(listed):
         if joined(folder, shard) not in names:
             yield Refusal(index, f"names {shard}, which is not there", "restore the file")
 

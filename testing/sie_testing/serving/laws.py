@@ -56,8 +56,8 @@ _LEFT_S: Final = 1.0
 """Until a word that a client has left has reached every worker."""
 _ROUND_TRIP_MS: Final = 250.0
 """A worker knows the broker's time by half of a slow round trip to it."""
-RELOAD_S: Final = 0.9
-"""A device that is slowed down loads a model in so long at most."""
+RELOAD_S: Final = 1.5
+"""A device loads a model in 0.15 s at most, and in ten times that where it is slowed down."""
 _EVICTIONS: Final = 3
 """A batch may find so often in a row that its model has left (`sie_worker.device.device`)."""
 _DEATHS: Final = 3

@@ -196,9 +196,7 @@ class WriterNode:
         for report in reports:
             await self.plane.hearing.hear(report)
         await self.plane.start(replayed.damage)
-        self._host.keep(
-            self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())
-        )
+        self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())
 
     def _run(self, step: Coroutine[Any, Any, T]) -> T:
         task = self._loop.create_task(step, context=self._host.context.copy())

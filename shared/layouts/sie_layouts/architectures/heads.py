@@ -30,7 +30,7 @@ def require_head(
 ) -> None:
     """Refuse a config.json of a type whose head nothing here runs."""
     config: Mapping[str, Any] = reader.table(name)
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind in HEADS_NOT_DONE[head]:
         reader.refuse(
             f"{name}: model_type",

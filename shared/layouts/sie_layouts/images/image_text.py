@@ -57,7 +57,7 @@ class ImageTextLayout:
 def is_image_text(reader: Reader) -> bool:
     """True if a folder says that it has both towers."""
     folder = _towers(reader)
-    kind = reader.table(joined(folder or "", _CONFIG)).get("model_type")
+    kind = str(reader.table(joined(folder or "", _CONFIG)).get("model_type"))
     return folder is not None and (kind in _CLASSES or kind in _NO_MORE)
 
 

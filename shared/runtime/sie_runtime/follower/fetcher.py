@@ -72,7 +72,7 @@ class Fetcher:
             try:
                 return RangeArrived(command.id, await self._source.whole_log_from_stream())
             except SourceFailed:
-                # The writer's word on why is the one to mend.
+                # Why the writer gave none is told: the stream was a second way.
                 raise error from None
         return SnapshotArrived(command.id, snapshot)
 

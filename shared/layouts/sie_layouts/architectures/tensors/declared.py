@@ -56,8 +56,8 @@ def main_file(files: Files, folder: str) -> str:
     return index if index in files.names() and main not in files.names() else main
 
 
-def held_by(files: Files, main: str) -> tuple[dict[str, Held], tuple[Refusal, ...]]:
-    """The tensors of a file, or of the shards that an index names; files not there are skipped."""
+def held_by(files: Files, main: str) -> tuple[dict[str, Held], tuple[Refusal, ...]] | None:
+    """The tensors of a file, or of the shards that an index names; None where one is not there."""
     shards = [main]
     if main.endswith(".index.json"):
         index = Reader(files).table(main)
@@ -70,11 +70,11 @@ def held_by(files: Files, main: str) -> tuple[dict[str, Held], tuple[Refusal, ..
     if len(shards) > _SHARDS_MAX:
         said = f"names {len(shards)} files, and at most {_SHARDS_MAX} are read"
         return {}, (Refusal(main, said, "use a model of fewer files"),)
+    if not set(shards) <= files.names().keys():
+        return None
     found: dict[str, Held] = {}
     refusals: list[Refusal] = []
     for shard in shards:
-        if shard not in files.names():
-            continue
         try:
             found |= read_header(files, shard)
         except ValueError as error:
@@ -104,7 +104,10 @@ def lacking(
     name, main = joined(folder, "config.json"), main_file(files, folder)
     if main not in files.names():
         return ()
-    held, refusals = held_by(files, main)
+    read = held_by(files, main)
+    if read is None:
+        return ()
+    held, refusals = read
     config = {**Reader(files).table(name), **(changed or {})}
     if refusals or not _in_published_form(config, held):
         return refusals

@@ -38,11 +38,13 @@ _SIZES: Final[Mapping[str, Any]] = {
     "hidden_size": 768, "intermediate_size": 3072, "max_position_embeddings": 512,
     "num_attention_heads": 12, "num_hidden_layers": 12, "type_vocab_size": 2,
 }  # fmt: skip
-_BERT_TABLES: Final = """
+_TABLES: Final = """
 matrix embeddings.word_embeddings vocab_size hidden_size
 matrix embeddings.position_embeddings max_position_embeddings hidden_size
-matrix?type_vocab_size embeddings.token_type_embeddings type_vocab_size hidden_size
 norm embeddings.LayerNorm hidden_size
+"""
+_BERT_TABLES: Final = f"""{_TABLES}
+matrix?type_vocab_size embeddings.token_type_embeddings type_vocab_size hidden_size
 """
 _BERT_REST: Final = """
 linear attention.output.dense hidden_size hidden_size
@@ -164,8 +166,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "mpnet": Family(
         ("mpnet.",),
-        _BERT_TABLES.replace("matrix?type_vocab_size", "matrix?no_types")
-        + "matrix encoder.relative_attention_bias relative_attention_num_buckets "
+        _TABLES + "matrix encoder.relative_attention_bias relative_attention_num_buckets "
         "num_attention_heads",
         "encoder.layer.*",
         "".join(f"linear attention.attn.{part} hidden_size hidden_size\n" for part in "qkvo")

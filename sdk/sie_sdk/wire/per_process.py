@@ -1,0 +1,31 @@
+"""Belongings of one process, which a forked one makes anew.
+
+*shell.* A forked process has the sockets of its parent, and each would read answers that are the
+other's; of its threads it has none.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["PerProcess"]
+
+_Owned = TypeVar("_Owned")
+
+
+class PerProcess(Generic[_Owned]):
+    """One belonging, made by `make` at once and in each process that was forked since."""
+
+    def __init__(self, make: Callable[[], _Owned]) -> None:
+        self._make = make
+        self._made = make()
+        self._process = os.getpid()
+
+    def here(self) -> _Owned:
+        """That of the process that asks."""
+        process = os.getpid()
+        if self._process != process:
+            # In this order, so that a thread beside this one never gets the parent's.
+            self._made = self._make()
+            self._process = process
+        return self._made
