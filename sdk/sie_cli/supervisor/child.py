@@ -96,7 +96,8 @@ class Child:
                         return
                     await asyncio.sleep(self._poll_s)
         except TimeoutError as error:
-            raise self.failure(f"was not ready within {patience_s:g} s") from error
+            # The time of one start, which lives that ended before have used up in part.
+            raise self.failure(f"was not ready within {self.plan.ready_s:g} s") from error
 
     async def wait_gone(self) -> None:
         """Wait until the process has ended, for whatever reason."""
