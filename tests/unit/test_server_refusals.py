@@ -26,7 +26,7 @@ from tests.support.encoder_models import (
     random_tokens,
     write_tiny,
 )
-from transformers import BertConfig
+from transformers import BertConfig, RoFormerConfig, RoFormerModel
 
 from sie_schemas import ipc
 from sie_schemas.documents import (
@@ -238,19 +238,34 @@ def test_code_in_the_folder_of_a_model_is_never_run(tiny, tmp_path):
     assert not trap.exists()
 
 
-def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
-    folder = shutil.copytree(tiny, tmp_path / "m")
+def _two_layers(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+
+
+def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    _two_layers(folder)
+    assert "lacks 16 tensors of the model that config.json describes" in _encoder_refused(folder)
+
+
+def test_weights_of_a_family_that_is_not_declared_are_not_made_up(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    config = RoFormerConfig(vocab_size=100, num_hidden_layers=1, **sizes)
+    RoFormerModel(config).save_pretrained(folder)
+    _two_layers(folder)
     assert "they would be random" in _encoder_refused(folder)
 
 
 def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
     whole = (folder / "model.safetensors").read_bytes()
-    for broken in (b"\xff" * 100, whole[:3000]):
+    for broken in (b"\xff" * 100, whole[:3000], whole[:-1]):
         (folder / "model.safetensors").write_bytes(broken)
-        assert "damaged or cut short: restore it" in _encoder_refused(folder)
+        told = _encoder_refused(folder)
+        assert told.startswith("model.safetensors "), told
+        assert told.endswith("; restore the file"), told
 
 
 @pytest.mark.parametrize(
