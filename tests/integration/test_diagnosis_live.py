@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -295,6 +296,7 @@ async def test_processes_that_die_are_named_and_a_stranger_at_an_address_is_no_s
         strangers = await verdict(here)
         assert {"config", "gateway"} <= {each.id for each in strangers.troubles}
         assert any("is not sie-config" in each.what for each in strangers.troubles)
+        await a_process_that_hangs(here)
         (tmp_path / "refuse" / "worker-0").touch()
         toy.kill("worker-0")
 
@@ -308,6 +310,39 @@ async def test_processes_that_die_are_named_and_a_stranger_at_an_address_is_no_s
     ids = {each.id for each in dead.troubles}
     assert {"process gateway", "process worker-0", "config"} <= ids
     assert "supervisor" not in ids, "its process is that of this test, which runs"
+
+
+async def a_process_that_hangs(here: Place) -> None:
+    assert here.record is not None
+    pid = next(each.pid for each in here.record.processes if each.role == "gateway")
+    found: dict[str, str] = {}
+
+    async def is_named() -> bool:
+        now = judge(await asyncio.to_thread(gather, here, timeout_s=0.5))
+        found.update({each.what: each.command for each in now.troubles})
+        return "gateway runs and does not answer" in found
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await until_told(is_named, within_s=30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert found["gateway runs and does not answer"] == f"kill -9 {pid}"
+
+
+async def test_a_variable_that_names_the_cluster_of_this_folder_hides_no_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    async with toy_cluster(tmp_path) as toy:
+        await toy.ready.wait()
+        (tmp_path / ".sie").symlink_to(toy.data, target_is_directory=True)
+        own = await asyncio.to_thread(place_of, "", None, "", "", {})
+        assert own.record is not None
+        same = place_of("", None, "", "", {"SIE_CONFIG_URL": f"{own.config_url}/"})
+        other = place_of("", None, "", "", {"SIE_CONFIG_URL": "http://127.0.0.1:1"})
+        assert same.record == own.record
+        assert other.record is None
 
 
 async def test_top_counts_what_was_asked_between_two_looks(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sie_cli.diagnosis.facts import Answer, Facts
+from sie_cli.diagnosis.facts import UNANSWERED, Answer, Facts
 from sie_cli.diagnosis.figures import read_figures, signals_of
 from sie_core.counted import counted
 from sie_core.troubles import (
@@ -69,6 +69,7 @@ def judge(facts: Facts) -> Verdict:
     looks: list[Look] = []
     troubles = [
         *_processes(facts, looks),
+        *_hung(facts),
         *_config(facts, looks),
         *_signals(facts, looks),
         *_gateway(facts, looks),
@@ -83,7 +84,7 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     """The processes of a local cluster, by their pids."""
     record = facts.place.record
     if record is None:
-        looks.append(Look("processes", "not looked at: no cluster of this machine", seen=False))
+        looks.append(Look("processes", "not looked at: not the cluster of this folder", seen=False))
         return
     where = f" --data {facts.place.data}"
     processes = (record.supervisor, *record.processes)
@@ -117,6 +118,26 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
                 evidence=f"pid {each.pid} runs now",
                 cure="Read why it ended.",
                 command=f"sie logs {each.role}{where} --level warning",
+            )
+
+
+def _hung(facts: Facts) -> Iterator[Trouble]:
+    """Local processes that run and say nothing: each under the id of whoever else tells of it."""
+    record = facts.place.record
+    if record is None or not record.supervisor.alive:
+        return
+    pids = {each.role: each.pid for each in record.processes if each.alive}
+    asked = {"config": facts.config_ready, "gateway": facts.gateway, **facts.parts}
+    for role, answer in asked.items():
+        if answer is not None and answer.error == UNANSWERED and role in pids:
+            yield Trouble(
+                tone="bad",
+                id=f"part {role}" if role in facts.parts else role,
+                what=f"{role} runs and does not answer",
+                evidence=f"pid {pids[role]}, {answer.url}: {answer.error}",
+                cure="It hangs, is stopped, or is overloaded. If it stays so, end it: the "
+                "supervisor starts it again, and what it had in hand is done anew.",
+                command=f"kill -9 {pids[role]}",
             )
 
 
