@@ -279,8 +279,8 @@ def _of_devices(row: Row) -> Trouble:
         id=f"worker {row['name']}",
         what=f"worker {row['name']} {what if ready < there else 'has a device that is silent'}",
         evidence=row["devices_trouble"],
-        cure="What that device had in hand waits. It is lost, and done elsewhere, when it stays "
-        "silent. Where its process hangs, end it: it is started again.",
+        cure="Its work waits, and is done anew once it is given up. If it stays so, end its "
+        "process: it is started again. On one machine sie doctor names the process.",
         command="sie logs server",
     )
 
