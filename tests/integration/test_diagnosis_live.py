@@ -20,9 +20,12 @@ from tests.support.polling import until, until_told
 from tests.support.tokens import tokens_file
 from tests.support.toy_cluster import toy_cluster
 
+from sie_cli.access import state
+from sie_cli.access.state import record_process
 from sie_cli.diagnosis.facts import Place, gather, place_of
 from sie_cli.diagnosis.screen import glance_of
 from sie_cli.diagnosis.verdict import Verdict, judge
+from sie_cli.local.report import gather_status
 from sie_config.stream.usage_watch import watch_usage
 from sie_testing.processes.echo_execution import BACKEND, UNLOADABLE
 from sie_testing.processes.programs import Program, program_path
@@ -277,13 +280,32 @@ async def test_a_quarantined_replica_and_a_writer_that_is_gone_are_named(tmp_pat
         assert not gone.sound
 
 
-async def test_a_token_that_is_not_taken_is_named_with_the_variable(tmp_path):
+async def test_a_token_that_is_not_taken_is_named_with_the_variable(tmp_path, monkeypatch):
     tokens = tokens_file(tmp_path / "tokens.json", viewer=("read",), caller=("infer",))
     with served_console(tmp_path / "log", tokens) as url:
         for token, wanted in (("nobody", "401"), ("caller", "403")):
             found = await told(Place(config_url=url, config_token=token), "token config")
             assert found["token config"].evidence.startswith(wanted)
             assert "SIE_CONFIG_TOKEN" in found["token config"].cure
+        found = await told(Place(config_url=url), "token config")
+        assert found["token config"].what == "sie-config wants a token, none was given"
+        us = record_process("config", os.getpid(), tmp_path / "log.txt")
+        state.save(
+            tmp_path,
+            state.ClusterState(
+                supervisor=us,
+                ready=True,
+                gateway_url=url,
+                config_url=url,
+                nats_url="",
+                processes=(us,),
+            ),
+        )
+        status = await asyncio.to_thread(gather_status, tmp_path)
+        assert "SIE_CONFIG_TOKEN or SIE_API_KEY" in status["error"]
+        monkeypatch.setenv("SIE_CONFIG_TOKEN", "viewer")
+        status = await asyncio.to_thread(gather_status, tmp_path)
+        assert "error" not in status
         seen = await verdict(Place(config_url=url, config_token="viewer"))
         assert "token config" not in {each.id for each in seen.troubles}
 

@@ -162,7 +162,8 @@ def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     rows = listed.told.get("replicas", [])
     looks.append(Look("sie-config", f"{writer.get('state')} at epoch {head}"))
     if listed.status in _REFUSED:
-        yield _refused("config", "sie-config", listed, "read", "SIE_CONFIG_TOKEN or SIE_API_KEY")
+        given = facts.place.config_token
+        yield _refused("config", "sie-config", listed, given, "SIE_CONFIG_TOKEN or SIE_API_KEY")
         looks.append(Look("replicas", f"not looked at: {listed.error}", seen=False))
         rows = None
     elif listed.error:
@@ -197,7 +198,7 @@ def _gateway(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         return
     if answer.status in _REFUSED:
         looks.append(Look("gateway", f"not looked at: {answer.error}", seen=False))
-        yield _refused("gateway", "The gateway", answer, "read", "SIE_API_KEY")
+        yield _refused("gateway", "The gateway", answer, facts.place.gateway_token, "SIE_API_KEY")
         return
     if answer.error:
         looks.append(Look("gateway", "not looked at: it does not answer", seen=False))
@@ -260,15 +261,17 @@ def _clocks(facts: Facts) -> Iterator[Trouble]:
                 yield trouble
 
 
-def _refused(trouble_id: str, who: str, answer: Answer, role: str, variables: str) -> Trouble:
+def _refused(
+    trouble_id: str, who: str, answer: Answer, given: str | None, variables: str
+) -> Trouble:
+    why = "It was taken back, is of another cluster, or lacks the role 'read'. " if given else ""
     return Trouble(
         tone="bad",
         id=f"token {trouble_id}",
-        what=f"{who} does not take the token",
+        what=f"{who} does not take the token" if given else f"{who} wants a token, none was given",
         evidence=f"{answer.status}: {answer.error}",
-        cure=f"It was taken back, is of another cluster, or lacks the role {role!r}. Give one in "
-        f"{variables}, or in the context's --token-file.",
-        command=f"sie token new NAME --file TOKENS --roles {role},metrics",
+        cure=f"{why}Give one in {variables}, or in the context's --token-file.",
+        command="sie token new NAME --file TOKENS --roles read,metrics",
     )
 
 
