@@ -19,7 +19,7 @@ from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
 from sie_runtime.tls import client_tls
 from sie_schemas.errors import FixRequest
 
-__all__ = ["bearer", "config_bearer", "broker_access", "operator_bus", "write_operator_access"]
+__all__ = ["bearer", "broker_access", "config_bearer", "operator_bus", "write_operator_access"]
 
 _FILE: Final = "operator.json"
 _USER: Final = "operator"
