@@ -285,6 +285,7 @@ class Worker:
             memory_total_bytes=self._devices.room_bytes,
             devices=len(self._devices),
             devices_ready=self._devices.connected,
+            devices_trouble=self._devices.trouble,
             pending_cost=self._devices.cost_in_hand,
             batches_running=self._devices.batches_out,
             answered_per_s=self._rate.look(self._results.answered, self._clock()),

@@ -25,7 +25,7 @@ MISTAKES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "no cluster": (("get", "models"), ("no cluster is named", "--url", "--context", "--data")),
     "nobody at the address": (
         ("get", "models", "--url", nowhere().replace("nats", "http")),
-        ("cannot be reached",),
+        ("cannot be reached", "sie doctor"),
     ),
     "an address that is none": (("get", "models", "--url", "config"), ("config", "--url")),
     "two addresses": (("get", "models", HERE, "--data", "x"), ("--url", "--data", "not both")),

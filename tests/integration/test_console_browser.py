@@ -145,6 +145,21 @@ def test_a_killed_replica_is_shown_as_gone_soon_and_as_well_when_it_is_back(
     eventually(lambda: live_cluster.encode().status_code == 200)
 
 
+def test_a_writer_that_hangs_with_its_line_open_is_told_as_one_that_does_not_answer(
+    browser: Browser, console: str, live_cluster: LiveCluster
+) -> None:
+    pid = live_cluster.pids()["config"]
+    with opened(browser, console, expected=["503", "502"]) as page:
+        expect(page.get_by_test_id("epoch")).to_contain_text("epoch")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            expect(page.locator("[data-problem='feed']")).to_be_visible()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        expect(page.locator("[data-problem='feed']")).to_have_count(0)
+        expect(page.get_by_test_id("epoch")).to_contain_text("epoch")
+
+
 def test_the_playground_shows_likeness_and_leads_to_the_entry_that_answered(
     browser: Browser, console: str, live_cluster: LiveCluster
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,9 +20,12 @@ from tests.support.polling import until, until_told
 from tests.support.tokens import tokens_file
 from tests.support.toy_cluster import toy_cluster
 
+from sie_cli.access import state
+from sie_cli.access.state import record_process
 from sie_cli.diagnosis.facts import Place, gather, place_of
 from sie_cli.diagnosis.screen import glance_of
 from sie_cli.diagnosis.verdict import Verdict, judge
+from sie_cli.local.report import gather_status
 from sie_config.stream.usage_watch import watch_usage
 from sie_testing.processes.echo_execution import BACKEND, UNLOADABLE
 from sie_testing.processes.programs import Program, program_path
@@ -276,13 +280,32 @@ async def test_a_quarantined_replica_and_a_writer_that_is_gone_are_named(tmp_pat
         assert not gone.sound
 
 
-async def test_a_token_that_is_not_taken_is_named_with_the_variable(tmp_path):
+async def test_a_token_that_is_not_taken_is_named_with_the_variable(tmp_path, monkeypatch):
     tokens = tokens_file(tmp_path / "tokens.json", viewer=("read",), caller=("infer",))
     with served_console(tmp_path / "log", tokens) as url:
         for token, wanted in (("nobody", "401"), ("caller", "403")):
             found = await told(Place(config_url=url, config_token=token), "token config")
             assert found["token config"].evidence.startswith(wanted)
             assert "SIE_CONFIG_TOKEN" in found["token config"].cure
+        found = await told(Place(config_url=url), "token config")
+        assert found["token config"].what == "sie-config wants a token, none was given"
+        us = record_process("config", os.getpid(), tmp_path / "log.txt")
+        state.save(
+            tmp_path,
+            state.ClusterState(
+                supervisor=us,
+                ready=True,
+                gateway_url=url,
+                config_url=url,
+                nats_url="",
+                processes=(us,),
+            ),
+        )
+        status = await asyncio.to_thread(gather_status, tmp_path)
+        assert "SIE_CONFIG_TOKEN or SIE_API_KEY" in status["error"]
+        monkeypatch.setenv("SIE_CONFIG_TOKEN", "viewer")
+        status = await asyncio.to_thread(gather_status, tmp_path)
+        assert "error" not in status
         seen = await verdict(Place(config_url=url, config_token="viewer"))
         assert "token config" not in {each.id for each in seen.troubles}
 
@@ -295,6 +318,7 @@ async def test_processes_that_die_are_named_and_a_stranger_at_an_address_is_no_s
         strangers = await verdict(here)
         assert {"config", "gateway"} <= {each.id for each in strangers.troubles}
         assert any("is not sie-config" in each.what for each in strangers.troubles)
+        await a_process_that_hangs(here)
         (tmp_path / "refuse" / "worker-0").touch()
         toy.kill("worker-0")
 
@@ -308,6 +332,39 @@ async def test_processes_that_die_are_named_and_a_stranger_at_an_address_is_no_s
     ids = {each.id for each in dead.troubles}
     assert {"process gateway", "process worker-0", "config"} <= ids
     assert "supervisor" not in ids, "its process is that of this test, which runs"
+
+
+async def a_process_that_hangs(here: Place) -> None:
+    assert here.record is not None
+    pid = next(each.pid for each in here.record.processes if each.role == "gateway")
+    found: dict[str, str] = {}
+
+    async def is_named() -> bool:
+        now = judge(await asyncio.to_thread(gather, here, timeout_s=0.5))
+        found.update({each.what: each.command for each in now.troubles})
+        return "gateway runs and does not answer" in found
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await until_told(is_named, within_s=30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert found["gateway runs and does not answer"] == f"kill -9 {pid}"
+
+
+async def test_a_variable_that_names_the_cluster_of_this_folder_hides_no_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    async with toy_cluster(tmp_path) as toy:
+        await toy.ready.wait()
+        (tmp_path / ".sie").symlink_to(toy.data, target_is_directory=True)
+        own = await asyncio.to_thread(place_of, "", None, "", "", {})
+        assert own.record is not None
+        same = place_of("", None, "", "", {"SIE_CONFIG_URL": f"{own.config_url}/"})
+        other = place_of("", None, "", "", {"SIE_CONFIG_URL": "http://127.0.0.1:1"})
+        assert same.record == own.record
+        assert other.record is None
 
 
 async def test_top_counts_what_was_asked_between_two_looks(tmp_path):

@@ -113,6 +113,7 @@ async def test_gateways_that_race_never_lease_more_than_the_pool_has(tmp_path: P
         assert Counter(answer.status_code for answer in answers) == {201: 8, 503: 16}
         full = next(answer for answer in answers if answer.status_code == 503)
         assert full.json()["detail"]["code"] == "POOL_CAPACITY_UNAVAILABLE"
+        assert "GET /v1/pools lists them" in full.json()["detail"]["message"]
         assert int(full.headers["retry-after"]) > 0
         listed = (await edges[0].ask("GET", "/v1/pools")).json()["pools"]
         leased = [each["name"] for each in listed if each["kind"] == "lease"]

@@ -163,6 +163,24 @@ async def test_a_process_that_hangs_is_given_up_by_its_pings(tmp_path: Path):
     assert "Ping" in lost.message
 
 
+async def test_a_process_that_is_silent_is_told_long_before_it_is_given_up(tmp_path: Path):
+    async with (
+        scripted_execution(tmp_path) as execution,
+        running_executor(
+            execution, ping_interval_s=0.02, ping_timeout_s=60.0, silent_s=0.05
+        ) as executor,
+    ):
+        assert executor.trouble == ""
+        usual, execution.answer = execution.answer, lambda request: None
+        await until(lambda: executor.trouble == "no answer for 0 s")
+        assert executor.connected
+        execution.answer = usual
+        await execution.die()
+        await until(lambda: not executor.connected)
+        await execution.start()
+        await until(lambda: executor.connected and executor.trouble == "")
+
+
 async def test_a_batch_that_takes_too_long_is_lost(tmp_path: Path):
     async with (
         scripted_execution(tmp_path) as execution,

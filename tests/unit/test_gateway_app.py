@@ -609,6 +609,7 @@ async def test_models_and_health_tell_what_the_workers_report() -> None:
                 machine_profile="l4",
                 devices=2,
                 devices_ready=1,
+                devices_trouble="device 1: no answer for 4 s",
                 pending_cost=96,
                 batches_running=3,
                 answered_per_s=2.0,
@@ -640,6 +641,10 @@ async def test_models_and_health_tell_what_the_workers_report() -> None:
     assert (one_cpu["queue_depth"], one_cpu["gpu_count"], one_cpu["ready_gpu_slots"]) == (3, 0, 0)
     assert (two_gpus["gpu_count"], two_gpus["ready_gpu_slots"]) == (2, 1)
     assert (two_gpus["pending_cost"], two_gpus["inflight_batches"]) == (96, 3)
+    assert (two_gpus["devices"], two_gpus["devices_ready"]) == (2, 1)
+    [silent] = [each for each in health["troubles"] if each["id"] == "worker w2"]
+    assert silent["what"] == "worker w2 works with 1 of 2 devices"
+    assert silent["evidence"] == "device 1: no answer for 4 s"
     assert config["document"]["aliases"] == ["dense"]
     assert len(configs["models"]) == 3
     assert (epoch["epoch"], epoch["log_id"]) == (7, "ab" * 16)

@@ -39,6 +39,8 @@ _LOADED: Final = "loaded"
 _CAPABILITIES: Final = {"encode": "embed", "score": "rerank", "extract": "classify"}
 """Infinity's words for what a model does."""
 _NO_CLOCKS: Final[Mapping[str, float]] = MappingProxyType({})
+_TOLD_MAX: Final = 500
+"""Characters of a worker's own words: it may be anybody's, and a person reads a sentence or two."""
 _NO_GENERATION: Final = {"total": 0, "groups": []}
 """No operation of this cluster generates; clients that watch for it read these fields."""
 _STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
@@ -143,7 +145,7 @@ def cluster_view(
     position = catalog.position
     said = _said_by_model(workers)
     shown = {worker.worker_id: worker for worker in workers}
-    rows = [{"name": each.worker_id, "pool": each.pool, "healthy": each.ready} for each in workers]
+    rows = [_judged(worker) for worker in workers]
     pools = Counter(document["pool"] for document in catalog.models.values())
     head = {
         "timestamp": now,
@@ -262,16 +264,26 @@ def _loaded(worker: Heartbeat) -> list[str]:
     return sorted(name for name, report in worker.models.items() if report.state == _LOADED)
 
 
-def _worker(worker: Heartbeat) -> dict[str, Any]:
+def _judged(worker: Heartbeat) -> dict[str, Any]:
+    """The part of a worker's row by which `sie_core.troubles` judges it."""
     return {
         "name": worker.worker_id,
-        "url": "",
         "pool": worker.pool,
+        "healthy": worker.ready,
+        "devices": worker.devices,
+        "devices_ready": worker.devices_ready,
+        "devices_trouble": worker.devices_trouble[:_TOLD_MAX],
+    }
+
+
+def _worker(worker: Heartbeat) -> dict[str, Any]:
+    return {
+        **_judged(worker),
+        "url": "",
         "gpu": worker.machine_profile,
         "gpu_count": _gpus(worker),
         "ready_gpu_slots": min(worker.devices_ready, _gpus(worker)) if worker.ready else 0,
         "bundle": worker.bundle,
-        "healthy": worker.ready,
         "queue_depth": worker.queue_depth,
         "pending_cost": worker.pending_cost,
         "inflight_batches": worker.batches_running,

@@ -220,7 +220,8 @@ def _check_share(catalog: Catalog, others: Sequence[Lease], request: LeaseReques
     if taken + wanted > most:
         raise Later(
             f"{taken} of the {most} workers of pool {request.queue_pool!r} are leased; "
-            f"{wanted} more are not free until a lease ends",
+            f"{wanted} more are not free until a lease ends (GET /v1/pools lists them, "
+            "DELETE /v1/pools/NAME ends one)",
             code="POOL_CAPACITY_UNAVAILABLE",
         )
 

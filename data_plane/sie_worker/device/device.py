@@ -111,9 +111,9 @@ class Device:
         return self._executor.hello
 
     @property
-    def last_loss(self) -> str:
-        """The reason why its last connection ended."""
-        return self._executor.last_loss
+    def trouble(self) -> str:
+        """In words: why it can be given no work, or that it is silent; empty where all is well."""
+        return self._executor.trouble
 
     @property
     def load(self) -> int:

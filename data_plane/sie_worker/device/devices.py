@@ -91,8 +91,14 @@ class Devices:
     @property
     def last_loss(self) -> str:
         """The reason why a device is away, if one is."""
-        losses = (device.last_loss for device in self._devices if not device.connected)
+        losses = (device.trouble for device in self._devices if not device.connected)
         return next(losses, "")
+
+    @property
+    def trouble(self) -> str:
+        """In words: what is wrong with each device that is away or silent."""
+        told = [(number, each.trouble) for number, each in enumerate(self._devices)]
+        return "; ".join(f"device {number}: {trouble}" for number, trouble in told if trouble)
 
     def reports(self) -> dict[str, ModelReport]:
         """By model what became of it here: the best of what the devices say."""

@@ -24,7 +24,11 @@ from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["Executor", "ExecutorLost"]
+__all__ = ["SILENT_S", "Executor", "ExecutorLost"]
+
+SILENT_S: Final = 3.0
+"""A ping is answered within milliseconds, and within a second or two beside a load. What is silent
+for longer is told; it is given up much later, as that costs its work."""
 
 
 class ExecutorLost(Later):
@@ -97,6 +101,7 @@ class Executor:
         ping_timeout_s: float,
         load_timeout_s: float,
         batch_timeout_s: float,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._socket_path: Final = socket_path
         self._reconnect_s: Final = reconnect_s
@@ -104,6 +109,7 @@ class Executor:
         self._ping_timeout_s: Final = ping_timeout_s
         self._load_timeout_s: Final = load_timeout_s
         self._batch_timeout_s: Final = batch_timeout_s
+        self._silent_s: Final = silent_s
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[ipc.Reply]] = {}
         self._control: asyncio.Transport | None = None
@@ -121,11 +127,23 @@ class Executor:
         """The revisions that the last word of it named as loaded; None where it does not say."""
         self.last_loss = ""
         """The reason why the last connection ended, or could not be made."""
+        self._pinged_at: float | None = None
+        """The loop's time at which the ping that is out was sent."""
 
     @property
     def connected(self) -> bool:
         """True if requests can be sent: the process said hello and is still there."""
         return self._connected.is_set()
+
+    @property
+    def trouble(self) -> str:
+        """In words: why it is not connected, or that it is silent; empty where all is well."""
+        if not self.connected:
+            return self.last_loss or "it is not connected"
+        if self._pinged_at is None:
+            return ""
+        silent_s = asyncio.get_running_loop().time() - self._pinged_at
+        return f"no answer for {silent_s:.0f} s" if silent_s >= self._silent_s else ""
 
     @property
     def hello(self) -> ipc.Hello | None:
@@ -322,11 +340,13 @@ class Executor:
     async def _keep_pinging(self) -> None:
         while True:
             await asyncio.sleep(self._ping_interval_s)
+            self._pinged_at = asyncio.get_running_loop().time()
             # A ping without an answer drops the connection, and so does its work by failing.
             with suppress(SIEError):
                 ping = ipc.Ping(next(self._ids))
                 pong = await self._ask(self._control, ping, self._ping_timeout_s)
                 self.downloading = pong.downloading if isinstance(pong, ipc.Pong) else {}
+            self._pinged_at = None
 
     def _fail_waiting(self) -> None:
         was_connected = self.connected

@@ -19,7 +19,7 @@ from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
 from sie_runtime.tls import client_tls
 from sie_schemas.errors import FixRequest
 
-__all__ = ["bearer", "broker_access", "operator_bus", "write_operator_access"]
+__all__ = ["bearer", "broker_access", "config_bearer", "operator_bus", "write_operator_access"]
 
 _FILE: Final = "operator.json"
 _USER: Final = "operator"
@@ -60,6 +60,13 @@ def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The headers of a command's requests: the token in `SIE_API_KEY`, where there is one."""
     token = environ.get("SIE_API_KEY")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def config_bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The same for sie-config, which may have a token of its own: `SIE_CONFIG_TOKEN`."""
+    return bearer(
+        {"SIE_API_KEY": environ.get("SIE_CONFIG_TOKEN") or environ.get("SIE_API_KEY", "")}
+    )
 
 
 def operator_bus(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:

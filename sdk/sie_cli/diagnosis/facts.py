@@ -8,6 +8,8 @@ or recorded. No token is sent to a service that it was not given for.
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +22,14 @@ from sie_cli.access.state import ClusterState
 from sie_schemas.errors import FixRequest
 from sie_sdk.wire.transport import reason_of, verify_of
 
-__all__ = ["Answer", "Facts", "Place", "gather", "place_of"]
+__all__ = ["UNANSWERED", "Answer", "Facts", "Place", "gather", "place_of"]
 
 _TIMEOUT_S: Final = 5.0
 """Whoever says nothing for so long is not well, and that is a fact too."""
+_ASKED_MAX: Final = 16
+"""A service is asked two or three things, and a machine has some ten processes."""
+UNANSWERED: Final = "no answer in time"
+"""The error of a service that is connected to, and says nothing."""
 _THROUGH: Final = "/console/gateway"
 """sie-config passes a few questions on to the gateway that it knows."""
 _HOST: Final = "127.0.0.1"
@@ -91,17 +97,12 @@ def place_of(
     Raises `FixRequest` where none is named.
     """
     key = environ.get("SIE_API_KEY") or None
-    is_named = bool(url or context or environ.get("SIE_CONFIG_URL") or environ.get("SIE_CONTEXT"))
-    record = None
-    if data is not None or not is_named:
-        folder = (data or HERE).absolute()
-        record = state.load(folder)
-        if record is None and data is not None:
-            raise FixRequest(f"no cluster was started in {folder}", code="NOT_FOUND")
-    if record is not None and not (url or context):
+    record = None if url or context else _record_of(data, environ)
+    if data is not None and record is None and not (url or context):
+        raise FixRequest(f"no cluster was started in {data.absolute()}", code="NOT_FOUND")
+    if record is not None:
         target = Target(record.config_url)
     else:
-        record = None
         target = target_of(url, data, context, environ)
     return Place(
         config_url=target.url.rstrip("/"),
@@ -113,6 +114,21 @@ def place_of(
     )
 
 
+def _record_of(data: Path | None, environ: Mapping[str, str]) -> ClusterState | None:
+    """The record of the local cluster that is meant; None where the environment names another."""
+    if data is not None:
+        return state.load(data.absolute())
+    named = environ.get("SIE_CONFIG_URL", "")
+    if not named:
+        return None if environ.get("SIE_CONTEXT") else state.load(HERE.absolute())
+    # Whose folder this is does not matter where another cluster is named.
+    with suppress(FixRequest):
+        record = state.load(HERE.absolute())
+        if record is not None and record.config_url.rstrip("/") == named.rstrip("/"):
+            return record
+    return None
+
+
 def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
     """Ask everybody once, each for at most `timeout_s`."""
     with (
@@ -120,21 +136,28 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
         _client(place.gateway_token, timeout_s) as gateway,
         _client(None, timeout_s) as nobody,
     ):
-        base = place.config_url
-        if place.gateway_url:
-            health = _asked(gateway, f"{place.gateway_url}/health?models=false")
-            metrics = _asked(gateway, f"{place.gateway_url}/metrics")
-        else:
-            health = _asked(config, f"{base}{_THROUGH}/health?models=false")
-            metrics = None
+        base, way_in = place.config_url, place.gateway_url
+        health_url = f"{way_in or base + _THROUGH}/health?models=false"
+        # At once: several that hang cost the time of one.
+        with ThreadPoolExecutor(_ASKED_MAX) as threads:
+            health = threads.submit(_asked, gateway if way_in else config, health_url)
+            metrics = threads.submit(_asked, gateway, f"{way_in}/metrics") if way_in else None
+            ready = threads.submit(_asked, config, f"{base}/readyz")
+            replicas = threads.submit(_asked, config, f"{base}/v1/configs/replicas")
+            figures = threads.submit(_asked, config, f"{base}/metrics")
+            parts = {
+                role: threads.submit(_asked, nobody, url)
+                for role, url in _part_urls(place.record).items()
+            }
+        seen = health.result()
         return Facts(
             place=place,
-            config_ready=_asked(config, f"{base}/readyz"),
-            replicas=_asked(config, f"{base}/v1/configs/replicas"),
-            config_metrics=_asked(config, f"{base}/metrics"),
-            gateway=health if place.gateway_url or health.status != httpx.codes.NOT_FOUND else None,
-            gateway_metrics=metrics,
-            parts=_parts(nobody, place.record),
+            config_ready=ready.result(),
+            replicas=replicas.result(),
+            config_metrics=figures.result(),
+            gateway=seen if way_in or seen.status != httpx.codes.NOT_FOUND else None,
+            gateway_metrics=metrics.result() if metrics is not None else None,
+            parts={role: answer.result() for role, answer in parts.items()},
             tails=_tails(place.record),
         )
 
@@ -144,12 +167,12 @@ def _client(token: str | None, timeout_s: float) -> httpx.Client:
     return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of("https:", None))
 
 
-def _parts(client: httpx.Client, record: ClusterState | None) -> dict[str, Answer]:
-    """The status of each local worker and execution that runs."""
+def _part_urls(record: ClusterState | None) -> dict[str, str]:
+    """The address of the status of each local worker and execution that runs."""
     if record is None:
         return {}
     return {
-        each.role: _asked(client, f"http://{_HOST}:{each.port}/readyz")
+        each.role: f"http://{_HOST}:{each.port}/readyz"
         for each in record.processes
         if each.alive and each.role.startswith(("server-", "worker-"))
     }
@@ -194,7 +217,7 @@ def _asked(client: httpx.Client, url: str) -> Answer:
 def _in_words(error: Exception, url: str) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ReadTimeout():
-            return "no answer in time"
+            return UNANSWERED
         case httpx.ConnectError() if "refused" in str(error):
             return "nobody listens there"
         case _:

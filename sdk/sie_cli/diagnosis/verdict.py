@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sie_cli.diagnosis.facts import Answer, Facts
+from sie_cli.diagnosis.facts import UNANSWERED, Answer, Facts
 from sie_cli.diagnosis.figures import read_figures, signals_of
 from sie_core.counted import counted
 from sie_core.troubles import (
@@ -69,6 +69,7 @@ def judge(facts: Facts) -> Verdict:
     looks: list[Look] = []
     troubles = [
         *_processes(facts, looks),
+        *_hung(facts),
         *_config(facts, looks),
         *_signals(facts, looks),
         *_gateway(facts, looks),
@@ -83,7 +84,7 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     """The processes of a local cluster, by their pids."""
     record = facts.place.record
     if record is None:
-        looks.append(Look("processes", "not looked at: no cluster of this machine", seen=False))
+        looks.append(Look("processes", "not looked at: not the cluster of this folder", seen=False))
         return
     where = f" --data {facts.place.data}"
     processes = (record.supervisor, *record.processes)
@@ -120,6 +121,26 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
             )
 
 
+def _hung(facts: Facts) -> Iterator[Trouble]:
+    """Local processes that run and say nothing: each under the id of whoever else tells of it."""
+    record = facts.place.record
+    if record is None or not record.supervisor.alive:
+        return
+    pids = {each.role: each.pid for each in record.processes if each.alive}
+    asked = {"config": facts.config_ready, "gateway": facts.gateway, **facts.parts}
+    for role, answer in asked.items():
+        if answer is not None and answer.error == UNANSWERED and role in pids:
+            yield Trouble(
+                tone="bad",
+                id=f"part {role}" if role in facts.parts else role,
+                what=f"{role} runs and does not answer",
+                evidence=f"pid {pids[role]}, {answer.url}: {answer.error}",
+                cure="It hangs, is stopped, or is overloaded. If it stays so, end it: the "
+                "supervisor starts it again, and what it had in hand is done anew.",
+                command=f"kill -9 {pids[role]}",
+            )
+
+
 def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     ready, listed = facts.config_ready, facts.replicas
     if not ready.status:
@@ -141,7 +162,8 @@ def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     rows = listed.told.get("replicas", [])
     looks.append(Look("sie-config", f"{writer.get('state')} at epoch {head}"))
     if listed.status in _REFUSED:
-        yield _refused("config", "sie-config", listed, "read", "SIE_CONFIG_TOKEN or SIE_API_KEY")
+        given = facts.place.config_token
+        yield _refused("config", "sie-config", listed, given, "SIE_CONFIG_TOKEN or SIE_API_KEY")
         looks.append(Look("replicas", f"not looked at: {listed.error}", seen=False))
         rows = None
     elif listed.error:
@@ -176,7 +198,7 @@ def _gateway(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         return
     if answer.status in _REFUSED:
         looks.append(Look("gateway", f"not looked at: {answer.error}", seen=False))
-        yield _refused("gateway", "The gateway", answer, "read", "SIE_API_KEY")
+        yield _refused("gateway", "The gateway", answer, facts.place.gateway_token, "SIE_API_KEY")
         return
     if answer.error:
         looks.append(Look("gateway", "not looked at: it does not answer", seen=False))
@@ -239,15 +261,17 @@ def _clocks(facts: Facts) -> Iterator[Trouble]:
                 yield trouble
 
 
-def _refused(trouble_id: str, who: str, answer: Answer, role: str, variables: str) -> Trouble:
+def _refused(
+    trouble_id: str, who: str, answer: Answer, given: str | None, variables: str
+) -> Trouble:
+    why = "It was taken back, is of another cluster, or lacks the role 'read'. " if given else ""
     return Trouble(
         tone="bad",
         id=f"token {trouble_id}",
-        what=f"{who} does not take the token",
+        what=f"{who} does not take the token" if given else f"{who} wants a token, none was given",
         evidence=f"{answer.status}: {answer.error}",
-        cure=f"It was taken back, is of another cluster, or lacks the role {role!r}. Give one in "
-        f"{variables}, or in the context's --token-file.",
-        command=f"sie token new NAME --file TOKENS --roles {role},metrics",
+        cure=f"{why}Give one in {variables}, or in the context's --token-file.",
+        command="sie token new NAME --file TOKENS --roles read,metrics",
     )
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from sie_cli.access import state
 from sie_cli.access.named_cluster import is_alive
-from sie_cli.access.operator_access import bearer
+from sie_cli.access.operator_access import config_bearer
 from sie_cli.access.state import ClusterState
 from sie_cli.config.config_rows import failed_lines
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
@@ -25,6 +25,7 @@ _SHOWN_DIGITS: Final = 12
 """As git shows a hash."""
 _NOT_RUNNING: Final = 3
 """As init scripts say it (LSB)."""
+_NO_TOKEN: Final = frozenset({401, 403})
 _HOST: Final = "127.0.0.1"
 _SERVER: Final = "server-"
 _PROCESS: Final = ("role", "pid", "port", "alive", "restarts", "log")
@@ -100,12 +101,24 @@ def _positions(record: ClusterState) -> dict[str, Any]:
         # Whoever answers at its address now is somebody else.
         return {"head": None, "replicas": [], "error": "sie-config does not run"}
     try:
-        with httpx.Client(base_url=record.config_url, timeout=_TIMEOUT_S, headers=bearer()) as http:
+        with httpx.Client(
+            base_url=record.config_url, timeout=_TIMEOUT_S, headers=config_bearer()
+        ) as http:
             head = http.get("/v1/configs/epoch").raise_for_status().json()
             replicas = http.get("/v1/configs/replicas").raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:
-        return {"head": None, "replicas": [], "error": f"sie-config does not answer: {error}"}
+        return {"head": None, "replicas": [], "error": _no_positions(error)}
     return {"head": head, "replicas": replicas.get("replicas", [])}
+
+
+def _no_positions(error: Exception) -> str:
+    """The reason in words why sie-config does not say where anybody stands."""
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _NO_TOKEN:
+        return (
+            "sie-config shows it to nobody without a token that has the role read: give one in "
+            "SIE_CONFIG_TOKEN or SIE_API_KEY"
+        )
+    return f"sie-config does not answer: {error}; sie doctor tells more"
 
 
 def _print_tables(status: dict[str, Any], form: Form) -> None:

@@ -40,6 +40,8 @@ _CURES: Final = {
     "UNAUTHORIZED": "; give one that `sie token new` made for this cluster in SIE_API_KEY, or a "
     "context with --token-file",
     "FORBIDDEN": "; ask for a token with that role, or use another with --context",
+    "GATEWAY_TIMEOUT": "; `sie doctor` says what hangs",
+    "NOT_READY": "; `sie doctor` says what runs",
     "FORCE_REQUIRED": "; --force REASON passes it, and the log keeps the reason",
 }
 """Words for a command line about a refusal that was written for every client."""

@@ -240,7 +240,7 @@ def fleet_troubles(
 
 def _of_workers(workers: Sequence[Row]) -> Iterable[Trouble]:
     if not any(row.get("healthy") for row in workers):
-        told = ", ".join(row["name"] for row in workers[:_POOLS_SHOWN])
+        told = ", ".join(map(_unready, workers[:_POOLS_SHOWN]))
         yield Trouble(
             tone="bad",
             id="workers",
@@ -257,10 +257,32 @@ def _of_workers(workers: Sequence[Row]) -> Iterable[Trouble]:
                 tone="warn",
                 id=f"worker {row['name']}",
                 what=f"worker {row['name']} is not ready",
-                evidence="it is heard, and takes no work",
+                evidence=row.get("devices_trouble") or "it is heard, and takes no work",
                 cure="Its model execution may be down, or its registry not yet verified.",
                 command="sie logs server",
             )
+        elif row.get("devices_trouble"):
+            yield _of_devices(row)
+
+
+def _unready(row: Row) -> str:
+    trouble = row.get("devices_trouble")
+    return f"{row['name']} ({trouble})" if trouble else row["name"]
+
+
+def _of_devices(row: Row) -> Trouble:
+    """A worker that is ready, and has a device that is away or silent."""
+    ready, there = row.get("devices_ready", 0), row.get("devices", 1)
+    what = f"works with {ready} of {counted(there, 'device')}"
+    return Trouble(
+        tone="warn",
+        id=f"worker {row['name']}",
+        what=f"worker {row['name']} {what if ready < there else 'has a device that is silent'}",
+        evidence=row["devices_trouble"],
+        cure="Its work waits, and is done anew once it is given up. If it stays so, end its "
+        "process: it is started again. On one machine sie doctor names the process.",
+        command="sie logs server",
+    )
 
 
 def _of_pool(name: str, models: int) -> Trouble:

@@ -154,6 +154,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked on `holding_subject(life)` for what it holds; empty of an older release."""
     sent_at: float = 0.0
     """Unix time at which it was said, by the worker's clock; 0 of an older release."""
+    devices_trouble: str = ""
+    """In words for a person: what is wrong with a device that is away or silent."""
 
     @property
     def kind(self) -> WorkerKind:

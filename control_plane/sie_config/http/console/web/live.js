@@ -6,6 +6,10 @@ import { useEffect, useState } from "./parts.js";
 const KEPT = 600; // Points of the chart: five minutes.
 const ENTRIES = 100;
 const AGAIN_MS = 2000;
+// The feed beats twice a second. A service that hangs keeps its connections, and an event source says
+// nothing of silence.
+const SILENT_MS = 8000;
+const LOOK_MS = 1000;
 
 const told = {
   state: "connecting",
@@ -24,6 +28,8 @@ const told = {
 const listeners = new Set();
 let source = null;
 let timer = 0;
+let watch = 0;
+let heard = 0; // The moment of the last event.
 
 const tell = () => listeners.forEach((each) => each());
 
@@ -36,6 +42,7 @@ function set(state) {
 }
 
 function take(name, data) {
+  heard = Date.now();
   if (name === "entry") {
     told.entries = [data, ...told.entries.filter((each) => each.epoch !== data.epoch)];
     told.entries.length = Math.min(told.entries.length, ENTRIES);
@@ -43,7 +50,6 @@ function take(name, data) {
     told.entries = [];
     told.resets += 1;
   } else if (name === "replicas") {
-    const heard = Date.now();
     Object.assign(told, {
       head: data.head,
       published: data.published_epoch,
@@ -69,8 +75,9 @@ function take(name, data) {
 }
 
 export function follow() {
-  clearTimeout(timer);
-  if (source) source.close();
+  stop();
+  heard = Date.now();
+  watch = setInterval(listen, LOOK_MS);
   // A browser goes on by itself after a pause of the line, and says which event was its last.
   source = new EventSource(url("v1/configs/events"));
   for (const name of ["head", "entry", "replicas", "reset"]) {
@@ -80,6 +87,15 @@ export function follow() {
     set("lost");
     if (source.readyState === EventSource.CLOSED) timer = setTimeout(again, AGAIN_MS);
   };
+}
+
+/** Silence of a line that is open is no answer: it is left, and asked for anew. */
+function listen() {
+  if (told.state === "lost" || Date.now() - heard < SILENT_MS) return;
+  clearInterval(watch);
+  source.close();
+  set("lost");
+  again();
 }
 
 /** An event source does not say why it was refused: a request does, and leads to the sign-in. */
@@ -94,6 +110,7 @@ function again() {
 
 export function stop() {
   clearTimeout(timer);
+  clearInterval(watch);
   if (source) source.close();
   source = null;
 }
