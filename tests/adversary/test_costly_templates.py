@@ -1,16 +1,16 @@
 """A model's author writes a chat template that takes all memory, or a thread for ever."""
 
 import resource
-from pathlib import Path
 
 import pytest
+from transformers.utils.chat_template_utils import render_jinja_template
 
-from sie_server.backends.score.rendering import NotRendered, rendered
+from sie_server.backends.score.chat_templates import NotRendered, rendered
 
 PAIR = [{"role": "query", "content": "a"}, {"role": "document", "content": "b"}]
 LOOP = "{% for a in range(99999) %}"
 COSTLY = {
-    "loops in loops": (f"{LOOP * 3}{'{% endfor %}' * 3}", "more time or memory"),
+    "loops in loops": (f"{LOOP * 3}{'{% endfor %}' * 3}", "more than 1 s of processor time"),
     "a long text": ("{{ 'a' * 3000000000 }}", "MemoryError"),
     "a wide number": ("{{ '%3000000000d' | format(1) }}", "MemoryError"),
     "macros of macros": (
@@ -25,12 +25,11 @@ COSTLY = {
 
 @pytest.mark.parametrize(("template", "reason"), COSTLY.values(), ids=COSTLY)
 def test_a_template_that_may_take_all_is_not_used(template: str, reason: str) -> None:
-    before, children = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _children()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(NotRendered, match=reason):
         rendered(template, {}, [PAIR])
-    # Kilobytes: nothing of it was in this process, and nobody of it is left.
+    # Kilobytes: nothing of it was in this process.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 256 * 1024
-    assert _children() == children
 
 
 def test_a_template_of_words_is_used() -> None:
@@ -41,7 +40,21 @@ def test_a_template_of_words_is_used() -> None:
     ]
 
 
-def _children() -> set[str]:
-    """Also those that have ended and were not waited for."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {child for task in tasks for child in (task / "children").read_text().split()}
+WORDS = """
+{%- set found = namespace(count=0) -%}
+{% for each in messages %}
+    {%- if each.role == 'document' %}{% continue %}{% endif %}
+    {%- set found.count = found.count + 1 %}
+    {% generation %}<{{ each.role }}>{{ each | tojson(indent=1) }}{% endgeneration %}
+{% endfor %}
+{{ found.count }} {{ dict(a='<ü>') | tojson }} {{ strftime_now('%%') }} {{ end }} {{ unknown }}
+{% if add_generation_prompt %}{{ documents }} {{ tools }}<yes>{% endif %}
+"""
+"""Whatever a template of transformers may say and one of jinja may not, or says otherwise."""
+
+
+def test_a_template_comes_out_as_transformers_renders_it() -> None:
+    values = {"end": "</s>", "add_generation_prompt": True}
+    conversations = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
+    made: list[str] = render_jinja_template(conversations, chat_template=WORDS, **values)[0]  # type: ignore[arg-type, assignment]
+    assert rendered(WORDS, values, conversations) == made

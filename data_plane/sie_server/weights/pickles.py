@@ -10,14 +10,13 @@ import fnmatch
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from sie_server.bounded_child import Bounds, NotAnswered, answered
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import sha256, sha256_as_of
 
@@ -31,9 +30,19 @@ _HEADS: Final = ("sparse_linear.pt", "colbert_linear.pt")
 _INDEX: Final = "pytorch_model.bin.index.json"
 _RECORD: Final = ".sie-pickles.json"
 """Beside the weights."""
+_PROGRAM: Final = Path(__file__).with_name("unpickling.py")
 _TIME_S: Final = 3600.0
 """Patience for the largest file on a slow disk; processor time has a bound of its own."""
-_INHERITED: Final = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
+_MEMORY_SPARE: Final = 512 * 1024**2
+"""Torch's allocator and the interpreter, beside the tensors."""
+_TIMES_THE_FILE: Final = 3
+"""The file itself, the tensors, and the bytes on their way out."""
+_CPU_S: Final = 60
+"""For what takes as long with any file, on a processor of any speed."""
+_BYTES_PER_CPU_S: Final = 32 * 1024**2
+"""Far below what an unpickler reads, so that only one that loops runs out."""
+_DISK_SPARE: Final = 16 * 1024**2
+"""Headers of safetensors, and the tensors' alignment."""
 
 
 class _Converted(msgspec.Struct, frozen=True):
@@ -126,30 +135,32 @@ def _made_name(name: str) -> str:
 
 def _convert(pickled: Path, made: Path, what: str) -> None:
     fresh = made.with_name(f".{made.name}.{os.getpid()}.new")
-    program = Path(__file__).with_name("unpickling.py")
     try:
-        ran = subprocess.run(
-            [sys.executable, "-I", "-B", str(program), str(pickled.resolve()), str(fresh)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIME_S,
-            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-        )
-        reason = ran.stdout.strip().rsplit("\n", 1)[-1]
-        if ran.returncode:
-            reason = f"its reader ended with status {ran.returncode}: a bound was broken"
+        reason = _refusal(pickled, fresh)
         if reason or not fresh.is_file():
             raise load_failed(
                 f"{what} is a pickle that is not taken: {reason or 'nothing came of it'}; choose "
                 "a revision with safetensors"
             )
         fresh.replace(made)
-    except subprocess.TimeoutExpired as error:
-        raise load_failed(f"{what} is a pickle that takes longer than {_TIME_S:g} s") from error
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _refusal(pickled: Path, made: Path) -> str:
+    """Empty where the tensors are in `made`."""
+    size = pickled.stat().st_size
+    bounds = Bounds(
+        memory_bytes=_TIMES_THE_FILE * size + _MEMORY_SPARE,
+        cpu_s=_CPU_S + size // _BYTES_PER_CPU_S,
+        written_bytes=_TIMES_THE_FILE * size + _DISK_SPARE,
+        time_s=_TIME_S,
+    )
+    question = json.dumps([str(pickled.resolve()), str(made)]).encode()
+    try:
+        return answered(_PROGRAM, question, bounds).decode()
+    except NotAnswered as error:
+        return str(error)
 
 
 def _write_index(folder: Path) -> None:

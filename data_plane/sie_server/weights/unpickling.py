@@ -1,41 +1,37 @@
 """A pickle of tensors becomes safetensors: the program of a process of its own.
 
 *device* over two files. Read by torch's restricted unpickler alone, which builds tensors and plain
-containers and calls nothing else. Promises that memory, time and output are bounded before the
-first byte of the file is read. Whatever is no table of tensors is refused, and an output is whole
-or not there. Its last line on stdout is empty, or the reason of a refusal.
+containers and calls nothing else; `bounded_child` has the bounds. Whatever is no table of tensors
+is refused, and an output is whole or not there. The question is JSON of the two paths. The answer
+is empty, or the reason of a refusal.
 """
 
-import resource
-import sys
+import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
 
-__all__ = ["convert"]
+__all__ = ["convert", "prepare"]
 
-_MEMORY_SPARE: Final = 512 * 1024**2
-"""Torch, its allocator and the interpreter, beside the tensors."""
-_TIMES_THE_FILE: Final = 3
-"""The file itself, the tensors, and the bytes on their way out."""
-_CPU_S: Final = 60
-"""To import torch on a machine that is busy."""
-_BYTES_PER_CPU_S: Final = 32 * 1024**2
-"""Far below what an unpickler reads, so that only one that loops runs out."""
-_DISK_SPARE: Final = 16 * 1024**2
-"""Headers of safetensors, and the tensors' alignment."""
 _SHOWN_MAX: Final = 300
 """A stranger's text in a message of ours."""
 
 
+def prepare() -> Callable[[bytes], bytes]:
+    """What answers, with the libraries imported."""
+
+    def answer(question: bytes) -> bytes:
+        return convert(*map(Path, json.loads(question))).encode()
+
+    return answer
+
+
 def convert(pickled: Path, made: Path) -> str:
     """Write the tensors of `pickled` to `made`; the reason why not, empty where it did."""
-    size = pickled.stat().st_size
-    _bound(size)
     try:
         # Not a whole copy beside the tensors, where the file's format allows that.
         loaded = torch.load(
@@ -46,32 +42,12 @@ def convert(pickled: Path, made: Path) -> str:
             return tensors
         save_file(tensors, made, metadata={"format": "pt"})
     except MemoryError:
-        return f"it wants more memory than {_TIMES_THE_FILE} times its {size} bytes"
+        return f"it wants far more memory than its {pickled.stat().st_size} bytes"
     # A stranger's file: whatever goes wrong is a reason not to take it.
     except Exception as error:
         text = " ".join(str(error).split())[:_SHOWN_MAX]
         return f"it does not read as tensors alone ({type(error).__name__}: {text})"
     return ""
-
-
-def _bound(size: int) -> None:
-    memory = _mapped() + _TIMES_THE_FILE * size + _MEMORY_SPARE
-    cpu_s = _CPU_S + size // _BYTES_PER_CPU_S
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, _TIMES_THE_FILE * size + _DISK_SPARE),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (bound, bound))
-
-
-def _mapped() -> int:
-    """The address space of this process with its libraries, before it reads anything."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * resource.getpagesize()
 
 
 def _tensors(loaded: object) -> dict[str, torch.Tensor] | str:
@@ -91,7 +67,3 @@ def _tensors(loaded: object) -> dict[str, torch.Tensor] | str:
         found[name] = tensor.contiguous() if place not in seen else tensor.contiguous().clone()
         seen.add(place)
     return found
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{convert(Path(sys.argv[1]), Path(sys.argv[2]))}\n")

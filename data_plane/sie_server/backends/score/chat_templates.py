@@ -1,10 +1,11 @@
 """A chat template of pairs as a template with places.
 
-*shell* over transformers, which renders it, in a copy of this process (`rendering`). The places are
-found by rendering marks, and believed only where other texts, with white space and braces, come out
-as the places say. A template that changes what it is given is refused.
+*shell* over one process, which renders it within bounds (`rendering`). The places are found by
+rendering marks, and believed only where other texts, with white space and braces, come out as the
+places say. A template that changes what it is given is refused.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,16 +18,45 @@ from sie_layouts.score import ScoreLayout
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import PairForm, PairPart
 from sie_server.backends.backend import load_failed
-from sie_server.backends.score.rendering import NotRendered, rendered
+from sie_server.bounded_child import Bounds, NotAnswered, answered
 
-__all__ = ["chat_form"]
+__all__ = ["NotRendered", "chat_form", "rendered"]
 
 _MARKS: Final = {INSTRUCTION: "QzInstructionQz", QUERY: "QzQueryQz", DOCUMENT: "QzDocumentQz"}
 _TRIALS: Final = (
     {INSTRUCTION: "a", QUERY: "b", DOCUMENT: "c"},
     {INSTRUCTION: " {x}\n", QUERY: "\n <b> & 'q' ", DOCUMENT: ' "d" {query}\n\n'},
 )
+_PROGRAM: Final = Path(__file__).with_name("rendering.py")
+_BOUNDS: Final = Bounds(
+    # A template, its syntax tree and what it renders take a few MiB.
+    memory_bytes=256 * 1024**2,
+    # Known templates take milliseconds.
+    cpu_s=1,
+    # The texts of a few pairs, each as long as one may be, and twelve bytes a character at most.
+    written_bytes=128 * 1024**2,
+    # On a machine that is busy; processor time has a bound of its own.
+    time_s=60.0,
+)
 _CURE: Final = "set the profile's pair_template, yes_token and no_token"
+
+
+class NotRendered(Exception):
+    """The reason is the message."""
+
+
+def rendered(
+    template: str, values: Mapping[str, Any], conversations: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[str]:
+    """The text of each conversation. Raises `NotRendered`."""
+    asked = {"template": template, "values": values, "conversations": conversations}
+    try:
+        found = json.loads(answered(_PROGRAM, json.dumps(asked, default=str).encode(), _BOUNDS))
+    except NotAnswered as error:
+        raise NotRendered(str(error)) from error
+    if "reason" in found:
+        raise NotRendered(str(found["reason"]))
+    return [str(text) for text in found["texts"]]
 
 
 def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
@@ -34,12 +64,19 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
-    bare = _form(tokenizer, layout, (QUERY, DOCUMENT), required=True)
-    parts = _form(tokenizer, layout, (INSTRUCTION, QUERY, DOCUMENT), required=False)
-    trims = bare[1]
+    pair, instructed = (QUERY, DOCUMENT), (INSTRUCTION, QUERY, DOCUMENT)
+    trials = (_MARKS, *_TRIALS)
+    # All at once: a process takes half a second to start.
+    texts = _rendered(
+        tokenizer,
+        layout,
+        [{name: trial[name] for name in names} for names in (pair, instructed) for trial in trials],
+    )
+    bare, trims = _form(texts[: len(trials)], pair, required=True)
+    parts, _ = _form(texts[len(trials) :], instructed, required=False)
     return PairForm(
-        parts=(PairPart(parts[0]),),
-        bare=(PairPart(bare[0]),),
+        parts=(PairPart(parts),),
+        bare=(PairPart(bare),),
         bounded=(0, 1),
         cut=0,
         instruction=layout.prompt,
@@ -48,16 +85,9 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
     )
 
 
-def _form(
-    tokenizer: PreTrainedTokenizerBase,
-    layout: ScoreLayout,
-    names: tuple[str, ...],
-    *,
-    required: bool,
-) -> tuple[str, bool]:
+def _form(texts: Sequence[str], names: tuple[str, ...], *, required: bool) -> tuple[str, bool]:
     """The template with places, and whether it trims its texts."""
-    given = [{name: trial[name] for name in names} for trial in (_MARKS, *_TRIALS)]
-    source, *wanted = _rendered(tokenizer, layout, given)
+    source, *wanted = texts
     for name in names:
         if source.count(_MARKS[name]) != 1:
             if name == INSTRUCTION and not required:

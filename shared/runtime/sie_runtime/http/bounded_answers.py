@@ -1,17 +1,19 @@
 """Answers over HTTP within bounds, for a client that may have reached a stranger.
 
 *shell* inside httpx, whose own times are for each read: one byte now and then is never late there.
-Promises that an answer ends by its time or with an error, and that no more than its bound is held.
+Promises that an answer ends by its time or with an error, its head, its trailers and what is sent
+between its chunks among it. No more than its bound is held.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httpx
 
-__all__ = ["PLAIN", "bounding"]
+__all__ = ["PLAIN", "BoundedClient"]
 
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity"})
 """The header of a request whose answer is bounded: of packed bytes a few may be gigabytes."""
@@ -19,20 +21,41 @@ _BYTES_PER_S: Final = 16_384
 """Bytes of an answer that earn it one second more, as those of a request do."""
 
 
-def bounding(bytes_max: int, *, timeout_s: float) -> Callable[[httpx.Response], Awaitable[None]]:
-    """For `event_hooks["response"]` of a client: each body has `timeout_s`, and what it earns.
+class BoundedClient(httpx.AsyncClient):
+    """A client whose answers are bounded. Owner: who makes it.
 
-    The client then raises `httpx.TransportError`.
+    A head has as long as httpx gives each step up to it, all together. A body has `body_s` seconds
+    and what its bytes earn. Each call raises `httpx.TransportError` where an answer is over that.
     """
 
-    async def bound(response: httpx.Response) -> None:
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in {"", "identity"}:
-            raise httpx.RemoteProtocolError(f"the answer came as {coding[:40]!r}, unasked")
-        stream = cast(httpx.AsyncByteStream, response.stream)
-        response.stream = _Bounded(stream, bytes_max, timeout_s)
+    def __init__(self, *, body_bytes_max: int, body_s: float, **options: Any) -> None:
+        """`options` are those of `httpx.AsyncClient`."""
+        super().__init__(**options)
+        self._body_bytes_max = body_bytes_max
+        self._body_s = body_s
 
-    return bound
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **options: Any
+    ) -> httpx.Response:
+        """As the library's, within the bounds."""
+        # A call that may wait for its answer says so by its own time for a read.
+        steps = request.extensions.get("timeout", {}).values()
+        head_s = None if not steps or None in steps else sum(steps)
+        loop = asyncio.get_running_loop()
+        async with _by(None if head_s is None else loop.time() + head_s):
+            response = await super().send(request, stream=True, **options)
+        try:
+            coding = response.headers.get("content-encoding", "identity").strip().lower()
+            if coding not in {"", "identity"}:
+                raise httpx.RemoteProtocolError(f"the answer came as {coding[:40]!r}, unasked")
+            answered = cast(httpx.AsyncByteStream, response.stream)
+            response.stream = _Bounded(answered, self._body_bytes_max, self._body_s)
+            if not stream:
+                await response.aread()
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
 
 
 class _Bounded(httpx.AsyncByteStream):
@@ -42,15 +65,28 @@ class _Bounded(httpx.AsyncByteStream):
         self._timeout_s = timeout_s
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        began, size = loop.time(), 0
-        async for part in self._stream:
+        began, size = asyncio.get_running_loop().time(), 0
+        parts = aiter(self._stream)
+        while True:
+            # Also of what is no part: extensions of chunks and trailers come to nobody's sight.
+            async with _by(began + self._timeout_s + size / _BYTES_PER_S):
+                part = await anext(parts, None)
+            if part is None:
+                return
             size += len(part)
             if size > self._bytes_max:
                 raise httpx.RemoteProtocolError(f"the answer has over {self._bytes_max} bytes")
-            if loop.time() - began > self._timeout_s + size / _BYTES_PER_S:
-                raise httpx.ReadTimeout("the answer comes in drops")
             yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _by(ends_at: float | None) -> AsyncIterator[None]:
+    """Until a time of the loop."""
+    try:
+        async with asyncio.timeout_at(ends_at):
+            yield
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("the answer comes in drops") from error
