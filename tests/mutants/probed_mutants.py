@@ -10,6 +10,8 @@ from tests.mutants.mutant import Mutant, edit
 __all__ = ["PROBED_MUTANTS"]
 
 _DEVICE: Final = "data_plane/sie_worker/device/device.py"
+_RUNS: Final = "data_plane/sie_worker/device/batch_runs.py"
+_BATCHING: Final = "data_plane/sie_worker/scheduling/batching.py"
 _INFERENCE: Final = "data_plane/sie_gateway/request/inference.py"
 _FEEDS: Final = "shared/runtime/sie_runtime/follower/replica_feeds.py"
 _SOURCE: Final = "shared/runtime/sie_runtime/follower/log_source.py"
@@ -19,6 +21,17 @@ _HOMES: Final = ("tests/property/test_devices_laws.py",)
 _FEED_LAWS: Final = ("tests/property/test_feed_laws.py",)
 _FETCHES: Final = ("tests/unit/test_log_source.py",)
 _LAWS: Final = ("tests/property/test_device_laws.py",)
+_NOBODY: Final = (
+    "tests/property/test_device_laws.py::"
+    "test_no_model_is_loaded_for_a_batch_that_nobody_waits_for_any_more",
+)
+_GIVES_UP: Final = (
+    "tests/property/test_device_laws.py::"
+    "test_a_batch_gives_up_after_so_many_evictions_however_it_is_split",
+)
+_FLOOD: Final = (
+    "tests/property/test_device_laws.py::test_a_flood_of_bad_texts_leaves_their_turns_to_others",
+)
 _SHARES: Final = ("tests/property/test_lease_share_laws.py",)
 _FEED_TESTS: Final = ("tests/unit/test_replica_feeds.py",)
 _TWO_LOGS: Final = (
@@ -30,31 +43,42 @@ PROBED_MUTANTS: Final[tuple[Mutant, ...]] = (
     edit(
         "who-left-during-a-load-is-run",
         "while a model loads its clients leave, and the device works for them all the same",
-        _DEVICE,
-        "        refused |= self._drop_unwanted(holds)\n",
+        _RUNS,
+        "            refused |= self._drop_unwanted(wanted)\n",
         "",
         _LAWS,
     ),
     edit(
         "a-part-that-was-answered-is-run-again",
-        "a batch that is split runs anew from its beginning when a later part finds its model gone",
+        "a batch of which something is left runs anew from its beginning",
         _DEVICE,
-        """            return await self._run_present(batch, part)
-
-        return await run_isolated(run, work, passes_max=self._limits.isolation_passes_max)
-""",
-        """            return await self._run_wanted(batch, part)
-
-        for _ in range(_EVICTED_MAX + 1):
-            try:
-                return await run_isolated(run, work, passes_max=self._limits.isolation_passes_max)
-            except SIEError as error:
-                if error.code not in _NOT_LOADED:
-                    raise
-                self.models.forget(batch.lane.model_revision)
-        raise AssertionError
-""",
+        "left = [[item for item, _ in part] for part in parts]",
+        "left = [[item for item, _ in work]] if parts else []",
         _LAWS,
+    ),
+    edit(
+        "a-model-is-loaded-for-who-has-left",
+        "a batch that nobody waits for has its model loaded, and others evicted",
+        _RUNS,
+        "refused = self._drop_unwanted(holds)\n",
+        "refused: dict[Hold, SIEError] = {}\n",
+        _NOBODY,
+    ),
+    edit(
+        "each-part-may-lose-its-model-anew",
+        "a batch of many parts loads its model without an end while another evicts it",
+        _RUNS,
+        "                self._evicted += 1\n",
+        "                self._evicted += len(part) == len(self._batch.inputs)\n",
+        _GIVES_UP,
+    ),
+    edit(
+        "a-part-that-is-left-shares-its-batch",
+        "bad inputs that are left for another turn have those who come meanwhile run again",
+        _BATCHING,
+        'replace(batch.lane, alone=f"{part[0].hold} {part[0].index}")',
+        "replace(batch.lane)",
+        _FLOOD,
     ),
     edit(
         "one-share-for-all-profiles-of-a-lease",
@@ -227,7 +251,7 @@ PROBED_MUTANTS: Final[tuple[Mutant, ...]] = (
     edit(
         "batch-mates-share-a-dtype",
         "a client that asked for float32 gets its neighbour's float16",
-        _DEVICE,
+        _RUNS,
         "[job.output_dtype for job in jobs]",
         "[jobs[0].output_dtype for job in jobs]",
         _LAWS,

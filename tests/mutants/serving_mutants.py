@@ -16,7 +16,7 @@ FOUND = ("tests/property/test_simulated_requests.py::test_a_seed_that_once_found
 INTAKE = "data_plane/sie_worker/intake/intake.py"
 HOLDS = "data_plane/sie_worker/jobs/holds.py"
 RESULTS = "data_plane/sie_worker/jobs/results.py"
-DEVICE = "data_plane/sie_worker/device/device.py"
+BATCH_RUNS = "data_plane/sie_worker/device/batch_runs.py"
 BATCHING = "data_plane/sie_worker/scheduling/batching.py"
 FAIRNESS = "data_plane/sie_worker/scheduling/fairness.py"
 CHUNKS = "data_plane/sie_gateway/request/chunks.py"
@@ -55,7 +55,7 @@ SERVING_MUTANTS = (
     edit(
         "batch-mates-share-an-adapter",
         "in a fused batch every text runs under the base",
-        DEVICE,
+        BATCH_RUNS,
         "pin is not None and pin != lane.adapter for pin in found",
         "pin is None and pin is lane for pin in found",
         WORLD,

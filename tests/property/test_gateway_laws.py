@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 
@@ -566,6 +566,7 @@ def test_an_item_without_an_id_is_given_one_that_no_other_item_has(given_ids: li
     st.sampled_from([None, None, 0.0, 2.5]),
     st.sampled_from(["encode", "encode", "score"]),
 )
+@example(["well", "bad job"], 1, None, "score")
 def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_one_for_each_item(
     fates: list[str], items_each: int, retry_after_s: float | None, operation: Operation
 ) -> None:
@@ -597,6 +598,9 @@ def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_o
     if ("bad job" in fates and retry_after_s is not None) or is_lost:
         with pytest.raises(SIEError) as failed_all:
             assemble(asked, route, jobs, results)
+        if failed_all.value.code == "INFERENCE_ERROR":
+            # The whole job failed: no item of it is to blame.
+            assert (failed_all.value.message, failed_all.value.field) == ("no", None)
         if failed_all.value.code == "INPUT_TOO_LONG":
             assert failed_all.value.field == f"$.items[{bad[0]}]"
         return

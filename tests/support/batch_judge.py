@@ -113,8 +113,10 @@ class _Path:
         while waiting:
             size = self._random.choice(sizes)
             part, waiting = waiting[:size], waiting[size:]
-            outcomes = await run_isolated(run, part, passes_max=_PASSES_MAX)
-            for (place, index, _), outcome in zip(part, outcomes, strict=True):
+            outcomes, left = await run_isolated(run, part, passes_max=_PASSES_MAX)
+            waiting = [each for rest in left for each in rest] + waiting
+            ran = part[: len(part) - sum(map(len, left))]
+            for (place, index, _), outcome in zip(ran, outcomes, strict=True):
                 assert index not in found[place], "an item has two outcomes"
                 found[place][index] = outcome
         return [[own[index] for index in range(len(own))] for own in found]

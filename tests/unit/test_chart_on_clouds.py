@@ -1,6 +1,7 @@
 """The chart where clusters differ: nodes, balancers, autoscalers, operators, and older releases."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ import helm_python
 import pytest
 from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
 from tests.support.chart_upgrade import lasting
+
+from sie_runtime.streams.provisions import ProvisionSettings
 
 GI: Final = 1024**3
 CLOUDS: Final = ("values-aks.yaml", "values-eks.yaml", "values-gke.yaml")
@@ -161,6 +164,34 @@ def test_the_brokers_refuse_before_their_disks_are_full_and_somebody_is_told(
         if each["kind"] == "PrometheusRule"
     ]
     assert "sie_config_jetstream_bytes_max" in str(rule), "one's own account may have a bound"
+
+
+def brokers(size: str, **env: Any) -> list[dict[str, Any]]:
+    """A release with a claim of that size for each broker, and variables of sie-config."""
+    more = {"nats": {"persistence": {"size": size}}, "config": {"env": env}}
+    return rendered(values_of("", more))
+
+
+@pytest.mark.parametrize("size", ["1Gi", "2Gi", "2559Mi"])
+def test_a_claim_that_cannot_hold_what_its_broker_sets_apart_is_refused_with_a_size_that_can(size):
+    with pytest.raises(helm_python.HelmError, match=r"persistence.size \(.*Give it 2560Mi") as told:
+        brokers(size)
+    assert size in str(told.value)
+    assert brokers("2560Mi")
+    # Where large jobs may be less, so may the claim: the other way that the refusal names.
+    documents = brokers("2Gi", SIE_CONFIG_PAYLOAD_STORE_BYTES_MAX=2**28)
+    given = of_role(documents, "config")["spec"]["containers"][0]["env"]
+    # Helm's own form of such a number is 2.68435456e+08, which sie-config does not take.
+    assert {"name": "SIE_CONFIG_PAYLOAD_STORE_BYTES_MAX", "value": "268435456"} in given
+
+
+def test_the_chart_and_sie_config_mean_the_same_bytes_that_a_broker_sets_apart():
+    own = ProvisionSettings()
+    room = 256 * 1024**2
+    least = own.payload_store_bytes_max + own.dead_letters_bytes_max + room
+    assert brokers(str(math.ceil(least / 0.9)))
+    with pytest.raises(helm_python.HelmError, match=r"nats.persistence.size"):
+        brokers(str(math.floor(least / 0.9) - 1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.gateway_world import World, catalog_of, echo_result, gateway_
 
 from sie_gateway.faces import face_at
 from sie_schemas import arrays
-from sie_schemas.jobs import JOB_VERSION, ItemFailure, Job, JobResult
+from sie_schemas.jobs import JOB_VERSION, ItemFailure, Job, JobFailure, JobResult
 
 EMBEDDINGS = {"model": "org/dense", "input": ["a", "four"]}
 RERANK = {"model": "ranker", "query": "q", "documents": ["a", "ccc", "bb"]}
@@ -175,6 +175,24 @@ async def test_an_item_that_failed_fails_the_embeddings_instead_of_leaving_a_gap
     assert response.json()["error"]["message"] == "$.input[1]: poison"
     assert cohere.json()["message"] == "$.texts[1]: poison"
     assert ranked.json()["message"] == "$.documents[1]: poison"
+
+
+async def test_a_job_that_is_given_up_blames_none_of_its_items() -> None:
+    def first_only(job: Job) -> JobResult:
+        if job.first_item == 0:
+            return echo_result(job)
+        failure = JobFailure("INFERENCE_ERROR", "given up after the last try")
+        return echo_result(job, answers=(), failure=failure)
+
+    async with gateway_world(job_items_max=1) as world:
+        world.echo.answer = first_only
+        response = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": ["a", "b"]})
+        cohere = await post(world, "/v2/embed", COHERE_EMBED | {"texts": ["a", "b"]})
+        ranked = await post(world, "/v2/rerank", RERANK | {"documents": ["a", "b"]})
+    assert {each.status_code for each in (response, cohere, ranked)} == {500}
+    assert response.json()["error"]["param"] is None
+    told = [response.json()["error"], cohere.json(), ranked.json()]
+    assert [each["message"] for each in told] == ["given up after the last try"] * 3
 
 
 async def test_an_empty_input_and_one_that_is_too_large_name_the_clients_own_field() -> None:

@@ -153,8 +153,11 @@ def answered_items(answer: Answer) -> list[dict[str, Any]]:
     for index, entry in enumerate(answer.fields["items"]):
         value = read_answer(entry, from_wire)
         if "error" in value:
-            where, error = f"{answer.items_path}[{index}]", value["error"]
-            raise error_for(error["code"], f"{where}: {error['message']}", field=where)
+            code, message = value["error"]["code"], value["error"]["message"]
+            if index not in answer.own_failures:
+                raise error_for(code, message)
+            where = f"{answer.items_path}[{index}]"
+            raise error_for(code, f"{where}: {message}", field=where)
         items.append(value)
     return items
 

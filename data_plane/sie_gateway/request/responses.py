@@ -6,7 +6,7 @@ an answer has an `error` with a code and a message. Answers of two revisions nev
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +57,8 @@ class Answer(Struct, frozen=True):
     """For answers that tell it in their body."""
     items_path: str = "$.items"
     """The path of the items in the request's body, for errors of one of them."""
+    own_failures: frozenset[int] = frozenset()
+    """The places of the items that failed by themselves, not with the whole job that has them."""
 
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
@@ -79,9 +81,11 @@ def assemble(
     when any item of a `score` failed.
     """
     answers = _whole(jobs, results)
+    own_failures: frozenset[int] = frozenset()
     ranked: list[tuple[int, Judged]] = []
     if answers is None:
-        fields = _with_failures(asked, jobs, results)
+        own_failures = _own_failures(jobs, results)
+        fields = _with_failures(asked, jobs, results, own_failures)
     elif asked.operation == "score":
         ranked = _ranked(answers)
         fields = _scores(asked, ranked)
@@ -98,6 +102,7 @@ def assemble(
         workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
         judged=tuple([judged for _, judged in ranked]),
         items_path=asked.items_path,
+        own_failures=own_failures,
     )
 
 
@@ -156,7 +161,7 @@ def _whole(jobs: Sequence[Job], results: Sequence[JobResult]) -> list[bytes] | N
 
 
 def _with_failures(
-    asked: Asked, jobs: Sequence[Job], results: Sequence[JobResult]
+    asked: Asked, jobs: Sequence[Job], results: Sequence[JobResult], own_failures: Set[int]
 ) -> dict[str, Any]:
     _raise_retryable(asked, results)
     outcomes = [
@@ -164,8 +169,21 @@ def _with_failures(
         for job, result in zip(jobs, results, strict=True)
         for outcome in _outcomes(asked, job, result)
     ]
-    _raise_failed(asked, outcomes)
+    _raise_failed(asked, outcomes, own_failures)
     return {"items": _entries(asked, outcomes)}
+
+
+def _own_failures(jobs: Sequence[Job], results: Sequence[JobResult]) -> frozenset[int]:
+    """The places in the request of items without an answer whose batch-mates may have theirs."""
+    return frozenset(
+        job.first_item + index
+        for job, result in zip(jobs, results, strict=True)
+        if result.failure is None and len(result.answers) == len(job.items)
+        for index in (
+            {place for place, answer in enumerate(result.answers) if not answer}
+            | {failure.index for failure in result.item_failures}
+        )
+    )
 
 
 def _outcomes(asked: Asked, job: Job, result: JobResult) -> list[bytes | SIEError]:
@@ -210,25 +228,27 @@ def _raise_retryable(asked: Asked, results: Sequence[JobResult]) -> None:
                 raise error
 
 
-def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
+def _raise_failed(
+    asked: Asked, outcomes: Sequence[bytes | SIEError], own_failures: Set[int]
+) -> None:
     errors = [
         (index, outcome) for index, outcome in enumerate(outcomes) if isinstance(outcome, SIEError)
     ]
-    if len(errors) < len(outcomes) and asked.operation != "score":
+    some_answered = len(errors) < len(outcomes)
+    if some_answered and asked.operation != "score":
         return
     place, first = errors[0]
-    is_theirs = isinstance(first, FixRequest)
-    where = f"{asked.items_path}[{place}]"
-    # Where all failed it may be the request that all have in common.
-    is_one = len(errors) < len(outcomes)
+    # An item that failed with its job is as innocent as the rest of that.
+    where = f"{asked.items_path}[{place}]" if place in own_failures else None
     details = [
         {"item_index": index, "code": error.code, "message": error.message}
         for index, error in errors[:100]
     ]
     raise error_for(
         first.code,
-        f"{where}: {first.message}" if is_one else first.message,
-        field=first.field or (where if is_theirs else None),
+        # Where all failed it may be the request that all have in common.
+        f"{where}: {first.message}" if where is not None and some_answered else first.message,
+        field=first.field or (where if isinstance(first, FixRequest) else None),
         details=details,
     )
 

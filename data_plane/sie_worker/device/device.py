@@ -3,9 +3,10 @@
 *shell*: owns one device's scheduler and decides nothing itself: `batching` says what runs and when.
 Hands a batch over while the one before it still runs: the device never waits for the next one.
 Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says. A batch
-that fails is split until the bad input fails alone (`isolation`). A batch that is lost with the
-execution process goes back to the queue. What no batch has yet waits for the process to come back,
-for `grace_s`, or `handover_s` where others can run it. Then it goes back to the queue.
+that fails is split until the bad input fails alone (`isolation`). What is left of it after so many
+runs waits its turn again. A batch that is lost with the execution process goes back to the queue.
+What no batch has yet waits for the process to come back, for `grace_s`, or `handover_s` where
+others can run it. Then it goes back to the queue.
 """
 
 import asyncio
@@ -13,39 +14,23 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
-from typing import Final, TypeAlias
-
-import msgspec
 
 from sie_core.catalog import ResolvedModel
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.ipc import Hello
-from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
-from sie_worker.device.batch_counts import count_begun, count_tokens, lane_series_of
-from sie_worker.device.batch_traces import traced
+from sie_worker.device.batch_counts import count_begun, lane_series_of
+from sie_worker.device.batch_runs import BatchRun, Work, holds_of
 from sie_worker.device.isolation import run_isolated
 from sie_worker.execution.executor import Executor, ExecutorLost
 from sie_worker.execution.loading import LoadTurns
 from sie_worker.execution.models import LoadedModel, Models
-from sie_worker.forms.answers import public_answers
 from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Batch, Lane, QueuedInput
 
 __all__ = ["Device", "DeviceLimits"]
-
-_NOT_LOADED: Final = frozenset(
-    {"MODEL_LOADING", "LORA_LOADING", "MODEL_NOT_FOUND", "ADAPTER_NOT_FOUND"}
-)
-"""Codes by which model execution says that it evicted what it is asked to run."""
-_EVICTED_MAX: Final = 3
-"""The number of times in a row that a batch may find that its model left as it was handed over."""
-
-_Work: TypeAlias = tuple[QueuedInput, Hold]
-"""An input of a batch, and the job that it is of: which may be settled while it runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,54 +219,39 @@ class Device:
         started = time.perf_counter()
         error: SIEError | None = None
         outcomes: list[bytes | SIEError] = []
+        left: list[list[QueuedInput]] = []
         try:
             if work:
                 count_begun(batch, work[0][1], self._clock())
                 self.batches_begun += 1
                 self.fill_begun += batch.fill
-                outcomes = await self._run_loaded(batch, work)
+                run = self._batch_run(batch)
+                passes_max = self._limits.isolation_passes_max
+                outcomes, parts = await run_isolated(run.run, work, passes_max=passes_max)
+                left = [[item for item, _ in part] for part in parts]
         except SIEError as failure:
             error = failure
         finally:
             answered = any(type(each) is bytes for each in outcomes)
-            self.scheduler.finished(batch, self._clock(), answered=answered)
+            self.scheduler.finished(batch, self._clock(), answered=answered, left=left)
             self._woken.set()
         if error is not None:
-            await self._settle_lost(_holds(work), error)
+            await self._settle_lost(holds_of(work), error)
         elif work:
             took_s = time.perf_counter() - started
             metrics.BATCH_SECONDS.observe(took_s)
             lane_series_of(batch.lane, work[0][1]).batch_seconds.observe(took_s)
-            await self._answer(work, outcomes, took_s * 1000)
+            await self._answer(work[: len(outcomes)], outcomes, took_s * 1000)
 
-    async def _run_loaded(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
-        async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
-            return await self._run_present(batch, part)
-
-        return await run_isolated(run, work, passes_max=self._limits.isolation_passes_max)
-
-    async def _run_present(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
-        """Run a part, with what was evicted meanwhile loaded once more.
-
-        It is looked at part by part: a part that was answered is not run again for another one.
-        """
-        for times in count(1):
-            try:
-                return await self._run_wanted(batch, part)
-            except SIEError as error:
-                if error.code not in _NOT_LOADED or times > _EVICTED_MAX:
-                    raise
-                self.models.forget(batch.lane.model_revision)
-        raise AssertionError("it is counted without an end")
-
-    async def _run_wanted(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
-        holds = _holds(part)
-        refused = await self._ensure(holds)
-        # A load takes seconds, and a client may have left since.
-        refused |= self._drop_unwanted(holds)
-        runnable = [each for each in part if each[1] not in refused] if refused else part
-        answers = iter(await self._run_part(batch, runnable) if runnable else ())
-        return [refused.get(hold) or next(answers) for _, hold in part]
+    def _batch_run(self, batch: Batch) -> BatchRun:
+        return BatchRun(
+            batch,
+            self._executor,
+            self.models,
+            ensure_model=self._ensure_model,
+            drop_unwanted=self._drop_unwanted,
+            clock=self._clock,
+        )
 
     def _drop_unwanted(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
         """Forget the jobs that nobody waits for by now; what is told of each of them."""
@@ -296,56 +266,11 @@ class Device:
             self._results.drop(unwanted)
         return {hold: Later("nobody waits for it", code="NOT_READY") for hold in unwanted}
 
-    async def _ensure(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
-        """Have the model and every adapter loaded; gives the holds whose adapter is refused.
-
-        One adapter that cannot be loaded fails its own jobs, not those that share its batch.
-        """
-        model = holds[0].model
-        assert model is not None, "what waits in a lane was prepared for a model"
-        model = await self._ensure_model(model.resolved)
-        refused: dict[Hold, SIEError] = {}
-        for hold in holds:
-            if hold.job.adapter is None or hold.adapter is None:
-                continue
-            try:
-                await self.models.ensure_adapter(model, hold.job.adapter, hold.adapter)
-            except Later:
-                raise
-            except SIEError as error:
-                refused[hold] = error
-        return refused
-
     async def _ensure_model(self, resolved: ResolvedModel) -> LoadedModel:
         return await self.models.ensure(resolved, running=self.scheduler.revisions_out)
 
-    async def _run_part(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
-        lane, now = batch.lane, self._clock()
-        for _, hold in part:
-            hold.started(now)
-        jobs = [hold.job for _, hold in part]
-        with traced(batch, (hold for _, hold in part)) as trace:
-            done = await self._executor.run_batch(
-                model_revision=lane.model_revision,
-                operation=lane.operation,
-                adapter=lane.adapter,
-                adapters=_adapters(lane, jobs),
-                inputs=tuple(item.payload for item, _ in part),
-                outputs=lane.outputs,
-                labels=lane.labels,
-                options=msgspec.json.decode(lane.options) if lane.options else {},
-                trace=trace,
-            )
-        count_tokens(done.answers, (hold for _, hold in part))
-        return public_answers(
-            done.answers,
-            [job.items[item.index] for job, (item, _) in zip(jobs, part, strict=True)],
-            [job.output_dtype for job in jobs],
-            [job.dimensions for job in jobs],
-        )
-
     async def _answer(
-        self, work: Sequence[_Work], outcomes: Sequence[bytes | SIEError], took_ms: float
+        self, work: Sequence[Work], outcomes: Sequence[bytes | SIEError], took_ms: float
     ) -> None:
         """Give each job its answers, and deliver those that are complete."""
         # Room is there as soon as the device is done, not only once a gateway has confirmed.
@@ -353,7 +278,7 @@ class Device:
             (hold, item.index, outcome)
             for (item, hold), outcome in zip(work, outcomes, strict=True)
         )
-        holds = _holds(work)
+        holds = holds_of(work)
         for hold in holds:
             hold.inference_ms += took_ms
         await self._results.deliver([hold for hold in holds if hold.is_complete])
@@ -384,14 +309,3 @@ class Device:
 
     def _holds_numbered(self, numbers: Iterable[int]) -> list[Hold]:
         return [hold for number in numbers if (hold := self._holds.get(number)) is not None]
-
-
-def _holds(work: Iterable[_Work]) -> list[Hold]:
-    """Each hold once, in order."""
-    return list(dict.fromkeys(hold for _, hold in work))
-
-
-def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:
-    """The adapter of each input, where any has one that is not the lane's."""
-    found = tuple(job.adapter for job in jobs)
-    return found if any(pin is not None and pin != lane.adapter for pin in found) else ()

@@ -2,8 +2,9 @@
 
 *shell* around one way to run inputs. A part that fails by an error that one input may have caused
 is halved, until the input that cannot run is alone. After `passes_max` runs beyond the first, many
-are bad: whatever is left runs one by one. So no input has the error of another, and each is run
-alone once at most. Any other error is not an input's fault and is raised.
+are bad: what has no outcome by then is left, in the parts that it was cut to. Its turn comes again
+(`batching`), for others wait too. So no input has the error of another, and each is run alone once
+at most. Any other error is not an input's fault and is raised.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,20 +24,20 @@ _Answer = TypeVar("_Answer")
 
 
 async def run_isolated(
-    run: Callable[[Sequence[_Input]], Awaitable[Sequence[_Answer]]],
+    run: Callable[[Sequence[_Input]], Awaitable[Sequence[_Answer | SIEError]]],
     inputs: Sequence[_Input],
     *,
     passes_max: int,
-) -> list[_Answer | SIEError]:
-    """The outcome of each input, in order. `run` gives one answer for each of its inputs."""
+) -> tuple[list[_Answer | SIEError], list[Sequence[_Input]]]:
+    """The outcomes of the first inputs, in order, and the parts of all behind them that are left.
+
+    `run` gives one answer for each of its inputs. A part that is left is smaller than `inputs`.
+    """
     outcomes: list[_Answer | SIEError] = []
     # A stack of parts, the leftmost on top: outcomes come out in the order of the inputs.
     parts, passes_left = [inputs], passes_max + 1
-    while parts:
+    while parts and passes_left > 0:
         part = parts.pop()
-        if passes_left <= 0 and len(part) > 1:
-            parts += [part[place : place + 1] for place in reversed(range(len(part)))]
-            continue
         passes_left -= 1
         try:
             outcomes += await run(part)
@@ -49,4 +50,4 @@ async def run_isolated(
                 metrics.SPLITS.inc()
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
-    return outcomes
+    return outcomes, parts[::-1]

@@ -7,7 +7,8 @@ Promises:
 
 - A batch keeps its lane's budget, and ends within the latency target as far as `pacing` tells: what
   comes meanwhile waits so long. An input above either goes alone.
-- Nothing is lost or doubled.
+- Nothing is lost or doubled. What is left of a batch that failed waits again, each part for itself
+  and behind what waits.
 - Inputs of a lane leave in the order in which they came, so a request keeps its order.
 - An idle device gets work at once. A busy one gets its next batch just before it is free, as far as
   `pacing` tells when. It gets it sooner when a batch is full.
@@ -30,10 +31,12 @@ above they are not there. `loading` brings models back.
 Does not know models, sockets or answers: a lane is a key, an input is a payload with a cost.
 """
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
+
+from msgspec.structs import replace
 
 from sie_worker.scheduling.fairness import Senders, Turns
 from sie_worker.scheduling.gathering import Gathering
@@ -53,6 +56,7 @@ class _Out:
     """A batch that was handed over, and how long it is expected to run (None: nobody knows)."""
 
     batch: Batch
+    limits: Limits
     pace: Pace
     since: float
     expected_s: float | None
@@ -164,18 +168,9 @@ class Scheduler:
         """Put inputs of one job behind those of their lane. The newest limits of a lane count."""
         if not inputs:
             return
-        queue = self._queues.get(lane)
-        if queue is None:
-            queue = self._queues[lane] = LaneQueue(limits, self._pace(lane, limits))
-        queue.limits = limits
         if self._gathering is not None:
             self._gathering.returns.came(lane.way, len(inputs), now)
-        for item in inputs:
-            self._sequence += 1
-            queue.add(self._sequence, now, item)
-            self._turns.joined(item.tenant, 1)
-            self._senders.sent(item.tenant, now)
-            self._earliest_deadline = min(self._earliest_deadline, item.deadline)
+        self._put(lane, limits, inputs, arrived=now, now=now)
 
     def next_batch(self, now: float, *, absent: Container[str] = ()) -> Batch | None:
         """The batch to run now, if any; it counts as out until `finished`."""
@@ -197,7 +192,8 @@ class Scheduler:
         tenant = self._turns.pick({name: cost for name, (_, _, cost, _) in best.items()})
         queue = self._queues[best[tenant][3]]
         batch = self._take(best[tenant][3], self._slice_s if self._is_sliced(now) else inf)
-        self._out.append(_Out(batch, queue.pace, now, queue.pace.expected_s(batch.cost)))
+        expected_s = queue.pace.expected_s(batch.cost)
+        self._out.append(_Out(batch, queue.limits, queue.pace, now, expected_s))
         return batch
 
     def wait_until(self, now: float, *, absent: Container[str] = ()) -> float | None:
@@ -213,11 +209,21 @@ class Scheduler:
         ]
         return max(now, min(due)) if due else None
 
-    def finished(self, batch: Batch, now: float, *, answered: bool = True) -> None:
-        """A batch that was handed out is done; only one that was answered tells of the pace."""
+    def finished(
+        self,
+        batch: Batch,
+        now: float,
+        *,
+        answered: bool = True,
+        left: Sequence[Sequence[QueuedInput]] = (),
+    ) -> None:
+        """A batch that was handed out is done; only one that was answered tells of the pace.
+
+        The parts of it that are `left` wait again, behind what waits and each for itself.
+        """
         place = next(index for index, out in enumerate(self._out) if out.batch is batch)
         out = self._out.pop(place)
-        if answered:
+        if answered and not left:
             # Only from the end of the one before it: handed over ahead, it waited at the device
             # till then.
             took_s = now - max(out.since, self._last_end)
@@ -226,6 +232,10 @@ class Scheduler:
             if self._gathering is not None:
                 self._gathering.returns.answered(batch.lane.way, len(batch.inputs), now)
         self._last_end = now
+        for part in left:
+            # Inputs that cannot run are among them, and whoever shares their batch runs again.
+            lane = replace(batch.lane, alone=f"{part[0].hold} {part[0].index}")
+            self._put(lane, out.limits, part, arrived=batch.arrived, now=now)
 
     def cancel(self, request_id: str) -> list[QueuedInput]:
         """Drop what waits of a request, and give it back."""
@@ -250,6 +260,26 @@ class Scheduler:
             default=inf,
         )
         return dropped
+
+    def _put(
+        self,
+        lane: Lane,
+        limits: Limits,
+        inputs: Collection[QueuedInput],
+        *,
+        arrived: float,
+        now: float,
+    ) -> None:
+        queue = self._queues.get(lane)
+        if queue is None:
+            queue = self._queues[lane] = LaneQueue(limits, self._pace(lane, limits))
+        queue.limits = limits
+        for item in inputs:
+            self._sequence += 1
+            queue.add(self._sequence, arrived, item)
+            self._turns.joined(item.tenant, 1)
+            self._senders.sent(item.tenant, now)
+            self._earliest_deadline = min(self._earliest_deadline, item.deadline)
 
     def _pace(self, lane: Lane, limits: Limits) -> Pace:
         """The pace that is remembered of a lane's way of running, which many lanes may share."""

@@ -25,8 +25,8 @@ its pace."""
 
 
 class Lane(Struct, frozen=True):
-    """The things that inputs must have in common to share a batch. `alone` is a job's id where that
-    job must have no batch-mates.
+    """The things that inputs must have in common to share a batch. `alone` names what must have no
+    batch-mates: a job that was delivered before, or a part that is left of a batch that failed.
 
     `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
     `images` keeps images apart from texts: another part of the model reads them.

@@ -43,6 +43,9 @@
 {{- if and .enabled .url }}{{ fail "nats.url names a broker of your own: set nats.enabled=false with it" }}{{ end -}}
 {{- if not (or .enabled .url) }}{{ fail "nats.url is wanted where nats.enabled is false" }}{{ end -}}
 {{- if .enabled -}}
+{{- /* Beside what is set apart: queues, leases and the log's stream. In 256 MiB are 100,000 jobs of 2.6 KB. */ -}}
+{{- $wanted := add (include "sie.natsBytesReserved" $ | int64) 268435456 -}}
+{{- if lt (include "sie.natsBytesMax" $ | int64) $wanted }}{{ fail (printf "nats.persistence.size (%s) is too small: a broker uses nine tenths of it and sets apart room for large jobs and dead letters, so the queues would not be made. Give it %dMi or more, or hold large jobs to less with config.env.SIE_CONFIG_PAYLOAD_STORE_BYTES_MAX" (toString .persistence.size) (divf $wanted 0.9 1048576 | ceil | int64)) }}{{ end -}}
 {{- $name := include "sie.name" (dict "root" $ "role" "nats") -}}
 {{- /* Nothing is found where templates are rendered without the cluster. */ -}}
 {{- $there := lookup "apps/v1" "StatefulSet" $.Release.Namespace $name | default dict -}}

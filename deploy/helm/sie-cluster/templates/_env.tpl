@@ -140,7 +140,8 @@ has set already, and what this process would refuse at its start: files/settings
   {{- if kindIs "map" $value }}
   {{- toYaml $value | nindent 2 }}
   {{- else }}
-  value: {{ $value | quote }}
+  {{- /* Helm has every number as a float, which would be told as 2.7e+08. */}}
+  value: {{ kindIs "float64" $value | ternary (toJson $value) $value | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
