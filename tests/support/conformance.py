@@ -16,6 +16,7 @@ from tests.support.small_jobs import small_job
 
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest
 from sie_schemas.items import Item
 from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
@@ -53,7 +54,12 @@ def save_small(folder: Path, model: Any, tokenizer: Any, *, seed: int = 3, **opt
 
 
 def load(
-    folder: Path, *, outputs: Sequence[str] = ("dense",), padded: bool = False, **profile: Any
+    folder: Path,
+    *,
+    outputs: Sequence[str] = ("dense",),
+    padded: bool = False,
+    hub_name: str = "",
+    **profile: Any,
 ) -> Backend:
     """The backend of a folder. Raises MODEL_LOAD_FAILED."""
     tasks = Tasks(encode=EncodeTask(outputs=tuple(outputs)))  # type: ignore[arg-type]
@@ -62,7 +68,8 @@ def load(
     if padded:
         device.verdicts[(folder, "r1")] = Verdict("padded", "a test wants it so")
     return transformer.load(
-        ModelSpec("test/model", "r1", Weights(folder, None), tasks, document), device
+        ModelSpec("test/model", "r1", Weights(folder, None, hub_name=hub_name), tasks, document),
+        device,
     )
 
 
@@ -92,11 +99,12 @@ class Answerer:
                 raise AssertionError(f"no vectors: {answers!r}")
 
     def inputs(self, texts: Sequence[str], call: Call) -> Sequence[ipc.Input]:
-        """The inputs that the sidecar makes of texts."""
+        """The inputs that the sidecar makes of texts. Raises `FixRequest` of a text it refuses."""
         options = {} if call == "encode" else {"is_query": call == "query"}
         job = small_job(items=tuple(Item(text=text) for text in texts), options=options)
         prepared = prepare(job, self.loaded, self._tokenizer)
-        assert not prepared.failures
+        if prepared.failures:
+            raise FixRequest(prepared.failures[0].message)
         return [given for _, given, _ in prepared.inputs]
 
 
