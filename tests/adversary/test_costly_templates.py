@@ -55,6 +55,6 @@ WORDS = """
 
 def test_a_template_comes_out_as_transformers_renders_it() -> None:
     values = {"end": "</s>", "add_generation_prompt": True}
-    conversations = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
+    conversations: list[Any] = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
     made: list[str] = render_jinja_template(conversations, chat_template=WORDS, **values)[0]  # type: ignore[arg-type, assignment]
     assert rendered(WORDS, values, conversations) == made

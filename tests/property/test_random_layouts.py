@@ -23,6 +23,7 @@ _SEEDS: dict[int, Judgement] = {
     36: "equal",  # float16 weights, no padding token
     78: "equal",  # queries longer than texts in general
     86: "equal",  # the same of documents
+    91: "equal",  # static vectors without a prompt: an empty text has none
     126: "refused",
     158: "equal",  # pairs that the reference cannot answer
     370: "equal",  # what stands beside a text changes it

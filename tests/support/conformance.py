@@ -54,7 +54,12 @@ def save_small(folder: Path, model: Any, tokenizer: Any, *, seed: int = 3, **opt
 
 
 def load(
-    folder: Path, *, outputs: Sequence[str] = ("dense",), padded: bool = False, **profile: Any
+    folder: Path,
+    *,
+    outputs: Sequence[str] = ("dense",),
+    padded: bool = False,
+    hub_name: str = "",
+    **profile: Any,
 ) -> Backend:
     """The backend of a folder. Raises MODEL_LOAD_FAILED."""
     tasks = Tasks(encode=EncodeTask(outputs=tuple(outputs)))  # type: ignore[arg-type]
@@ -63,7 +68,8 @@ def load(
     if padded:
         device.verdicts[(folder, "r1")] = Verdict("padded", "a test wants it so")
     return transformer.load(
-        ModelSpec("test/model", "r1", Weights(folder, None), tasks, document), device
+        ModelSpec("test/model", "r1", Weights(folder, None, hub_name=hub_name), tasks, document),
+        device,
     )
 
 
@@ -93,12 +99,12 @@ class Answerer:
                 raise AssertionError(f"no vectors: {answers!r}")
 
     def inputs(self, texts: Sequence[str], call: Call) -> Sequence[ipc.Input]:
-        """The inputs that the sidecar makes of texts."""
+        """The inputs that the sidecar makes of texts. Raises `FixRequest` of a text it refuses."""
         options = {} if call == "encode" else {"is_query": call == "query"}
         job = small_job(items=tuple(Item(text=text) for text in texts), options=options)
         prepared = prepare(job, self.loaded, self._tokenizer)
-        for failure in prepared.failures:
-            raise FixRequest(failure.message, code=failure.code)
+        if prepared.failures:
+            raise FixRequest(prepared.failures[0].message)
         return [given for _, given, _ in prepared.inputs]
 
 

@@ -5,7 +5,9 @@ texts: alone, in a mixed batch, packed and padded, through the sidecar's tokens.
 """
 
 import hashlib
+import inspect
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from tests.support.small_tokenizers import small_tokenizer
 
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import RunBatch
+from sie_server.backends import folder_layout
 from sie_server.backends.backend import unit_length
 
 WIDTH = 16
@@ -352,3 +355,25 @@ def test_a_length_is_of_dense_vectors_alone():
             "m",
             {"sparse"},
         )
+
+
+@pytest.mark.parametrize("name", ["hkunlp/instructor-large", "org/instructor-large", ""])
+def test_a_prompt_is_left_out_where_the_reference_knows_a_repository_by_its_name(
+    name: str, bert: Path, tmp_path: Path
+) -> None:
+    """No file of an INSTRUCTOR says so: sentence-transformers has three names in its own code."""
+    modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), Normalize()]
+    prompts = {"query": "the query: ", "document": "a word of "}
+    saved = st.SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+    saved.save(str(tmp_path), create_model_card=False)
+    reference = st.SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True)
+    if name == "hkunlp/instructor-large":
+        reference.set_pooling_include_prompt(include_prompt=False)
+    found = load(tmp_path, hub_name=f"{name}@{'a' * 40}" if name else "")
+    assert_as_reference(reference, _BOTH, Answerer(found))
+
+
+def test_the_names_that_the_reference_knows_are_these() -> None:
+    code = inspect.getsource(st.SentenceTransformer.__init__)
+    named = set(re.findall(r'"([\w.-]+/[\w.-]+)"', code))
+    assert named == folder_layout.LEAVE_PROMPTS_OUT

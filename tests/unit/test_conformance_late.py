@@ -34,6 +34,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from sie_cli.models.proposal import propose
+from sie_layouts.folder import FolderFiles
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, ScoreTask, Tasks
 from sie_schemas.errors import OurFault
@@ -232,6 +234,15 @@ _FOLDERS: dict[str, Callable[[Path], Path]] = {
         folder, query_expansion={**_FIXED, "strategy": "min"}, query_length=40
     ),
     "filled with a word": lambda folder: _saved(folder, query_expansion={**_FIXED, "token": "w50"}),
+    "filled at the right by its settings": lambda folder: _changed(
+        _changed(
+            _saved(folder, query_expansion=dict(_FIXED)),
+            "sentence_bert_config.json",
+            processor_kwargs={"padding_side": "right"},
+        ),
+        "tokenizer_config.json",
+        padding_side="left",
+    ),
     "a skip list": lambda folder: _saved(
         folder, mask=MultiVectorMask(list(string.punctuation), skiplist_tasks=["query", "document"])
     ),
@@ -354,3 +365,21 @@ def test_every_module_of_the_reference_is_done_or_refused():
     assert set(library.__all__) == {
         "BaseTokenPooling", "HierarchicalTokenPooling", "LambdaTokenPooling", "MultiVectorMask",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("tokenizer_config.json", {"padding_side": "left"}),
+        ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": "left"}}),
+        ("sentence_bert_config.json", {"processing_kwargs": {"text": {"padding_side": "left"}}}),
+    ],
+    ids=["the tokenizer", "its options", "its call"],
+)
+def test_queries_that_are_filled_up_at_the_left_are_refused_when_added(file, told, tmp_path):
+    """The words before them would stand at other positions, and their vectors be others."""
+    folder = _changed(_saved(tmp_path, query_expansion=dict(_FIXED)), file, **told)
+    (refusal,) = propose(FolderFiles(folder), takes_pickles=False, name="org/late").refusals
+    assert "padding_side is left" in str(refusal)
+    with pytest.raises(OurFault, match="padding_side is left"):
+        load(folder, backend="transformer", tasks=_TASKS)

@@ -81,6 +81,8 @@ def test_a_family_needs_what_transformers_asks_for(kind: str) -> None:
                 assert head == "tokens"  # which transformers has not for all of them
                 continue
         asked = {name: tuple(each.shape) for name, each in model.state_dict().items()}
+        # A model with a head keeps the others behind this name, and one without takes them so.
+        assert f"{model.base_model_prefix}." in family.prefixes
         needed = list(wanted(config.to_dict(), head))
         assert len(needed) > 10
         for each in needed:

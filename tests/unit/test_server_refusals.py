@@ -251,7 +251,7 @@ def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
 
 def test_weights_of_a_family_that_is_not_declared_are_not_made_up(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     config = RoFormerConfig(vocab_size=100, num_hidden_layers=1, **sizes)
     RoFormerModel(config).save_pretrained(folder)
     _two_layers(folder)

@@ -6,7 +6,7 @@ is never made by half.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from sie_layouts.folder import FolderFiles
 from sie_layouts.layout import SentenceLayout
@@ -16,19 +16,31 @@ from sie_schemas.documents import ProfileDocument
 from sie_schemas.ipc import TaskForm
 from sie_server.backends.backend import load_failed
 
-__all__ = ["read_layout", "told_prompts", "told_tasks"]
+__all__ = ["LEAVE_PROMPTS_OUT", "read_layout", "told_prompts", "told_tasks"]
+
+LEAVE_PROMPTS_OUT: Final = frozenset(
+    {"hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl"}
+)
+"""Repositories whose poolings leave the prompt out: the reference knows them by name alone."""
 
 
-def read_layout(folder: Path, profile: ProfileDocument, *, sparse: bool = False) -> SentenceLayout:
+def read_layout(
+    folder: Path, profile: ProfileDocument, *, sparse: bool = False, hub_name: str = ""
+) -> SentenceLayout:
     """The layout of a folder, the profile's options over it. Raises MODEL_LOAD_FAILED.
 
-    `sparse` says that sparse vectors are wanted of it, and no others.
+    `sparse` says that sparse vectors are wanted of it, and no others. `hub_name` is `<id>@<commit>`
+    of a folder that came from a hub.
     """
     found = read_sentence(FolderFiles(folder), "sparse" if sparse else "dense")
     if found.layout is None:
         said = "; ".join(map(str, found.refusals))
         raise load_failed(f"{folder} is not run as its authors' library would run it: {said}")
     layout = found.layout
+    if hub_name.partition("@")[0] in LEAVE_PROMPTS_OUT:
+        layout = replace(
+            layout, document=_without_prompt(layout.document), query=_without_prompt(layout.query)
+        )
     if "pooling" in profile.options:
         mode = _pooling_option(profile)
         layout = replace(
@@ -82,6 +94,13 @@ def _prompts(folder: Path, layout: SentenceLayout, profile: ProfileDocument) -> 
             )
         chosen[name] = layout.prompts[wanted]
     return {**layout.prompts, **chosen}
+
+
+def _without_prompt(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(
+        replace(step, include_prompt=False) if isinstance(step, PoolingStep) else step
+        for step in steps
+    )
 
 
 def _pooled(steps: tuple[Step, ...], mode: PoolingMode) -> tuple[Step, ...]:

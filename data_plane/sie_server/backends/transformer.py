@@ -89,7 +89,9 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         told_tasks(None, spec.profile)
         return LateEncoder(spec, device, reading.layout)
     sparse = outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file()
-    layout = read_layout(spec.weights.folder, spec.profile, sparse=sparse)
+    layout = read_layout(
+        spec.weights.folder, spec.profile, sparse=sparse, hub_name=spec.weights.hub_name
+    )
     told_tasks(layout.tasks, spec.profile)
     if spec.tasks.score is not None and (layout.routed or layout.output != "dense"):
         raise load_failed("a model whose queries go another way makes no scores here")

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
-from sie_layouts.inputs.texts import sentence_table, text_layout
+from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, joined
@@ -79,6 +79,8 @@ class TokenLayout:
     """The tokens of a document that count; empty: all."""
     masked: bool = False
     """True if a step says which tokens count."""
+    fills_right: bool | None = None
+    """True if the tokenizer fills a text up at its end; None: its class decides."""
     mean: bool = False
     """True if a score is divided by the query's tokens."""
     facts: tuple[Fact, ...] = ()
@@ -100,9 +102,23 @@ def read_late(files: Files) -> Reading[TokenLayout]:
     reader = Reader(files)
     layout = _of_modules(reader) if reader.has(MODULES_FILE) else _of_stanford(reader)
     _require_tokens(reader, layout.steps)
+    layout = _filled(reader, layout)
     if reader.refusals:
         return Reading(None, tuple(reader.refusals))
     return Reading(replace(layout, facts=tuple(dict.fromkeys(reader.facts))))
+
+
+def _filled(reader: Reader, layout: TokenLayout) -> TokenLayout:
+    """The layout with the side on which a query is filled up; at its beginning is not done."""
+    name, table = sentence_table(reader, "") if reader.has(MODULES_FILE) else ("", {})
+    source, side = padding_side(reader, name, table)
+    if layout.expansion is not None and side == "left":
+        reader.refuse(
+            source,
+            "is left, and queries are filled up: at the right is done here",
+            "save the model with a tokenizer that fills at the right, if it was trained so",
+        )
+    return replace(layout, fills_right=None if side is None else side == "right")
 
 
 def _of_stanford(reader: Reader) -> TokenLayout:

@@ -168,7 +168,8 @@ def _forms(layout: TokenLayout, names: PreTrainedTokenizerBase) -> dict[str, Tex
     expansion = layout.expansion
     if expansion is None:
         return {"query": TextForm(layout.query.tokens_max or 0), "document": document}
-    if names.padding_side != "right":
+    right = names.padding_side == "right" if layout.fills_right is None else layout.fills_right
+    if not right:
         raise load_failed("queries are filled up, and the tokenizer fills at the left")
     limit = layout.query.tokens_max
     if expansion.fixed:

@@ -16,6 +16,7 @@ __all__ = [
     "SENTENCE_FILES",
     "bare_text",
     "chat_template",
+    "padding_side",
     "sentence_table",
     "text_layout",
 ]
@@ -104,6 +105,28 @@ def chat_template(reader: Reader) -> str:
     if reader.table(TOKENIZER_FILE).get("chat_template") is not None:
         found.append(TOKENIZER_FILE)
     return found[0] if found else ""
+
+
+def padding_side(
+    reader: Reader, name: str, table: Mapping[str, Any]
+) -> tuple[str, Literal["left", "right"] | None]:
+    """The side on which the tokenizer of a model's own folder fills a text up, and who says so.
+
+    What the call is given counts over what the tokenizer is made with, and that over its file.
+    None: its class decides.
+    """
+    calls = reader.take(name, table, "processing_kwargs", dict, {})
+    key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
+    told = [
+        *((f"{name}: processing_kwargs.{part}", calls.get(part)) for part in ("text", "common")),
+        (f"{name}: {key}", table.get(key)),
+        (TOKENIZER_FILE, reader.table(TOKENIZER_FILE)),
+    ]
+    for source, options in told:
+        side = options.get("padding_side") if isinstance(options, Mapping) else None
+        if side is not None:
+            return f"{source}.padding_side", "left" if side == "left" else "right"
+    return "", None
 
 
 def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:

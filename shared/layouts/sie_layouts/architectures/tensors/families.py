@@ -259,7 +259,7 @@ matrix mlp.Wo hidden_size intermediate_size
         tie_word_embeddings=True,
     ),
     "t5": Family(
-        (),
+        ("transformer.",),
         "matrix shared|encoder.embed_tokens vocab_size d_model\n"
         "scale encoder.final_layer_norm d_model\n",
         "encoder.block.*.layer",
