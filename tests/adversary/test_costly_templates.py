@@ -1,6 +1,7 @@
 """A model's author writes a chat template that takes all memory, or a thread for ever."""
 
 import resource
+from typing import Any
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
