@@ -1,6 +1,7 @@
 """A model's author writes a chat template that takes all memory, or a thread for ever."""
 
 import resource
+from typing import Any
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -55,6 +56,6 @@ WORDS = """
 
 def test_a_template_comes_out_as_transformers_renders_it() -> None:
     values = {"end": "</s>", "add_generation_prompt": True}
-    conversations = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
-    made: list[str] = render_jinja_template(conversations, chat_template=WORDS, **values)[0]  # type: ignore[arg-type, assignment]
+    conversations: Any = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
+    made: list[str] = render_jinja_template(conversations, chat_template=WORDS, **values)[0]  # type: ignore[assignment]
     assert rendered(WORDS, values, conversations) == made
