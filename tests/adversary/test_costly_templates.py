@@ -55,7 +55,7 @@ WORDS = """
 
 
 def test_a_template_comes_out_as_transformers_renders_it() -> None:
-    values = {"end": "</s>", "add_generation_prompt": True}
-    conversations: list[Any] = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
-    made: list[str] = render_jinja_template(conversations, chat_template=WORDS, **values)[0]  # type: ignore[arg-type, assignment]
-    assert rendered(WORDS, values, conversations) == made
+    values: dict[str, Any] = {"end": "</s>", "add_generation_prompt": True}
+    conversations: Any = [PAIR, PAIR[:1], [{"role": "query", "content": [{"type": "text"}]}]]
+    made: Any = render_jinja_template(conversations, chat_template=WORDS, **values)
+    assert rendered(WORDS, values, conversations) == made[0]

@@ -22,7 +22,7 @@ _SHOWN_MAX: Final = 300
 
 
 def prepare() -> Callable[[bytes], bytes]:
-    """What answers, with the libraries imported."""
+    """The function that answers."""
 
     def answer(question: bytes) -> bytes:
         return convert(*map(Path, json.loads(question))).encode()

@@ -23,7 +23,7 @@ _SHOWN_MAX: Final = 300
 
 
 def prepare() -> Callable[[bytes], bytes]:
-    """What answers, with the library imported. Only for a process that does nothing else."""
+    """The function that answers. Only for a process that does nothing else."""
     found = importlib.util.find_spec("transformers")
     if found is None or not found.submodule_search_locations:
         raise ImportError("transformers is not installed")
