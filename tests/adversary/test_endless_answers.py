@@ -1,4 +1,4 @@
-"""Somebody at the writer's address answers without end: packed, in drops, or ever more."""
+"""Somebody at the writer's or the hub's address answers without end, packed or in drops."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,19 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from huggingface_hub import constants
 from tests.support.log_world import nowhere
 
+from sie_cli.models.hub import open_revision
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
-from sie_runtime.http.bounded_answers import bounding
+from sie_runtime.http.bounded_answers import BoundedClient, bounding_sync, closing_after
+from sie_schemas.documents import HubSource
+from sie_schemas.errors import Later
+from sie_server.weights import hub_reach
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-TIMEOUT_S = 0.5
+TIMEOUT_S = 0.3
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +77,14 @@ async def test_an_answer_in_drops_holds_up_no_follower(asked) -> None:
             await asked(source)
 
 
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+async def test_a_head_in_drops_holds_up_no_follower(asked) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Word: "
+    async with stranger(head, b"a", pause_s=0.05) as url, follower_of(url) as source:
+        with pytest.raises(SourceFailed, match="in drops"):
+            await asked(source)
+
+
 async def test_packed_bytes_are_not_unpacked() -> None:
     head = HEAD + b"Content-Encoding: gzip\r\n"
     async with stranger(head, gzip.compress(b"")) as url, follower_of(url) as source:
@@ -80,7 +93,49 @@ async def test_packed_bytes_are_not_unpacked() -> None:
 
 
 async def test_no_more_is_held_than_the_bound() -> None:
-    hooks = {"response": [bounding(1_000_000, timeout_s=60)]}
-    async with stranger(HEAD, b" " * 65536) as url, httpx.AsyncClient(event_hooks=hooks) as http:
+    bounded = BoundedClient(bytes_max=1_000_000, body_s=60)
+    async with stranger(HEAD, b" " * 65536) as url, bounded as http:
         with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
             await http.get(url)
+
+
+ENDLESS = {
+    "head in drops": (b"HTTP/1.1 200 OK\r\nX-Word: ", b"a", 0.05),
+    "body in drops": (HEAD, b" ", 0.05),
+    "packed": (HEAD + b"Content-Encoding: gzip\r\n", gzip.compress(b""), 0.0),
+    "moved, with a body": (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n", b" ", 0.05),
+}
+"""The words of a stranger, again and again, and the seconds between."""
+
+
+@pytest.mark.parametrize("told", ENDLESS.values(), ids=ENDLESS)
+async def test_nobody_who_adds_a_model_waits_for_a_hub_without_end(told) -> None:
+    head, part, pause_s = told
+    async with stranger(head, part, pause_s=pause_s) as url:
+        with pytest.raises(Later, match="does not answer"):
+            await asyncio.to_thread(
+                open_revision, "org/a", environ={"HF_ENDPOINT": url}, answer_s=TIMEOUT_S
+            )
+
+
+@pytest.mark.parametrize("told", ENDLESS.values(), ids=ENDLESS)
+async def test_the_thread_that_asks_a_hub_ends_with_its_time(told, monkeypatch) -> None:
+    # The stranger's own end waits until each client has left.
+    head, part, pause_s = told
+    source = HubSource(type="hub", id="org/a", revision="1" * 40)
+    async with stranger(head, part, pause_s=pause_s) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        asked = asyncio.to_thread(hub_reach.files_of, source, "a token", answer_s=TIMEOUT_S)
+        assert await asked is None
+
+
+async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
+    def read(url: str) -> None:
+        hooks = {"response": [bounding_sync(1_000_000, timeout_s=60)]}
+        with httpx.Client(event_hooks=hooks) as http, closing_after(http, 60):
+            http.get(url)
+
+    async with stranger(HEAD, b" " * 65536) as url:
+        with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
+            await asyncio.to_thread(read, url)

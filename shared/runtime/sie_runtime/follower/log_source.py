@@ -15,7 +15,7 @@ import httpx
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.follower.stored_log import StoredLog, stored_logs
-from sie_runtime.http.bounded_answers import PLAIN, bounding
+from sie_runtime.http.bounded_answers import PLAIN, BoundedClient
 from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
@@ -58,12 +58,13 @@ class LogSource:
         """Without `tls` the CAs of the system are trusted."""
         context = connecting_context(tls) if tls is not None else None
         headers = {**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})}
-        self._http = client or httpx.AsyncClient(
+        self._http = client or BoundedClient(
             base_url=config_url,
             timeout=timeout_s,
             headers=headers,
             verify=context if context is not None else True,
-            event_hooks={"response": [bounding(_ANSWER_BYTES_MAX, timeout_s=timeout_s)]},
+            bytes_max=_ANSWER_BYTES_MAX,
+            body_s=timeout_s,
         )
         self._bus = bus
         self._timeout_s = timeout_s
