@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,8 @@ from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
 from sie_runtime.http.bounded_answers import BoundedClient, bounding_sync, closing_after
 from sie_schemas.documents import HubSource
-from sie_schemas.errors import Later
+from sie_schemas.errors import FixRequest, Later
+from sie_sdk.config.async_client import SIEAsyncConfigClient
 from sie_server.weights import hub_reach
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -139,3 +141,40 @@ async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
     async with stranger(HEAD, b" " * 65536) as url:
         with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
             await asyncio.to_thread(read, url)
+
+
+PAGES: dict[str, tuple[str, Callable[[SIEAsyncConfigClient], Any]]] = {
+    "models": ('{"models": [{}], "next_after": "m"}', lambda client: client.entities("model")),
+    "history": ('{"history": [{}], "next_after": 7}', lambda client: client.history("model", "m")),
+    "letters": ('{"letters": [{}], "next_after": 7}', lambda client: client.letters()),
+    "no rows": ('{"letters": [], "next_after": 7}', lambda client: client.letters()),
+    "no list": ('{"letters": {}, "next_after": null}', lambda client: client.letters()),
+    "no place": ('{"letters": [{}], "next_after": [1]}', lambda client: client.letters()),
+}
+"""A page that leads to itself, or is none, and the method that reads it."""
+
+
+@pytest.mark.parametrize("told", PAGES.values(), ids=PAGES)
+async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
+    page, asked = told
+    answered: list[asyncio.Task[None]] = []
+
+    def began(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered.append(asyncio.create_task(answer(reader, writer)))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                head = HEAD + f"Content-Length: {len(page)}\r\n\r\n".encode()
+                writer.write(head + page.encode())
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(began, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        async with SIEAsyncConfigClient(url) as client:
+            with pytest.raises(FixRequest, match="does not answer as sie-config does"):
+                await asked(client)
+        await asyncio.gather(*answered)
