@@ -21,7 +21,7 @@ from sie_sdk.config.async_client import SIEAsyncConfigClient
 from sie_server.weights import hub_reach
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.5
 
 
 @contextlib.asynccontextmanager
@@ -79,12 +79,11 @@ async def test_an_answer_in_drops_holds_up_no_follower(asked) -> None:
             await asked(source)
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-async def test_a_head_in_drops_holds_up_no_follower(asked) -> None:
+async def test_a_head_in_drops_holds_up_no_follower() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-Word: "
     async with stranger(head, b"a", pause_s=0.05) as url, follower_of(url) as source:
         with pytest.raises(SourceFailed, match="in drops"):
-            await asked(source)
+            await source.snapshot()
 
 
 async def test_packed_bytes_are_not_unpacked() -> None:
@@ -143,20 +142,9 @@ async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
             await asyncio.to_thread(read, url)
 
 
-PAGES: dict[str, tuple[str, Callable[[SIEAsyncConfigClient], Any]]] = {
-    "models": ('{"models": [{}], "next_after": "m"}', lambda client: client.entities("model")),
-    "history": ('{"history": [{}], "next_after": 7}', lambda client: client.history("model", "m")),
-    "letters": ('{"letters": [{}], "next_after": 7}', lambda client: client.letters()),
-    "no rows": ('{"letters": [], "next_after": 7}', lambda client: client.letters()),
-    "no list": ('{"letters": {}, "next_after": null}', lambda client: client.letters()),
-    "no place": ('{"letters": [{}], "next_after": [1]}', lambda client: client.letters()),
-}
-"""A page that leads to itself, or is none, and the method that reads it."""
-
-
-@pytest.mark.parametrize("told", PAGES.values(), ids=PAGES)
-async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
-    page, asked = told
+@contextlib.asynccontextmanager
+async def saying(told: bytes) -> AsyncIterator[str]:
+    """Answers each request of a connection with `told`; gives its address."""
     answered: list[asyncio.Task[None]] = []
 
     def began(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,16 +153,51 @@ async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await reader.readuntil(b"\r\n\r\n"):
-                head = HEAD + f"Content-Length: {len(page)}\r\n\r\n".encode()
-                writer.write(head + page.encode())
+                writer.write(HEAD + f"Content-Length: {len(told)}\r\n\r\n".encode() + told)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
     server = await asyncio.start_server(began, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        async with SIEAsyncConfigClient(url) as client:
-            with pytest.raises(FixRequest, match="does not answer as sie-config does"):
-                await asked(client)
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         await asyncio.gather(*answered)
+
+
+UNREADABLE = {
+    "nested": b'{"x": ' + b"[" * 100_000,
+    "no UTF-8": b'{"sha": "\xff", "siblings": [{"rfilename": "\xff"}], "log_id": "\xff"}',
+}
+
+
+@pytest.mark.parametrize("told", UNREADABLE.values(), ids=UNREADABLE)
+async def test_what_nobody_can_read_is_told_as_no_answer(told, monkeypatch) -> None:
+    source = HubSource(type="hub", id="org/a", revision="1" * 40)
+    async with saying(told) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        assert await asyncio.to_thread(hub_reach.files_of, source, "a token") == frozenset()
+        with pytest.raises(Later, match="does not answer as a hub does"):
+            await asyncio.to_thread(open_revision, "org/a", environ={"HF_ENDPOINT": url})
+        async with follower_of(url) as follower:
+            with pytest.raises(SourceFailed, match="head cannot be read"):
+                await follower.head(None, 0)
+
+
+PAGES: dict[str, tuple[bytes, Callable[[SIEAsyncConfigClient], Any]]] = {
+    "models": (b'{"models": [{}], "next_after": "m"}', lambda client: client.entities("model")),
+    "history": (b'{"history": [{}], "next_after": 7}', lambda client: client.history("model", "m")),
+    "letters": (b'{"letters": [{}], "next_after": 7}', lambda client: client.letters()),
+    "no rows": (b'{"letters": [], "next_after": 7}', lambda client: client.letters()),
+    "no list": (b'{"letters": {}, "next_after": null}', lambda client: client.letters()),
+    "no place": (b'{"letters": [{}], "next_after": [1]}', lambda client: client.letters()),
+}
+"""A page that leads to itself, or is none, and the method that reads it."""
+
+
+@pytest.mark.parametrize("told", PAGES.values(), ids=PAGES)
+async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
+    page, asked = told
+    async with saying(page) as url, SIEAsyncConfigClient(url) as client:
+        with pytest.raises(FixRequest, match="does not answer as sie-config does"):
+            await asked(client)

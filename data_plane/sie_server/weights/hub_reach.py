@@ -16,6 +16,7 @@ from huggingface_hub import constants, get_token
 
 from sie_runtime.http.bounded_answers import PLAIN, bounding_sync, closing_after
 from sie_schemas.documents import HubSource
+from sie_schemas.malformed import MALFORMED
 from sie_server.failures import load_failed
 from sie_server.weights.hub_tokens import token_place
 
@@ -70,7 +71,7 @@ def files_of(
         )
     try:
         found = msgspec.json.decode(answer.content, type=_Revision)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return frozenset()
     return frozenset(each.rfilename for each in found.siblings)
 

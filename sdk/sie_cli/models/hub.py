@@ -17,6 +17,7 @@ import msgspec
 from sie_cli.show.progress import progress
 from sie_runtime.http.bounded_answers import PLAIN, bounding_sync, closing_after
 from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["HubRevision", "open_revision"]
 
@@ -175,7 +176,7 @@ def _opened(http: httpx.Client, repository: str, revision: str, answer_s: float)
     _check(answer, repository, revision)
     try:
         found = msgspec.json.decode(answer.content, type=_Answer)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Later(
             f"{http.base_url} does not answer as a hub does ({error}): correct HF_ENDPOINT"
         ) from error
