@@ -67,6 +67,14 @@ COSTLY: dict[str, tuple[Tokenizer, str]] = {
     "repeats of choices": (split(r"(?:a|aa)+c"), "repeats what repeats"),
     "hidden in groups": (split(r"((?:a*)b?)*c"), "repeats what repeats"),
     "counted": (split(r"(\w{1,}){2,}c"), "repeats what repeats"),
+    "repeats in a row": (split(r"x*x*(?!x|\b)"), "repeats in a row"),
+    "slow repeats in a row": (split(r"x*?x*?y+?"), "repeats in a row"),
+    "groups in a row": (split(r"(?:x*|z)(x?x+)y"), "repeats in a row"),
+    "repeats that are looked for": (split(r"x*(?!x*y)"), "repeats in a row"),
+    "counted in a row": (split(r"x{1,50}x{1,50}x{1,50}y"), "repeats in a row"),
+    "in a choice of a group": (split(r"a|(?:b(?:c|x*x*y)?)"), "repeats in a row"),
+    "what was found before": (split(r"(x+)\1+y"), "for ever"),
+    "itself": (split(r"(?<a>x|x\g<a>y)"), "for ever"),
 }
 
 
@@ -128,6 +136,11 @@ KNOWN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{M}]*[\p{Ll}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}",
     r" ?[^(\s|[.,!?\u2026\u3002])]+",
     r"\d{1,3}(?=(?:\d{3})*\b)",
+    r"[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s+(?!\S)|\s",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+",
+    r"\s*\n\s*",
+    r" {2,}",
 )
 """Expressions of published tokenizers."""
 

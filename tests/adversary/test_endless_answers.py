@@ -1,17 +1,24 @@
-"""Somebody at the writer's address answers without end: packed, in drops, or ever more."""
+"""Somebody at the writer's or the hub's address answers without end, packed or in drops."""
 
 import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
+from huggingface_hub import constants
 from tests.support.log_world import nowhere
 
+from sie_cli.models.hub import open_revision
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
-from sie_runtime.http.bounded_answers import BoundedClient
+from sie_runtime.http.bounded_answers import BoundedClient, bounding_sync, closing_after
+from sie_schemas.documents import HubSource
+from sie_schemas.errors import FixRequest, Later
+from sie_sdk.config.async_client import SIEAsyncConfigClient
+from sie_server.weights import hub_reach
 
 LINE = b"HTTP/1.1 200 OK\r\n"
 HEAD = LINE + b"Content-Type: application/json\r\n"
@@ -107,3 +114,106 @@ async def test_no_more_is_held_than_the_bound() -> None:
     async with stranger(HEAD + b"\r\n", b" " * 65536) as url, client as http:
         with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
             await http.get(url)
+
+
+ENDLESS = {
+    "head in drops": (b"HTTP/1.1 200 OK\r\nX-Word: ", b"a", 0.05),
+    "body in drops": (HEAD + b"\r\n", b" ", 0.05),
+    "packed": (HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b""), 0.0),
+    "moved, with a body": (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", b" ", 0.05),
+}
+"""The words of a stranger, again and again, and the seconds between."""
+
+
+@pytest.mark.parametrize("told", ENDLESS.values(), ids=ENDLESS)
+async def test_nobody_who_adds_a_model_waits_for_a_hub_without_end(told) -> None:
+    head, part, pause_s = told
+    async with stranger(head, part, pause_s=pause_s) as url:
+        with pytest.raises(Later, match="does not answer"):
+            await asyncio.to_thread(
+                open_revision, "org/a", environ={"HF_ENDPOINT": url}, answer_s=TIMEOUT_S
+            )
+
+
+@pytest.mark.parametrize("told", ENDLESS.values(), ids=ENDLESS)
+async def test_the_thread_that_asks_a_hub_ends_with_its_time(told, monkeypatch) -> None:
+    # The stranger's own end waits until each client has left.
+    head, part, pause_s = told
+    source = HubSource(type="hub", id="org/a", revision="1" * 40)
+    async with stranger(head, part, pause_s=pause_s) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        asked = asyncio.to_thread(hub_reach.files_of, source, "a token", answer_s=TIMEOUT_S)
+        assert await asked is None
+
+
+async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
+    def read(url: str) -> None:
+        hooks = {"response": [bounding_sync(1_000_000, timeout_s=60)]}
+        with httpx.Client(event_hooks=hooks) as http, closing_after(http, 60):
+            http.get(url)
+
+    async with stranger(HEAD + b"\r\n", b" " * 65536) as url:
+        with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
+            await asyncio.to_thread(read, url)
+
+
+@contextlib.asynccontextmanager
+async def saying(told: bytes) -> AsyncIterator[str]:
+    """Answers each request of a connection with `told`; gives its address."""
+    answered: list[asyncio.Task[None]] = []
+
+    def began(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered.append(asyncio.create_task(answer(reader, writer)))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(HEAD + f"Content-Length: {len(told)}\r\n\r\n".encode() + told)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(began, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*answered)
+
+
+UNREADABLE = {
+    "nested": b'{"x": ' + b"[" * 100_000,
+    "no UTF-8": b'{"sha": "\xff", "siblings": [{"rfilename": "\xff"}], "log_id": "\xff"}',
+}
+
+
+@pytest.mark.parametrize("told", UNREADABLE.values(), ids=UNREADABLE)
+async def test_what_nobody_can_read_is_told_as_no_answer(told, monkeypatch) -> None:
+    source = HubSource(type="hub", id="org/a", revision="1" * 40)
+    async with saying(told) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        assert await asyncio.to_thread(hub_reach.files_of, source, "a token") == frozenset()
+        with pytest.raises(Later, match="does not answer as a hub does"):
+            await asyncio.to_thread(open_revision, "org/a", environ={"HF_ENDPOINT": url})
+        async with follower_of(url, timeout_s=FOREVER_S) as follower:
+            with pytest.raises(SourceFailed, match="head cannot be read"):
+                await follower.head(None, 0)
+
+
+PAGES: dict[str, tuple[bytes, Callable[[SIEAsyncConfigClient], Any]]] = {
+    "models": (b'{"models": [{}], "next_after": "m"}', lambda client: client.entities("model")),
+    "history": (b'{"history": [{}], "next_after": 7}', lambda client: client.history("model", "m")),
+    "letters": (b'{"letters": [{}], "next_after": 7}', lambda client: client.letters()),
+    "no rows": (b'{"letters": [], "next_after": 7}', lambda client: client.letters()),
+    "no list": (b'{"letters": {}, "next_after": null}', lambda client: client.letters()),
+    "no place": (b'{"letters": [{}], "next_after": [1]}', lambda client: client.letters()),
+}
+"""A page that leads to itself, or is none, and the method that reads it."""
+
+
+@pytest.mark.parametrize("told", PAGES.values(), ids=PAGES)
+async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
+    page, asked = told
+    async with saying(page) as url, SIEAsyncConfigClient(url) as client:
+        with pytest.raises(FixRequest, match="does not answer as sie-config does"):
+            await asked(client)

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.config_writer import client_of, model, running
@@ -16,6 +17,32 @@ SECRETS = {
     "key": "-----BEGIN PRIVATE KEY----- MC4CAQAwBQYDK2VwBCIEIA",
     "loud scheme": "HTTPS://me:word@host/x",
     "no user": "https://:word@host/x",
+    "user alone": "https://word@host/x",
+    "bearer": "bearer c2lnbmF0dXJl0123456789",
+    "basic": "Authorization: Basic c2lnbmF0dXJl",
+    "cluster": "sie_" + "c2lnbmF0dXJlAbcd_-Z" * 2 + "abcde",
+}
+NAMED: dict[str, Any] = {
+    "authorization": "word",
+    "auth_header": "word",
+    "passwords": "word",
+    "password2": "word",
+    "passcode": 123456,
+    "apiKeys": ["word"],
+    "hub_tokens": "word",
+    "credentials": {"user": "me", "said": "word"},
+}
+"""Fields whose names speak of secrets."""
+INNOCENT: dict[str, Any] = {
+    "max_tokens": 512,
+    "tokens": 512,
+    "pad_token": "[PAD]",
+    "use_auth_token": True,
+    "api_key": "secret:hub",
+    "user": "ssh://git@host/x",
+    "package": "https://host/@scope/x?at=a@b",
+    "words": "the bearer authenticationinformation; basic SentenceTransformers",
+    "metric": "sie_config_reports_refused_total_of_each_of_the_replicas",
 }
 
 
@@ -32,7 +59,10 @@ def test_a_secret_is_found_and_nothing_of_it_is_left(secret: str) -> None:
     assert not any(part in told for part in (HUB, "c2lnbmF0dXJl", "MC4C", "word@"))
 
 
-MARKS = ("eyJ-", "eyJaaaaaaaa.", "eyJ", "a://", "a://b:c", "://", "hf_", "sk-", "-----BEGIN ")
+MARKS = (
+    "eyJ-", "eyJaaaaaaaa.", "eyJ", "a://", "a://b:c", "://", "hf_", "sk-", "sie_-",
+    "bearer ", "authorization:", "https://a", "-----BEGIN ",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("mark", MARKS)
@@ -43,6 +73,36 @@ def test_a_text_that_promises_secrets_is_read_once(mark: str) -> None:
     secrets_in({"note": text})
     # It takes 40 ms. Read from each mark on, as it once was, it took 19 s.
     assert time.process_time() - before < 4
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_name_that_speaks_of_secrets_has_a_reference_and_nothing_else(name: str) -> None:
+    assert secrets_in({"options": {name: NAMED[name]}})
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_what_is_no_secret_is_taken(name: str) -> None:
+    assert secrets_in({"options": {name: INNOCENT[name]}}) == []
+
+
+def test_a_name_that_is_a_secret_is_found_and_not_told() -> None:
+    assert [HUB in path + why for path, why in secrets_in({"options": {HUB: {HUB: 1}}})] == [
+        False,
+        False,
+    ]
+
+
+async def test_a_refusal_that_repeats_what_was_sent_repeats_no_token(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane, client_of(plane) as http:
+        document = model("org/a") | {HUB: 1, "aliases": [f"{HUB} x"]}
+        refused = await http.put("/v1/configs/models/org/a", json=document)
+        assert refused.status_code == 422
+        removed = await http.delete(f"/v1/configs/models/{HUB}")
+        assert removed.status_code == 404
+        audit = (await http.get("/v1/configs/audit")).text
+    assert '"DELETE"' in audit
+    assert HUB not in audit
+    assert HUB.encode() not in kept(tmp_path)
 
 
 async def test_no_token_of_a_reason_or_a_name_is_in_the_log_or_the_audit(tmp_path: Path) -> None:

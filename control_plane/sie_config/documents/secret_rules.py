@@ -1,7 +1,8 @@
 """Secrets that must not enter the log, where they would stay for ever.
 
 *pure.* A field whose name speaks of a secret may hold a reference (`secret:NAME`) and nothing else.
-A text anywhere that has the shape of a known token is refused. The lists below are the whole rule.
+A text anywhere, of a name too, that has the shape of a known token is refused. The lists below are
+the whole rule.
 The refusal names the path and never repeats the value.
 """
 
@@ -19,8 +20,9 @@ _WORDS: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS: Final = frozenset(
     {
         "apikey",
+        "authorization",
         "credential",
-        "credentials",
+        "passcode",
         "passphrase",
         "passwd",
         "password",
@@ -28,9 +30,12 @@ _SECRET_WORDS: Final = frozenset(
         "secret",
     }
 )
+"""Each in the plural too, and with a number behind it."""
 _KEY_OWNERS: Final = frozenset({"access", "api", "auth", "private", "secret"})
 _TOKEN_OWNERS: Final = _KEY_OWNERS | {"bearer", "github", "gitlab", "hf", "hub", "session"}
 """`hub_token` is a secret, `pad_token` is a word of a tokenizer."""
+
+_BY_REFERENCE: Final = "a secret is given by reference only: secret:NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,23 @@ _SHAPES: Final = (
         r"(?<![\w-])(?=[\w-]*?\beyJ[\w-]{8})[\w-]+\.eyJ[\w-]{8,}\.[\w-]*",
     ),
     _shape(
+        "a token of a cluster",
+        "sie_",
+        r"\bsie_(?=[\w-]{0,42}[A-Z])[A-Za-z0-9_-]{43}(?![\w-])",
+    ),
+    _shape(
+        "a credential of a header",
+        "earer EARER uthorization UTHORIZATION",
+        r"(?i)\bbearer\s+(?=\S*\d)[a-z0-9._~+/=-]{16,}"
+        r"|\bauthorization\s*[:=]\s*(basic|bearer|digest|token|apikey)\s+\S{6,}",
+    ),
+    _shape(
         "a password in a URL",
         "://",
         r"(?i)(?<![a-z0-9+.-])[a-z0-9+.-]+://[^/\s:@]*:[^/\s@]+@",
     ),
+    # `ssh://git@host` names a user. Nobody names one to a web server but for the token in it.
+    _shape("a token in a URL", "://", r"(?i)\bhttps?://[^/?#\s@]+@"),
 )
 _MARKS: Final = re.compile("|".join(re.escape(mark) for each in _SHAPES for mark in each.marks))
 
@@ -114,11 +132,23 @@ def _look(value: Any, path: str, named_secret: bool, found: list[tuple[str, str]
             found.append((path, reason))
     elif isinstance(value, dict):
         for name, part in value.items():
-            inner = f"{path}.{name}" if path else name
-            _look(part, inner, _speaks_of_secret(name), found)
+            _look_at_field(name, part, path, named_secret, found)
     elif isinstance(value, list):
         for index, part in enumerate(value):
             _look(part, f"{path}.{index}", named_secret, found)
+    elif named_secret and isinstance(value, int | float) and not isinstance(value, bool):
+        found.append((path, _BY_REFERENCE))
+
+
+def _look_at_field(
+    name: str, value: Any, path: str, named_secret: bool, found: list[tuple[str, str]]
+) -> None:
+    # A name may be a pasted secret itself, and the path is told.
+    shown = without_secrets(name)
+    inner = f"{path}.{shown}" if path else shown
+    if shown != name:
+        found.append((inner, _reason(name, False)))
+    _look(value, inner, named_secret or _speaks_of_secret(name), found)
 
 
 def _reason(text: str, named_secret: bool) -> str:
@@ -131,7 +161,7 @@ def _reason(text: str, named_secret: bool) -> str:
                 return (
                     f"this holds {shape.what}; the log keeps everything: refer to it by secret:NAME"
                 )
-    return "a secret is given by reference only: secret:NAME" if named_secret and text else ""
+    return _BY_REFERENCE if named_secret and text else ""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,9 +169,12 @@ def _speaks_of_secret(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
         return False
-    owner, last = ["", *words][-2:]
+    owner, said = ["", *words][-2:]
+    last = said.rstrip("0123456789").removesuffix("s")
+    # `tokens` alone are a number of them.
+    owns_token = owner in _TOKEN_OWNERS or (not owner and said == last)
     return (
         last in _SECRET_WORDS
-        or (last == "key" and owner in _KEY_OWNERS)
-        or (last == "token" and (not owner or owner in _TOKEN_OWNERS))
+        or (last in {"key", "header"} and owner in _KEY_OWNERS)
+        or (last == "token" and owns_token)
     )

@@ -74,7 +74,7 @@ def _note(
         kind=kind,
         key=key,
         reason=shown_text(request, "x-sie-reason"),
-        message=message,
+        message=without_secrets(message),
         request_id=request_id_of(request),
     )
 

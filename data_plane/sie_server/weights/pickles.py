@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from sie_schemas.malformed import MALFORMED
 from sie_server.bounded_child import Bounds, NotAnswered, answered
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import sha256, sha256_as_of
@@ -180,7 +181,7 @@ def _record(folder: Path) -> dict[str, _Converted]:
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, _Converted])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *MALFORMED):
         return {}
 
 

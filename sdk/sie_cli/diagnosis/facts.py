@@ -204,7 +204,7 @@ def _asked(client: httpx.Client, url: str) -> Answer:
     is_json = answer.headers.get("content-type", "").startswith("application/json")
     try:
         body = answer.json() if is_json else answer.text
-    except ValueError:
+    except (ValueError, RecursionError):
         return Answer(url, answer.status_code, error="its answer is no JSON", moment=moment)
     refusal = body.get("detail") if isinstance(body, dict) else None
     if answer.is_error and isinstance(refusal, dict):

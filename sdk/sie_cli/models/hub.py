@@ -15,7 +15,9 @@ import httpx
 import msgspec
 
 from sie_cli.show.progress import progress
+from sie_runtime.http.bounded_answers import PLAIN, bounding_sync, closing_after
 from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["HubRevision", "open_revision"]
 
@@ -26,6 +28,8 @@ _READ_S: Final = 10.0
 """A hub that took the connection may be slow with an answer."""
 _FILE_BYTES_MAX: Final = 64 * 1024**2
 """A tokenizer's vocabulary is the largest of the small files."""
+_ANSWER_BYTES_MAX: Final = 2 * _FILE_BYTES_MAX
+"""Of any answer: a file that is too long is told as one before."""
 _NO_SUCH_RANGE: Final = 416
 """HTTP's status for a part of a file that has no bytes."""
 _BRANCH: Final = "main"
@@ -54,8 +58,11 @@ class _Answer(msgspec.Struct):
 class HubRevision:
     """The files of one commit, as `sie_layouts.facts.Files`. Close it."""
 
-    def __init__(self, http: httpx.Client, answer: _Answer, repository: str) -> None:
+    def __init__(
+        self, http: httpx.Client, answer: _Answer, repository: str, answer_s: float
+    ) -> None:
         self._http = http
+        self._answer_s = answer_s
         self._sizes = {each.rfilename: each.size or 0 for each in answer.siblings}
         self._contents: dict[str, bytes] = {}
         self._heads: dict[str, bytes] = {}
@@ -98,8 +105,10 @@ class HubRevision:
         try:
             with (
                 progress(f"fetching {name}", "bytes") as told,
+                closing_after(self._http, self._answer_s) as began,
                 self._http.stream("GET", path, headers=asked) as answer,
             ):
+                began()
                 if count is not None and answer.status_code == _NO_SUCH_RANGE:
                     return b""
                 _check(answer, self.repository, self.commit)
@@ -120,9 +129,16 @@ class HubRevision:
 
 
 def open_revision(
-    repository: str, revision: str = "", environ: Mapping[str, str] = os.environ
+    repository: str,
+    revision: str = "",
+    environ: Mapping[str, str] = os.environ,
+    *,
+    answer_s: float = _READ_S,
 ) -> HubRevision:
-    """The commit that a branch, tag or commit names. Raises `SIEError` with the cure."""
+    """The commit that a branch, tag or commit names. Raises `SIEError` with the cure.
+
+    An answer has `answer_s` seconds for its head, and as many for a body that does not come on.
+    """
     if environ.get("HF_HUB_OFFLINE", "0").upper() not in {"", "0", "FALSE", "NO", "OFF"}:
         raise FixRequest(
             "HF_HUB_OFFLINE forbids to ask the hub: unset it, or add a folder with the files"
@@ -133,36 +149,38 @@ def open_revision(
     token = _token(environ)
     http = httpx.Client(
         base_url=endpoint,
-        headers={"authorization": f"Bearer {token}"} if token else {},
-        timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S, read=_READ_S),
+        headers={**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})},
+        timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
         follow_redirects=True,
+        event_hooks={"response": [bounding_sync(_ANSWER_BYTES_MAX, timeout_s=answer_s)]},
     )
     try:
-        return _opened(http, repository, revision or _BRANCH)
+        return _opened(http, repository, revision or _BRANCH, answer_s)
     except SIEError:
         http.close()
         raise
 
 
-def _opened(http: httpx.Client, repository: str, revision: str) -> HubRevision:
+def _opened(http: httpx.Client, repository: str, revision: str, answer_s: float) -> HubRevision:
     try:
-        # Its first word has to come soon: a person waits.
-        answer = http.get(
-            # A branch may have slashes, and a stranger's one may be `../../..`.
-            f"/api/models/{repository}/revision/{quote(revision, safe='')}",
-            params={"blobs": "true"},
-            timeout=_CONNECT_S,
-        )
+        with closing_after(http, answer_s):
+            # Its first word has to come soon: a person waits.
+            answer = http.get(
+                # A branch may have slashes, and a stranger's one may be `../../..`.
+                f"/api/models/{repository}/revision/{quote(revision, safe='')}",
+                params={"blobs": "true"},
+                timeout=_CONNECT_S,
+            )
     except httpx.HTTPError as error:
         raise _unreachable(http, error) from error
     _check(answer, repository, revision)
     try:
         found = msgspec.json.decode(answer.content, type=_Answer)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Later(
             f"{http.base_url} does not answer as a hub does ({error}): correct HF_ENDPOINT"
         ) from error
-    return HubRevision(http, found, found.id or repository)
+    return HubRevision(http, found, found.id or repository, answer_s)
 
 
 def _check(answer: httpx.Response, repository: str, revision: str) -> None:

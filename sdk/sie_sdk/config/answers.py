@@ -6,16 +6,45 @@ stranger answers to anything. Whether to send again is for `patience`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk.refusals import read_json, says_why
 from sie_sdk.wire.call import Call
 
-__all__ = ["read_config_answer"]
+__all__ = ["Listing", "read_config_answer"]
 
+_Place = TypeVar("_Place", int, str)
 _OF_A_GATEWAY: Final = "gateway-registry"
 """The `source` that a gateway puts on what it shows of its registry."""
+_ROWS_MAX: Final = 1_000_000
+"""Rows of one listing: ten times the models of the largest registry that was measured."""
+
+
+class Listing(Generic[_Place]):
+    """The rows of a listing, page by page. A stranger's pages that lead nowhere end it."""
+
+    def __init__(self, name: str, after: _Place, url: str) -> None:
+        self._name = name
+        self._url = url
+        self.after: _Place = after
+        """The place behind which the next page begins."""
+        self.rows: list[dict[str, Any]] = []
+
+    def take(self, page: Mapping[str, Any]) -> bool:
+        """Add a page; False where it is the last. Raises `FixRequest` for what is no page."""
+        rows, place = page.get(self._name), page["next_after"]
+        if not isinstance(rows, list):
+            raise _not_ours(self._url, f"{self._name} are no list")
+        self.rows += rows
+        if place is None:
+            return False
+        if not rows or type(place) is not type(self.after) or place == self.after:
+            raise _not_ours(self._url, f"a page of {self._name} leads to no other")
+        if len(self.rows) > _ROWS_MAX:
+            raise _not_ours(self._url, f"there are over {_ROWS_MAX} {self._name}")
+        self.after = place
+        return True
 
 
 def read_config_answer(

@@ -19,7 +19,7 @@ import httpx
 from sie_schemas.errors import SIEError
 from sie_sdk.attempts import Attempts
 from sie_sdk.config import calls
-from sie_sdk.config.answers import read_config_answer
+from sie_sdk.config.answers import Listing, read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
 from sie_sdk.wire.call import Call, base_url_of
@@ -81,14 +81,11 @@ class SIEAsyncConfigClient:
 
     async def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
         """Every entity of a kind, now or at an epoch or time."""
-        found: list[dict[str, Any]] = []
-        after = ""
+        found = Listing(f"{kind}s", "", self.base_url)
         while True:
-            page = await self._json(calls.list_call(kind, at=at, after=after, limit=_PAGE))
-            found += page[f"{kind}s"]
-            if page["next_after"] is None:
-                return found
-            after = page["next_after"]
+            call = calls.list_call(kind, at=at, after=found.after, limit=_PAGE)
+            if not found.take(await self._json(call)):
+                return found.rows
 
     async def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
         """One entity: its document, ETag and the epoch that made it."""
@@ -133,15 +130,11 @@ class SIEAsyncConfigClient:
         self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None
     ) -> list[dict[str, Any]]:
         """Every change of an entity, oldest first; with `at`, up to that moment."""
-        found: list[dict[str, Any]] = []
-        after = 0
+        found = Listing("history", 0, self.base_url)
         while True:
-            call = calls.history_call(kind, key, after=after, limit=_PAGE, diff=diff, at=at)
-            page = await self._json(call)
-            found += page["history"]
-            if page["next_after"] is None:
-                return found
-            after = page["next_after"]
+            call = calls.history_call(kind, key, after=found.after, limit=_PAGE, diff=diff, at=at)
+            if not found.take(await self._json(call)):
+                return found.rows
 
     async def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
         """For each field, the change that gave it its value."""
@@ -263,14 +256,10 @@ class SIEAsyncConfigClient:
 
     async def letters(self) -> list[dict[str, Any]]:
         """Jobs that failed for good, oldest first, without what their requests held."""
-        found: list[dict[str, Any]] = []
-        after = 0
+        found = Listing("letters", 0, self.base_url)
         while True:
-            page = await self._json(calls.letters_call(after=after))
-            found += page["letters"]
-            if page["next_after"] is None:
-                return found
-            after = page["next_after"]
+            if not found.take(await self._json(calls.letters_call(after=found.after))):
+                return found.rows
 
     async def retry_letter(self, number: int, *, within_s: float = 60.0) -> dict[str, Any]:
         """Run a dead letter's job again; its letter is dropped when that succeeds.

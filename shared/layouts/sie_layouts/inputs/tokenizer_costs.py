@@ -2,8 +2,7 @@
 
 *pure.* Promises that a tokenizer without a refusal makes a text at most `GROWTH_MAX` times as long
 before it is cut. It runs where nothing can interrupt it. A few bytes of normalizers once made
-gigabytes of one word. Of expressions those are refused that repeat what repeats, or chooses. For
-the rest the engine has a limit of its own: it gives a match up after so many retries.
+gigabytes of one word. What an expression may cost, `expression_costs` says.
 """
 
 import base64
@@ -12,6 +11,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from sie_layouts.inputs.expression_costs import takes_for_ever
 
 __all__ = ["GROWTH_MAX", "WORD_CHARS_MAX", "costly_parts"]
 
@@ -28,10 +29,6 @@ _FORMS: Final = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Nmt"})
 _FORM_MAX: Final = 18
 """Characters that a normal form makes of one. A second form of that text makes no more."""
 _MAY_BE_EMPTY: Final = re.compile(r"[*?|^$]|\{0|\{,|\\[bBAzZGK]")
-_CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|\[[^\]]*\]|[^\]\\])*\]", re.DOTALL)
-_REPEAT: Final = re.compile(r"[*+]|\{\d*,\}")
-_EXPRESSION_MAX: Final = 4096
-"""Characters of one expression; the longest that is known has 1,500."""
 
 
 def costly_parts(
@@ -50,8 +47,11 @@ def costly_parts(
         yield f"its steps may make {grown:g} characters of one, and at most {GROWTH_MAX} are made"
     for step in steps:
         expression = (step.get("pattern") or {}).get("Regex")
-        if expression is not None and _may_take_for_ever(str(expression)):
-            yield f"its expression {str(expression)[:80]!r} repeats what repeats or has choices"
+        if expression is not None and takes_for_ever(str(expression)):
+            yield (
+                f"its expression {str(expression)[:80]!r} repeats what repeats or has choices, "
+                "or has repeats in a row, and a text may take it for ever"
+            )
     if word_chars > WORD_CHARS_MAX:
         yield f"max_input_chars_per_word is {word_chars}, and at most {WORD_CHARS_MAX} are taken"
 
@@ -109,23 +109,3 @@ def _longest(charsmap: str) -> float:
         return 1.0
     texts = data[4 + int.from_bytes(data[:4], "little") :]
     return max([1.0, *(len(text.decode("utf-8", "replace")) for text in texts.split(b"\0"))])
-
-
-def _may_take_for_ever(expression: str) -> bool:
-    """True if a group is repeated without end that repeats something, or chooses, itself."""
-    if len(expression) > _EXPRESSION_MAX:
-        return True
-    # Neither an escaped sign nor one of a class has a meaning of its own.
-    plain = _CLASS.sub("x", re.sub(r"\\(?:[pP]\{[^}]*\}|.)", "x", expression, flags=re.DOTALL))
-    chooses = [False]
-    for place, sign in enumerate(plain):
-        if sign == "(":
-            chooses.append(False)
-        elif sign == "|" or _REPEAT.match(plain, place):
-            chooses[-1] = True
-        elif sign == ")" and len(chooses) > 1:
-            inside = chooses.pop()
-            if inside and _REPEAT.match(plain, place + 1):
-                return True
-            chooses[-1] |= inside
-    return False

@@ -21,6 +21,7 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import HEAD_DECODER, Head
+from sie_schemas.malformed import MALFORMED
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 
 __all__ = ["LogSource", "RangeGone", "SourceFailed"]
@@ -212,5 +213,5 @@ async def _answer(what: str, asked: Awaitable[httpx.Response]) -> httpx.Response
 def _head(response: httpx.Response) -> Head:
     try:
         return HEAD_DECODER.decode(response.content)
-    except ValueError as error:
+    except (ValueError, *MALFORMED) as error:
         raise SourceFailed(f"the writer's head cannot be read: {error}") from error

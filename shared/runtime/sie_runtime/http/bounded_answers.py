@@ -7,13 +7,15 @@ between its chunks among it. No more than its bound is held.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 
 import httpx
 
-__all__ = ["PLAIN", "BoundedClient"]
+__all__ = ["PLAIN", "BoundedClient", "bounding_sync", "closing_after"]
 
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity"})
 """The header of a request whose answer is bounded: of packed bytes a few may be gigabytes."""
@@ -45,9 +47,7 @@ class BoundedClient(httpx.AsyncClient):
         async with _by(None if head_s is None else loop.time() + head_s):
             response = await super().send(request, stream=True, **options)
         try:
-            coding = response.headers.get("content-encoding", "identity").strip().lower()
-            if coding not in {"", "identity"}:
-                raise httpx.RemoteProtocolError(f"the answer came as {coding[:40]!r}, unasked")
+            _refuse_packed(response)
             answered = cast(httpx.AsyncByteStream, response.stream)
             response.stream = _Bounded(answered, self._body_bytes_max, self._body_s)
             if not stream:
@@ -56,6 +56,42 @@ class BoundedClient(httpx.AsyncClient):
             await response.aclose()
             raise
         return response
+
+
+def bounding_sync(bytes_max: int, *, timeout_s: float) -> Callable[[httpx.Response], None]:
+    """For `event_hooks["response"]` of a client that blocks: each body has `timeout_s`, and what
+    its bytes earn. The client then raises `httpx.TransportError`. See `closing_after` for heads."""
+
+    def bound(response: httpx.Response) -> None:
+        _refuse_packed(response)
+        stream = cast(httpx.SyncByteStream, response.stream)
+        response.stream = _BoundedSync(stream, bytes_max, timeout_s)
+
+    return bound
+
+
+@contextlib.contextmanager
+def closing_after(http: httpx.Client, timeout_s: float) -> Iterator[Callable[[], None]]:
+    """Close the connections of a client that blocks, unless the block ends within `timeout_s`.
+
+    A head in drops ends so. Gives a function that lets the rest of the block have its time. Raises
+    `httpx.ReadTimeout` where the client was closed.
+    """
+    timer = threading.Timer(timeout_s, http.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
+    if http.is_closed:
+        raise httpx.ReadTimeout("the answer comes in drops")
+
+
+def _refuse_packed(response: httpx.Response) -> None:
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        raise httpx.RemoteProtocolError(f"the answer came as {coding[:40]!r}, unasked")
 
 
 class _Bounded(httpx.AsyncByteStream):
@@ -74,12 +110,35 @@ class _Bounded(httpx.AsyncByteStream):
             if part is None:
                 return
             size += len(part)
-            if size > self._bytes_max:
-                raise httpx.RemoteProtocolError(f"the answer has over {self._bytes_max} bytes")
+            _refuse_over(size, self._bytes_max)
             yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _BoundedSync(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, bytes_max: int, timeout_s: float) -> None:
+        self._stream = stream
+        self._bytes_max = bytes_max
+        self._timeout_s = timeout_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        began, size = time.monotonic(), 0
+        for part in self._stream:
+            size += len(part)
+            _refuse_over(size, self._bytes_max)
+            if time.monotonic() - began > self._timeout_s + size / _BYTES_PER_S:
+                raise httpx.ReadTimeout("the answer comes in drops")
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _refuse_over(size: int, bytes_max: int) -> None:
+    if size > bytes_max:
+        raise httpx.RemoteProtocolError(f"the answer has over {bytes_max} bytes")
 
 
 @contextlib.asynccontextmanager
