@@ -14,9 +14,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sie_config.stream.announcer import head_at
 from sie_core.chain import position_of
 from sie_core.replica.events import EntryArrived, Event, HeadAnnounced, RangeArrived, Ticked
-from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.broker.bus import Bus, BusSettings, Message
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.replica_files import ReplicaFiles
@@ -297,3 +298,75 @@ async def test_what_a_queue_has_taken_comes_out_once_and_in_order_and_a_run_of_e
         found += turn
     assert single(found) == taken
     assert not any(isinstance(event, EntryArrived) for event in found)
+
+
+def feeds_of(loop: SimulatedLoop, position: Callable[[], Any], events: list[Event]) -> ReplicaFeeds:
+    """The feeds of a replica whose bus is not there."""
+    bus = Bus(BusSettings(), role="gateway", process_id="g")
+    return ReplicaFeeds(
+        FeedSettings(),
+        bus=bus,
+        source=LogSource("http://writer", bus, timeout_s=1, page_entries=9),
+        put=lambda event: not events.append(event),  # type: ignore[func-returns-value]
+        position=position,
+        following=lambda: True,
+        clock=loop.time,
+        rng=Steady(),
+    )
+
+
+@given(st.lists(st.sampled_from([0.0, 0.3, 7.0]), max_size=4), st.booleans())
+def test_a_stream_that_cannot_be_had_is_asked_for_ever_less_often_and_at_once_of_a_new_log(
+    pauses, is_known
+):
+    async def story(loop: SimulatedLoop) -> None:
+        asked: list[float] = []
+
+        def position() -> Any:
+            asked.append(loop.time())
+            assert len(asked) < 500
+            return position_of(LOG.entries[1]) if is_known else None
+
+        feeds, stopping = feeds_of(loop, position, []), asyncio.Event()
+        bus = feeds._bus
+        running = asyncio.create_task(feeds.follow_stream(stopping))
+        await asyncio.sleep(60)
+        # From 0.4 s on, and at last every 5 s; a replica that knows no log waits to be told of one.
+        assert len(asked) == (15 if is_known else 1)
+        for pause_s in pauses:
+            await asyncio.sleep(pause_s)
+            before, told_at = len(asked), loop.time()
+            feeds.follow_anew()
+            await asyncio.sleep(5.1)
+            assert len(asked) - before <= 2
+            if not is_known:
+                assert asked[-1] == told_at
+        assert len(bus._on_reconnect) == 1
+        stopping.set()
+        feeds.follow_anew()
+        await running
+        # What is over is told of no reconnection.
+        assert not bus._on_reconnect
+
+    in_virtual_time(story)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_a_bookmark_waits_only_for_entries_of_the_log_that_is_followed(here, there, is_ours):
+    other = WrittenLog("another")
+    for number in range(5):
+        other.put("model", f"m{number}", {})
+    head = head_at((LOG if is_ours else other).entries[there], 1)
+
+    async def story(loop: SimulatedLoop) -> None:
+        events: list[Event] = []
+        feeds = feeds_of(loop, lambda: position_of(LOG.entries[here]), events)
+        at = loop.time()
+        feeds.hear_bookmarks(Message("s", msgspec.json.encode(head), "", {}, feeds._bus.client))
+        told: list[Event] = [Ticked(at)]
+        waits = is_ours and there > here
+        assert events == (told if waits else [*told, HeadAnnounced(head)])
+        await asyncio.sleep(0.2)
+        assert events == [*told, HeadAnnounced(head)]
+
+    in_virtual_time(story)

@@ -60,6 +60,7 @@ TEXTS = st.lists(
 )
 
 
+@example([([1, 2], [3, 3])], 2)
 @given(TEXTS, st.integers(0, 3))
 def test_the_device_sees_the_ids_of_its_tables_and_texts_that_it_reads_and_no_others(texts, types):
     limits = TokenLimits(vocabulary=5, types=types, tokens_max=4)
