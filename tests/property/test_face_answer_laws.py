@@ -251,7 +251,7 @@ def test_words_of_a_vocabulary_may_end_inside_of_a_character(text, size):
     data = text.encode()
     words = [data[start : start + size] for start in range(0, len(data), size)] or [b"x"]
     vocabulary = Vocabulary(dict(enumerate(words)))
-    [found] = inputs_of([*range(len(words))], vocabulary, "$.input")
+    found = inputs_of([*range(len(words))], vocabulary, "$.input")[0]
     assert isinstance(found, Item) and found.text == (text or "x")
     # A client may have cut the text itself there.
     assert "�" in Vocabulary({0: "é".encode()[:1]}).text_of([0], "$.input")
@@ -317,7 +317,7 @@ ERRORS = ["RATE_LIMIT", "INVALID_REQUEST", "INFERENCE_ERROR", "GATEWAY_TIMEOUT",
 
 @given(st.lists(st.sampled_from([None, *ERRORS]), min_size=1, max_size=4))
 def test_the_first_item_without_an_answer_is_named_with_its_own_error(items):
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"dense": {}} if code is None else {"error": {"code": code, "message": "no"}}
         for code in items
     ]

@@ -73,7 +73,7 @@ class Wire:
         return httpx.Response(200, content=msgspec.json.encode(LOG.head))
 
     async def ask(self, subject: str, data: bytes = b"", *, by: str = "config") -> list[bytes]:
-        """What is answered to a question, and how often."""
+        """All answers to a question."""
         reply = f"sie.answer.{by}.1.1"
         before = len(self.said)
         raw = SimpleNamespace(subject=subject, data=data, reply=reply, headers={})
@@ -213,7 +213,7 @@ def test_who_stops_says_so_once_by_the_way_that_there_is(bus_is_there, writer_is
         one = Speaker(loop.time)
         one.wire.is_connected, one.wire.writer_is_there = bus_is_there, writer_is_there
         await one.voice.leave()
-        told = [each for *_, each in (*one.wire.said, *one.wire.posted)]
+        told = [each[-1] for each in one.wire.said] + [each[-1] for each in one.wire.posted]
         assert len(told) == 1
         assert msgspec.json.decode(told[0], type=ReplicaReport).leaving
         assert bool(one.wire.said) is bus_is_there

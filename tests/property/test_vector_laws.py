@@ -19,6 +19,7 @@ from sie_layouts.steps import (
     PoolingStep,
     SpladeStep,
     StaticStep,
+    Step,
     TextLayout,
     TokenWeightsStep,
 )
@@ -193,7 +194,7 @@ LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 def test_a_vector_has_length_one_where_the_request_wants_it_also_when_it_was_cut(
     lengths, kept, normalizes, unit
 ):
-    steps = [PoolingStep(("mean",), 4), *([NormalizeStep()] if normalizes else [])]
+    steps: list[Step] = [PoolingStep(("mean",), 4), *([NormalizeStep()] if normalizes else [])]
     hidden = states(lengths, 4)
     found = VectorSteps(steps, NOWHERE, CPU, kept=kept)(hidden, lengths, unit=unit)
     vectors = pool(hidden, lengths, "mean")
