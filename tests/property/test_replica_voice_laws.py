@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import httpx
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_config.stream.announcer import head_at
@@ -316,6 +316,7 @@ def feeds_of(loop: SimulatedLoop, position: Callable[[], Any], events: list[Even
 
 
 @given(st.lists(st.sampled_from([0.0, 0.3, 7.0]), max_size=4), st.booleans())
+@settings(max_examples=50)
 def test_a_stream_that_cannot_be_had_is_asked_for_ever_less_often_and_at_once_of_a_new_log(
     pauses, is_known
 ):
