@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sie_schemas.errors import CODES, FixRequest, Later
 from sie_sdk.errors import strange_error, told_error
-from sie_sdk.leases.calls import Renewals
+from sie_sdk.leases.calls import Renewals, ttl_of
 
 TTL = st.floats(1, 3600)
 REFUSALS = st.sampled_from(sorted(CODES)).map(lambda code: told_error(code, "no")) | st.integers(
@@ -56,3 +56,26 @@ def test_what_is_lost_or_forgotten_is_renewed_no_more(names: list[str], gone: bo
         assert name not in renewals.names
     assert renewals.wait_s(100.0) is None
     assert not renewals.failed("a", Later("away"), now=1.0)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([3.0, 6.0, 90.0, 600.0]), min_size=1),
+    st.sampled_from([0.0, 1.0, 2.0, 30.0, 60.0]),
+)
+def test_of_several_leases_those_are_due_whose_time_has_come_and_the_most_urgent_first(ttls, now):
+    renewals = Renewals()
+    for name, ttl_s in ttls.items():
+        renewals.hold(name, ttl_s=ttl_s, now=0.0)
+    due_at = {name: min(60.0, ttl_s / 3) for name, ttl_s in ttls.items()}
+    assert renewals.wait_s(now) == max(0.0, min(due_at.values()) - now)
+    due = sorted((at, name) for name, at in due_at.items() if at <= now)
+    assert renewals.due(now) == [name for _, name in due]
+    # One that was late is not due again at once: the gateway that is away would be asked in a loop.
+    for _, name in due:
+        assert not renewals.failed(name, told_error("RATE_LIMIT", "no"), now=now)
+    assert renewals.due(now) == []
+
+
+def test_a_lease_lasts_as_long_as_the_answer_says_and_as_ever_where_it_does_not():
+    assert ttl_of({"spec": {"ttl_seconds": 30}}) == 30
+    assert ttl_of({"spec": {}}) == ttl_of({}) == 1200

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from sie_schemas.items import Item
+from sie_schemas.items import Item, Media
 from sie_schemas.jobs import JOB_ENCODER, Job
 from sie_worker.forms.lengths import characters_of, is_short
 
@@ -35,6 +36,7 @@ def job(texts: list[str], query: str | None, instruction: str | None) -> Job:
     )
 
 
+@example(["a"] * 20, "q" * 400, None, 2000)
 @given(
     TEXTS,
     st.none() | st.text(max_size=400),
@@ -52,3 +54,14 @@ def test_no_more_is_read_on_the_loop_than_its_bound(
     size = len(JOB_ENCODER.encode(found))
     if is_short(found, size, characters_max=characters_max):
         assert sum(map(len, read)) <= characters_max
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=4))
+def test_a_job_with_an_image_in_any_place_is_not_read_on_the_loop(are_images: list[bool]) -> None:
+    found = job(["a"], None, None)
+    items = tuple(
+        Item(images=(Media(data=b"x", format="png"),)) if is_image else Item(text="a")
+        for is_image in are_images
+    )
+    found = structs.replace(found, items=items)
+    assert is_short(found, 10, characters_max=1000) is not any(are_images)

@@ -1,0 +1,79 @@
+"""Laws of patience: for which lack a request is sent again, for how long, and never sooner."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_schemas.errors import error_for
+from sie_sdk.exchange import Defaults, encode_calls, older_pieces
+from sie_sdk.patience import Patience, retry_delay_s
+
+CAPACITY = ["PROVISIONING", "MODEL_LOADING", "GATEWAY_TIMEOUT"]
+BUSY = ["NOT_READY", "QUEUE_FULL", "RATE_LIMIT"]
+TRIES = {"LORA_LOADING": 10, "RESOURCE_EXHAUSTED": 2, "REVISION_CHANGED": 5}
+PATIENCES = st.builds(
+    Patience,
+    wait_for_capacity=st.booleans(),
+    provision_timeout_s=st.sampled_from([0.0, 10.0, 900.0, float("inf")]),
+    retries_max=st.just(5),
+    oom_retries_max=st.just(2),
+)
+
+
+@given(
+    code=st.sampled_from([*CAPACITY, *BUSY, *TRIES]),
+    asked_s=st.sampled_from([0.0, 0.5, 5.0, 60.0]),
+    attempt=st.sampled_from([*range(12), 31, 2000]),
+    elapsed_s=st.sampled_from([0.0, 5.0, 9.0, 895.0]),
+    chance=st.sampled_from([0.0, 0.5, 0.99]),
+    patience=PATIENCES,
+)
+def test_a_request_is_sent_again_as_long_as_its_lack_is_waited_for_and_never_sooner_than_asked(
+    code, asked_s, attempt, elapsed_s, chance, patience
+):
+    told = {"attempt": attempt, "elapsed_s": elapsed_s, "patience": patience, "chance": chance}
+    found = retry_delay_s(error_for(code, "no", retry_after_s=asked_s), **told)
+    # Chance spreads clients over a quarter more; what others use up is waited for ever longer.
+    least = asked_s * (1 + 0.25 * chance)
+    grown = max(least, min(30.0, least * 2.0 ** min(attempt, 30)))
+    if code in CAPACITY:
+        in_time = elapsed_s + least <= patience.provision_timeout_s
+        assert found == (least if patience.wait_for_capacity and in_time else None)
+    elif code in BUSY:
+        assert found == (grown if elapsed_s + grown <= patience.provision_timeout_s else None)
+    elif attempt >= TRIES[code]:
+        assert found is None
+    else:
+        assert found == (least if code == "LORA_LOADING" else grown)
+
+
+@given(
+    waits=st.none() | st.booleans(),
+    timeout_s=st.none() | st.sampled_from([0.0, 5.0]),
+    tries=st.none() | st.sampled_from([0, 2]),
+)
+def test_what_a_call_says_of_its_patience_counts_also_where_it_is_nothing(waits, timeout_s, tries):
+    said = {"wait_for_capacity": waits, "provision_timeout_s": timeout_s, "max_oom_retries": tries}
+    [call] = encode_calls("m", {"text": "a"}, said, Defaults())  # type: ignore[arg-type]
+    usual, told = Patience(), call.patience
+    assert told.wait_for_capacity == (usual.wait_for_capacity if waits is None else waits)
+    assert told.provision_timeout_s == (
+        usual.provision_timeout_s if timeout_s is None else timeout_s
+    )
+    assert told.oom_retries_max == (usual.oom_retries_max if tries is None else tries)
+
+
+REVISIONS = st.tuples(
+    st.sampled_from([9, 10, 11]), st.sampled_from("ab"), st.sampled_from(["", "x"])
+)
+
+
+@given(st.lists(REVISIONS, min_size=1, max_size=4))
+def test_pieces_of_another_revision_than_the_newest_are_asked_for_again(told):
+    answers = [
+        {"request": {"epoch": f"l.{epoch}", "model_revision": model, "adapter_revision": adapter}}
+        for epoch, model, adapter in told
+    ]
+    # Of the newest epoch the first counts: at one epoch a model has one revision.
+    newest = next(each for each in told if each[0] == max(told)[0])
+    wanted = [place for place, each in enumerate(told) if each[1:] != newest[1:]]
+    assert older_pieces(answers) == wanted
