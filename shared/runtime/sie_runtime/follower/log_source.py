@@ -28,8 +28,8 @@ __all__ = ["LogSource", "RangeGone", "SourceFailed"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ANSWER_BYTES_MAX: Final = 1024 * 1024 * 1024
-"""A snapshot of 100,000 models has an eighth of that. The writer bounds the entities of a registry
-and the bytes of each, so a larger one is possible; no replica has the memory to read it."""
+"""A snapshot of 100,000 models has an eighth of that. One that is larger is possible, since each
+entity may have a megabyte. No replica has the memory to read it."""
 _NO_RIGHT: Final = frozenset({401, 403})
 _JSON: Final = {"content-type": "application/json"}
 _NDJSON: Final = {"accept": "application/x-ndjson"}
