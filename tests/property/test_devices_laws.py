@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, load: int = 0, *, connected: bool = True) -> None:
         self.load = load
         self.connected = connected
-        self.last_loss = ""
+        self.trouble = ""
         self.hello: Hello | None = None
         self.told: dict[str, ModelReport] = {}
         self.revisions: set[str] = set()
@@ -211,7 +211,7 @@ def test_what_is_told_of_the_devices_is_the_best_and_the_sum_and_who_is_away(tol
     benches = []
     for place, (connected, memory, shared, state) in enumerate(told):
         bench = Bench(connected=connected)
-        bench.last_loss = f"loss {place}"
+        bench.trouble = "" if connected else f"loss {place}"
         if connected:
             bench.hello = Hello(
                 pid=1, device="d", backends=(), memory_bytes=memory, memory_shared=shared
@@ -225,6 +225,11 @@ def test_what_is_told_of_the_devices_is_the_best_and_the_sum_and_who_is_away(tol
     )
     away = [f"loss {place}" for place, (connected, *_) in enumerate(told) if not connected]
     assert devices.last_loss == (away[0] if away else "")
+    assert [part for part in devices.trouble.split("; ") if part] == [
+        f"device {place}: loss {place}"
+        for place, (connected, *_) in enumerate(told)
+        if not connected
+    ]
     order = ["available", "failed", "loading", "loaded"]
     states = [state for *_, state in told if state]
     found = devices.reports()

@@ -315,21 +315,26 @@ def test_the_one_path_of_tei_does_what_the_model_does_that_the_request_is_for(
 ERRORS = ["RATE_LIMIT", "INVALID_REQUEST", "INFERENCE_ERROR", "GATEWAY_TIMEOUT", "QUEUE_FULL"]
 
 
-@given(st.lists(st.sampled_from([None, *ERRORS]), min_size=1, max_size=4))
-def test_the_first_item_without_an_answer_is_named_with_its_own_error(items):
+@given(st.lists(st.sampled_from([None, *ERRORS]), min_size=1, max_size=4), st.booleans())
+def test_the_first_item_without_an_answer_is_named_where_the_error_is_its_own(items, own):
     entries: list[dict[str, Any]] = [
         {"dense": {}} if code is None else {"error": {"code": code, "message": "no"}}
         for code in items
     ]
-    answer = msgspec.structs.replace(answered(entries), items_path="$.input")
     failed = [place for place, code in enumerate(items) if code is not None]
+    # An error of a whole job stands at each of its items, and none of them is to blame.
+    answer = msgspec.structs.replace(
+        answered(entries),
+        items_path="$.input",
+        own_failures=frozenset(failed if own else ()),
+    )
     if not failed:
         assert len(answered_items(answer)) == len(items)
         return
     with pytest.raises(SIEError) as raised:
         answered_items(answer)
     assert raised.value.code == items[failed[0]]
-    assert raised.value.field == f"$.input[{failed[0]}]"
+    assert raised.value.field == (f"$.input[{failed[0]}]" if own else None)
     assert type(raised.value) is type(error_for(items[failed[0]] or "", "no"))
 
 
