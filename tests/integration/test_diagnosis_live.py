@@ -157,8 +157,14 @@ async def test_each_fault_of_a_live_cluster_is_named_with_its_cure_and_is_gone_w
 async def a_model_that_does_not_load(cluster: Cluster, here: Place) -> None:
     await write(cluster.writer, "models", "org/broken", echo_model("org/broken", UNLOADABLE))
     body = {"items": [{"text": "a"}]}
-    answer = await cluster.http.post(f"{cluster.gateway}/v1/encode/org/broken", json=body)
-    assert answer.status_code >= 400
+
+    async def is_asked_for() -> bool:
+        # The gateway may not know it yet, and then no worker hears of it.
+        answer = await cluster.http.post(f"{cluster.gateway}/v1/encode/org/broken", json=body)
+        assert answer.status_code >= 400, answer.text
+        return bool(answer.json()["detail"]["code"] != "MODEL_NOT_FOUND")
+
+    await until_told(is_asked_for, within_s=30)
 
     async def named() -> bool:
         return any(each.model == "org/broken" for each in (await verdict(here)).troubles)
