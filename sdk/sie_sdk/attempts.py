@@ -7,6 +7,7 @@ shows how far a long list has come.
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,7 +15,7 @@ from typing import Any
 
 from sie_schemas.errors import SIEError
 from sie_sdk.errors import ResourceExhaustedError
-from sie_sdk.patience import Patience, Retry, retry_delay_s
+from sie_sdk.patience import Lack, Patience, Retry, lack_of, retry_delay_s
 
 __all__ = ["Attempts", "LastCall", "progress"]
 
@@ -41,30 +42,31 @@ class Attempts:
         self._patience = patience
         self._on_retry = on_retry
         self._began_at = time.monotonic()
-        self._failed = 0
+        self._failed: Counter[Lack] = Counter()
 
     @property
     def failed(self) -> int:
         """The attempts that were made in vain."""
-        return self._failed
+        return self._failed.total()
 
     def pause_after(self, error: SIEError) -> float:
         """Seconds to wait before the next attempt. Raises the error where none would help."""
         elapsed_s = time.monotonic() - self._began_at
+        lack = lack_of(error)
         delay = retry_delay_s(
             error,
-            attempt=self._failed,
+            attempt=self._failed[lack],
             elapsed_s=elapsed_s,
             patience=self._patience,
             chance=random.random(),
         )
         if delay is None:
             if isinstance(error, ResourceExhaustedError):
-                error.retries = self._failed
+                error.retries = self.failed
             raise error
-        self._failed += 1
+        self._failed[lack] += 1
         if self._on_retry is not None:
-            self._on_retry(Retry(error, self._failed, elapsed_s, delay))
+            self._on_retry(Retry(error, self.failed, elapsed_s, delay))
         return delay
 
 

@@ -9,11 +9,11 @@ from typing import Final, Literal, TypeAlias
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 from sie_sdk.errors import RateLimitError, SIEConnectionError
 
-__all__ = ["Patience", "Retry", "retry_delay_s"]
+__all__ = ["Lack", "Patience", "Retry", "lack_of", "retry_delay_s"]
 
-_Kind: TypeAlias = Literal["capacity", "busy", "adapter", "memory", "other"]
+Lack: TypeAlias = Literal["connection", "capacity", "busy", "adapter", "memory", "other"]
 
-_KINDS: Final[dict[str, _Kind]] = {
+_LACKS: Final[dict[str, Lack]] = {
     "PROVISIONING": "capacity",
     "MODEL_LOADING": "capacity",
     "GATEWAY_TIMEOUT": "capacity",
@@ -26,6 +26,7 @@ _KINDS: Final[dict[str, _Kind]] = {
 }
 """The lack behind a code, which tells how long it is waited for.
 
+- connection: a few tries, and more where it was there before.
 - capacity: until it has come; the caller decides how long that may take.
 - busy: until others are done, as long as for capacity, and ever longer between.
 - adapter: a few seconds.
@@ -65,24 +66,32 @@ class Retry:
     pause_s: float
 
 
+def lack_of(error: SIEError) -> Lack:
+    """The lack for which a request is sent again, if it is."""
+    if isinstance(error, SIEConnectionError):
+        return "connection"
+    # A proxy that says that there are too many requests has a code of its own, or none.
+    return _LACKS.get(error.code, "busy" if isinstance(error, RateLimitError) else "other")
+
+
 def retry_delay_s(
     error: SIEError, *, attempt: int, elapsed_s: float, patience: Patience, chance: float
 ) -> float | None:
     """The seconds to wait before sending again, or None: give up.
 
-    `attempt` counts from 0, `chance` is uniform in [0, 1). Every operation is safe to repeat. The
+    `attempt` counts from 0 those that failed for this lack: ten waits for a worker must not use up
+    the tries for an adapter. `chance` is uniform in [0, 1). Every operation is safe to repeat. The
     delay is never shorter than the server asked for; a little is added so that clients spread.
     """
     if not isinstance(error, Later | TimeRanOut) or error.retry_after_s is None:
         return None
     delay = error.retry_after_s * (1 + _JITTER * chance)
     grown = max(delay, min(_DELAY_MAX_S, delay * float(2 ** min(attempt, 30))))
-    if isinstance(error, SIEConnectionError):
-        tries = _RECONNECTS_MAX if error.was_reached else patience.retries_max
-        return min(grown, _RECONNECT_PAUSE_MAX_S) if attempt < tries else None
-    # A proxy that says that there are too many requests has a code of its own, or none.
-    usual: _Kind = "busy" if isinstance(error, RateLimitError) else "other"
-    match _KINDS.get(error.code, usual):
+    match lack_of(error):
+        case "connection":
+            was_reached = isinstance(error, SIEConnectionError) and error.was_reached
+            tries = _RECONNECTS_MAX if was_reached else patience.retries_max
+            return min(grown, _RECONNECT_PAUSE_MAX_S) if attempt < tries else None
         case "capacity":
             in_time = elapsed_s + delay <= patience.provision_timeout_s
             return delay if patience.wait_for_capacity and in_time else None

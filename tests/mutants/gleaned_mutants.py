@@ -20,6 +20,17 @@ PIECES_LAWS = (
 
 GLEANED_MUTANTS = (
     edit(
+        "tries-of-all-lacks-together",
+        "after a cold start of five waits, the first broken connection ends the call",
+        "sdk/sie_sdk/attempts.py",
+        "attempt=self._failed[lack],",
+        "attempt=self.failed,",
+        (
+            "tests/property/test_patience_laws.py::"
+            "test_waits_for_one_lack_use_up_no_tries_and_lengthen_no_pause_for_another",
+        ),
+    ),
+    edit(
         "pieces-of-the-first-configuration",
         "a long list whose model changed meanwhile comes back at the older revision, or mixed",
         PIECES,

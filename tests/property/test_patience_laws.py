@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_schemas.errors import error_for
+from sie_schemas.errors import SIEError, error_for
+from sie_sdk.attempts import Attempts
 from sie_sdk.exchange import Defaults, encode_calls, older_pieces
 from sie_sdk.patience import Patience, retry_delay_s
 
@@ -44,6 +45,25 @@ def test_a_request_is_sent_again_as_long_as_its_lack_is_waited_for_and_never_soo
         assert found is None
     else:
         assert found == (least if code == "LORA_LOADING" else grown)
+
+
+@given(codes=st.lists(st.sampled_from(["MODEL_LOADING", "QUEUE_FULL", *TRIES]), max_size=40))
+def test_waits_for_one_lack_use_up_no_tries_and_lengthen_no_pause_for_another(codes):
+    attempts = Attempts(Patience(retries_max=5, oom_retries_max=2))
+    before = dict.fromkeys(codes, 0)
+    for code in codes:
+        error = error_for(code, "no", retry_after_s=0.01)
+        try:
+            pause_s = attempts.pause_after(error)
+        except SIEError as raised:
+            assert raised is error
+            assert before[code] == TRIES[code]
+            return
+        assert before[code] < TRIES.get(code, len(codes))
+        grown = 1 if code in {"MODEL_LOADING", "LORA_LOADING"} else 2.0 ** before[code]
+        assert min(30.0, 0.01 * grown) <= pause_s <= 1.25 * 0.01 * grown
+        before[code] += 1
+    assert attempts.failed == len(codes)
 
 
 @given(
