@@ -72,7 +72,7 @@ class PoolDocumentList(_Page):
 
 
 class Author(TypedDict):
-    """The author of an entry, its time and its reason. `forced` is the reason for which a gate let it pass."""
+    """The author of an entry, its time and reason. `forced` is why a gate let it pass."""
 
     epoch: int
     ts: str
