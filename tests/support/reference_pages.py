@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 import sie_sdk
 from sie_runtime.access.openapi_page import page_body
 from sie_schemas import items
-from sie_schemas.api import cluster, models, pools
+from sie_schemas.api import cluster, log, models, past, pools, writes
 from sie_sdk import cluster_types, encoding, errors, scoring, types
 from sie_sdk.config.client import SIEConfigClient
 
@@ -56,6 +56,13 @@ def _sdk() -> Iterator[str]:
         yield f"### {name}\n"
         yield _said(found)
         yield from _fields(found)
+    yield "## Types of sie-config\n"
+    yield "`SIEConfigClient` gives these; they are in `sie_schemas.api`.\n"
+    for module in (log, past, writes):
+        for name, found in _classes(module, module.__name__):
+            yield f"### {name}\n"
+            yield _said(found)
+            yield from _fields(found)
     yield "## Errors\n"
     for name, found in _classes(errors, errors.__name__, "sie_schemas.errors"):
         bases = ", ".join(f"`{base.__name__}`" for base in found.__bases__)

@@ -21,6 +21,8 @@ from sie_cli.show.progress import progress
 from sie_cli.texts.relative_moments import moment_of
 from sie_core.counted import counted
 from sie_core.nearest import nearest
+from sie_schemas.api.log import Waited
+from sie_schemas.api.past import EntityShown
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config.calls import Kind
@@ -111,7 +113,7 @@ class Work:
         except ImportError as error:
             raise FixRequest(f"the proxy of the environment cannot be used: {error}") from error
 
-    def entity(self, kind: Kind, name: str, *, at: str | None = None) -> dict[str, Any]:
+    def entity(self, kind: Kind, name: str, *, at: str | None = None) -> EntityShown:
         """One entity. Raises `FixRequest` with the name that was meant, where there is none."""
         try:
             return self.client.get(kind, name, at=at)
@@ -155,7 +157,7 @@ class Work:
             print_lines([*lines, f"epoch {answer['epoch']}"])
         return self.convergence(answer["convergence"]) if "convergence" in answer else 0
 
-    def waited(self, goal: Mapping[str, Any]) -> dict[str, Any]:
+    def waited(self, goal: Mapping[str, Any]) -> Waited:
         """Wait for replicas, in steps: whoever looks on sees how many have come."""
         ends_at = time.monotonic() + goal["timeout_s"]
         with progress("waiting for replicas") as told:

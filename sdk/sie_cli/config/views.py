@@ -22,6 +22,7 @@ from sie_cli.config.kinds import kind_named, kinds_named
 from sie_cli.config.selecting import Selector
 from sie_cli.show.exit_statuses import DIFFERS
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
+from sie_schemas.api.past import AuditRow
 from sie_sdk.config.calls import Kind
 
 __all__ = [
@@ -109,7 +110,8 @@ def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
     """The newest changes up to a moment, oldest of them first."""
     if name:
         found = work.client.history(kind_named(kind_name), name, at=work.at(at))
-        rows, count = found[-number:], len(found)
+        rows: Sequence[Mapping[str, Any]] = found[-number:]
+        count = len(found)
     else:
         moment = work.at(at)
         place = work.client.diff(moment, moment)["to"] if moment else work.client.head()
@@ -218,10 +220,10 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
     return 0
 
 
-def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[dict[str, Any]], bool]:
+def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[AuditRow], bool]:
     """The newest rows of the audit, and true where there are more."""
     asked = dict(told)
-    rows: list[dict[str, Any]] = []
+    rows: list[AuditRow] = []
     while True:
         page = work.client.audit(**asked, limit=min(_PAGE, number - len(rows)))
         rows += page["rows"]

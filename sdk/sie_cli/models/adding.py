@@ -28,6 +28,7 @@ from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
+from sie_schemas.api.past import EntityShown
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
@@ -173,7 +174,7 @@ def _condition(
     return {"if_match": there["etag"]}
 
 
-def _entity(work: Work, kind: Kind, key: str) -> dict[str, Any] | None:
+def _entity(work: Work, kind: Kind, key: str) -> EntityShown | None:
     try:
         return work.client.get(kind, key)
     except FixRequest as error:

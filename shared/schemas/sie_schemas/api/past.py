@@ -135,7 +135,10 @@ Difference = TypedDict(
         "next_after": NotRequired[str | None],
     },
 )
-"""The difference between two moments: by entity, as RFC 6902, and in lines for people."""
+# `from` is no name of Python's, so that this is no class with a docstring.
+Difference.__doc__ = (
+    "The difference between two moments: by entity, as RFC 6902, and in lines for people."
+)
 
 
 class _Maker(Author):
