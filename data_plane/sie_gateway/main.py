@@ -48,7 +48,7 @@ from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.broker.protocols import ResultBus
-from sie_runtime.follower.follower import Follower
+from sie_runtime.follower.follower import Follower, ProcessReport
 from sie_runtime.process import lifecycle
 from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
@@ -90,8 +90,7 @@ async def serve(
         role=_ROLE,
         process_id=process_id,
         bus=bus,
-        traffic_report=traffic.report,
-        adapters_report=traffic.report_adapters,
+        process=ProcessReport(traffic=traffic.report, adapters=traffic.report_adapters),
     )
     drained = asyncio.Event()
 
