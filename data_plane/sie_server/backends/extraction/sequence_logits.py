@@ -198,6 +198,7 @@ class SequenceLogits:
         ]
         if isinstance(end, int):
             for text in texts:
+                # One end in each text, as tokenizers give it: BART takes no batch of others.
                 text[text == end] = min(10, vocabulary - 1)
                 text[-1] = end
         try:

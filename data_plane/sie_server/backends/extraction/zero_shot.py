@@ -77,6 +77,7 @@ class ZeroShotClassifier:
             tokenizer_path="",
             tokenizer_sha256="",
             cost_unit="bytes4",
+            # A text is read once for each label, which a batch's budget did not know at first.
             reads_per_label=max(1, len(self._own_labels)),
         )
 
