@@ -70,7 +70,7 @@ class ProcessReport:
     """The part of a replica's report that is about its process, asked anew for each report."""
 
     models: Callable[[], dict[str, ModelReport]] = dict
-    """What became of each model, by name."""
+    """The state of each model, by name."""
     traffic: Callable[[], dict[str, int]] = dict
     """Requests of each model, by name."""
     adapters: Callable[[], dict[str, int]] = dict
