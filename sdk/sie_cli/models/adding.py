@@ -126,7 +126,11 @@ def _of_folder(folder: Path, wanted: Wanted) -> Found:
     files = FolderFiles(folder)
     proposal = propose(
         # Of a folder no worker converts a pickle: nothing writes where an operator keeps files.
-        files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
+        files,
+        takes_pickles=False,
+        name=folder.name,
+        task=wanted.task,
+        template=wanted.template,
     )
     absent = tuple(
         Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
