@@ -36,7 +36,7 @@ from sie_gateway.request.admission import Caps
 from sie_gateway.request.deaths import Deaths
 from sie_gateway.request.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore
 from sie_gateway.request.giving_back import Limits as GivingBackLimits
-from sie_gateway.request.inference import Inference
+from sie_gateway.request.inference import Inference, InferenceLimits
 from sie_gateway.request.jobs import JobCaps
 from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.requests import Limits
@@ -264,17 +264,19 @@ def make_inference(
         dispatcher=parts.dispatcher,
         watch=parts.watch,
         catalog=catalog,
-        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
-        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
-        timeout_s=settings.request_timeout_s,
+        limits=InferenceLimits(
+            caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
+            job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
+            timeout_s=settings.request_timeout_s,
+            lease_items_per_worker=settings.lease_items_per_worker,
+            tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+            if settings.tenant_items_max
+            else None,
+        ),
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
         asked_for=asked_for,
         loads=loads,
-        lease_items_per_worker=settings.lease_items_per_worker,
-        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
-        if settings.tenant_items_max
-        else None,
         wall=wall,
     )
 
