@@ -24,6 +24,7 @@ from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Heartbeat
+from sie_schemas.gateway.leases import Lease
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,
@@ -33,7 +34,6 @@ from sie_schemas.jobs import (
     ResultBatch,
     Timing,
 )
-from sie_schemas.leases import Lease
 
 __all__ = [
     "LOG_ID",

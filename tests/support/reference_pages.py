@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 import sie_sdk
 from sie_runtime.access.openapi_page import page_body
 from sie_schemas import items
+from sie_schemas.gateway import cluster, models, pools
 from sie_sdk import cluster_types, encoding, errors, scoring, types
 from sie_sdk.config.client import SIEConfigClient
 
@@ -25,6 +26,8 @@ __all__ = ["on_files", "pages"]
 _OPENAPI = Path(__file__).parents[2] / "docs/openapi"
 _WORDS = "The words are in the [glossary](../glossary.md)."
 _CLIENTS = (sie_sdk.SIEClient, SIEConfigClient)
+_TYPES = tuple(each.__name__ for each in (types, cluster_types, items, cluster, models, pools))
+"""The modules in which the types of the SDK are written down."""
 _SERVICES = {
     "sie-gateway": "The gateway: inference, the other APIs, and views of the configuration.",
     "sie-config": "The writer of the configuration.",
@@ -49,7 +52,7 @@ def _sdk() -> Iterator[str]:
     for client in _CLIENTS:
         yield from _client(client)
     yield "## Types\n"
-    for name, found in _classes(types, types.__name__, cluster_types.__name__, items.__name__):
+    for name, found in _classes(types, *_TYPES):
         yield f"### {name}\n"
         yield _said(found)
         yield from _fields(found)

@@ -20,9 +20,9 @@ from sie_core.chain import Position
 from sie_gateway.fleet.fleet import Fleet
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WorkerKind
+from sie_schemas.gateway.leases import LeaseSpec
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin, Job, subject
-from sie_schemas.leases import LeaseSpec
 
 __all__ = ["Cold", "Route", "Routes", "Wanted"]
 

@@ -1,0 +1,1 @@
+"""The words of a gateway beside inference: of its models, its cluster, pools and leases."""
