@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -50,6 +50,7 @@ from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.disk_room import free_bytes, total_bytes
 from sie_runtime.process.waiting import Turnstile, first_of
+from sie_schemas.api.log import Replicas
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
 
@@ -282,7 +283,7 @@ class ControlPlane:
             signals, disk_free=free_bytes(folder), disk=total_bytes(folder)
         )
 
-    def replicas_view(self) -> dict[str, Any]:
+    def replicas_view(self) -> Replicas:
         """Every replica that reports, against the head."""
         return self.reports.view(self.sequencer.position, self._clock())
 

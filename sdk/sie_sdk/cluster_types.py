@@ -5,21 +5,21 @@
 
 from typing import TypeAlias, TypedDict
 
-from sie_schemas.gateway.cluster import (
+from sie_schemas.api.cluster import (
     ClusterSummary,
     HealthResponse,
     ModelSummary,
     TroubleInfo,
     WorkerInfo,
 )
-from sie_schemas.gateway.models import (
+from sie_schemas.api.models import (
     ModelCapabilities,
     ModelDims,
     ModelInfo,
     ModelLoadError,
     ProfileInfo,
 )
-from sie_schemas.gateway.pools import (
+from sie_schemas.api.pools import (
     AssignedWorkerInfo,
     PoolListItem,
     PoolResponse,

@@ -1,14 +1,10 @@
 """Laws of what a gateway tells of itself: its document names each field of it, and no other."""
 
-import json
-from typing import Any
-
 import httpx
-import jsonschema_rs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.gateway_world import gateway_world, heartbeat
-from tests.support.openapi_file import OPENAPI_FILES
+from tests.support.told_answers import check_answer, told_answers
 
 STATES = st.fixed_dictionaries(
     {"state": st.sampled_from(["available", "loading", "loaded", "failed"])},
@@ -33,33 +29,10 @@ LEASE = {"name": "lease", "gpus": {"cpu": 1}, "bundle": "default"}
 PLACES = {"spec": "org/dense", "model_id": "org/dense", "name": "default"}
 
 
-def strict(schema: Any) -> Any:
-    """The schema, by which what it does not name is wrong."""
-    if isinstance(schema, list):
-        return [strict(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    more = {"additionalProperties": False} if "properties" in schema else {}
-    return {name: strict(each) for name, each in schema.items()} | more
-
-
-def answers_of(document: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Method, path, status and schema of each answer whose type is named."""
-    return [
-        (method, path, status, schema)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        for status, told in operation["responses"].items()
-        if status in {"200", "201"}
-        and "$ref"
-        in (schema := told.get("content", {}).get("application/json", {}).get("schema", {}))
-    ]
-
-
 MAKES_THE_LEASE = ("post", "/v1/pools")
 
 
-def turn(answer: tuple[str, str, str, dict[str, Any]]) -> int:
+def turn(answer: tuple[str, str, int]) -> int:
     """Its place in the life of a lease: made, seen, renewed, ended."""
     return 0 if answer[:2] == MAKES_THE_LEASE else ["get", "post", "delete"].index(answer[0]) + 1
 
@@ -67,19 +40,17 @@ def turn(answer: tuple[str, str, str, dict[str, Any]]) -> int:
 @settings(max_examples=20)
 @given(workers=st.lists(WORKERS, max_size=3))
 async def test_each_answer_has_the_fields_that_the_document_names_and_no_other(workers):
-    document = json.loads(OPENAPI_FILES["sie-gateway"].read_text())
-    components = {"schemas": strict(document["components"]["schemas"])}
-    answers = sorted(answers_of(document), key=turn)
+    answers = sorted(told_answers("sie-gateway"), key=turn)
     assert len(answers) > 10
     async with gateway_world(warm=False) as world:
         for index, worker in enumerate(workers):
             await world.hear(heartbeat(f"w{index}", **worker))
         transport = httpx.ASGITransport(app=world.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
-            for method, path, status, schema in answers:
-                places = PLACES | ({"name": "lease"} if "pools" in path else {})
-                asked = path.format(**places)
+            for method, path, status in answers:
+                asked = path.format(**PLACES | ({"name": "lease"} if "pools" in path else {}))
                 body = LEASE if (method, path) == MAKES_THE_LEASE else None
                 answer = await http.request(method.upper(), asked, json=body)
-                assert answer.status_code == int(status), (asked, answer.text)
-                jsonschema_rs.validate({**schema, "components": components}, answer.json())
+                assert answer.status_code == status, (asked, answer.text)
+                told = (asked, status, answer.content)
+                assert check_answer("sie-gateway", method, *told), "some field is judged"

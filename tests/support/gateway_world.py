@@ -21,10 +21,10 @@ from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.broker.protocols import Incoming
 from sie_runtime.streams.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
+from sie_schemas.api.leases import Lease
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Heartbeat
-from sie_schemas.gateway.leases import Lease
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,

@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 import sie_sdk
 from sie_runtime.access.openapi_page import page_body
 from sie_schemas import items
-from sie_schemas.gateway import cluster, models, pools
+from sie_schemas.api import cluster, models, pools
 from sie_sdk import cluster_types, encoding, errors, scoring, types
 from sie_sdk.config.client import SIEConfigClient
 

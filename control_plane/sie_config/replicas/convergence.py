@@ -8,11 +8,12 @@ used: what nobody serves is waited for, however well everybody agrees. Time is a
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
+from sie_schemas.api.writes import WaitedFor
 from sie_schemas.fleet import ReplicaReport
 
 __all__ = ["Convergence", "Goal", "Selector", "Until", "assess", "select"]
@@ -58,7 +59,7 @@ class Convergence:
     reached: bool
     selected: int
     satisfied: int
-    waiting_for: tuple[dict[str, Any], ...]
+    waiting_for: tuple[WaitedFor, ...]
 
 
 def select(
@@ -84,7 +85,7 @@ def assess(
 ) -> Convergence:
     """Judge the selected replicas. `positions` are those of the log at the reported epochs,
     `unserved` is what the entry is about and no live worker serves."""
-    waiting: list[dict[str, Any]] = [
+    waiting: list[WaitedFor] = [
         {"role": "worker", "id": "", "cause": f"{dark.name}: {dark.needs}"} for dark in unserved
     ]
     behind = 0

@@ -43,9 +43,9 @@ from sie_runtime.access.gate import principal_of
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
+from sie_schemas.api.models import ModelDims, ModelWithStatus, RegistryPosition
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
-from sie_schemas.gateway.models import ModelDims, ModelWithStatus, RegistryPosition
 
 __all__ = ["Cluster", "admin_app"]
 

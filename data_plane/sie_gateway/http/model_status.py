@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from sie_core.catalog import Catalog
 from sie_core.stored_documents import ModelJson
+from sie_schemas.api.models import ModelStatus, ServedRevision
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat
-from sie_schemas.gateway.models import ModelStatus, ServedRevision
 from sie_schemas.revisions import model_revision
 
 __all__ = ["model_status"]

@@ -7,7 +7,7 @@ has no traffic of its own. Seconds are counted of requests that were answered.
 from typing import Final
 
 from sie_gateway.metrics import MODEL_REQUEST_SECONDS
-from sie_schemas.gateway.models import ModelTraffic
+from sie_schemas.api.models import ModelTraffic
 
 __all__ = ["model_traffic"]
 

@@ -14,16 +14,16 @@ from msgspec import Struct
 
 from sie_gateway.faces import FACES, TEI_FACES, TEI_PREFIX
 from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
-from sie_schemas.gateway.cluster import HealthResponse
-from sie_schemas.gateway.leases import LeaseRequest
-from sie_schemas.gateway.models import (
+from sie_schemas.api.cluster import HealthResponse
+from sie_schemas.api.leases import LeaseRequest
+from sie_schemas.api.models import (
     ConfigDocument,
     ModelList,
     ModelWithStatus,
     NamedModel,
     RegistryPosition,
 )
-from sie_schemas.gateway.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
+from sie_schemas.api.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
 from sie_schemas.items import EncodeRequest, ExtractRequest, ScoreRequest
 
 __all__ = ["openapi_document"]

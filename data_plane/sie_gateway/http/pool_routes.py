@@ -13,8 +13,8 @@ from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request.asgi import read_body
 from sie_gateway.request.requests import decode_body
 from sie_gateway.request.waiting import ClientGone
+from sie_schemas.api.leases import LEASE_REQUEST_DECODER, LeaseRequest
 from sie_schemas.errors import FixRequest
-from sie_schemas.gateway.leases import LEASE_REQUEST_DECODER, LeaseRequest
 
 __all__ = ["add_pools"]
 

@@ -17,10 +17,8 @@ from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_core.stored_documents import ProfileJson, TasksJson
 from sie_core.troubles import fleet_troubles, worst_first
-from sie_schemas.errors import FixRequest
-from sie_schemas.fleet import Heartbeat, ModelReport
-from sie_schemas.gateway.cluster import ClusterHead, JudgedWorker, ModelSummary, WorkerInfo
-from sie_schemas.gateway.models import (
+from sie_schemas.api.cluster import ClusterHead, JudgedWorker, ModelSummary, WorkerInfo
+from sie_schemas.api.models import (
     ConfigDocument,
     InfinityModel,
     ModelDims,
@@ -29,6 +27,8 @@ from sie_schemas.gateway.models import (
     NamedModel,
     OpenAIModel,
 )
+from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
 
 __all__ = [

@@ -31,10 +31,10 @@ from sie_gateway.leases.leases import (
     warm_workers,
 )
 from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
+from sie_schemas.api.leases import Lease, LeaseRequest
+from sie_schemas.api.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
-from sie_schemas.gateway.leases import Lease, LeaseRequest
-from sie_schemas.gateway.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
 
 __all__ = ["LeaseDesk", "Leases"]
 

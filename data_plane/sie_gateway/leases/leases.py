@@ -17,10 +17,10 @@ import msgspec
 from sie_core.catalog import Catalog
 from sie_core.stored_documents import PoolJson
 from sie_gateway.fleet.routing import Wanted
+from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
+from sie_schemas.api.pools import AssignedWorkerInfo, PoolListItem, PoolResponse, PoolSpec
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
-from sie_schemas.gateway.leases import Lease, LeaseRequest, LeaseSpec
-from sie_schemas.gateway.pools import AssignedWorkerInfo, PoolListItem, PoolResponse, PoolSpec
 
 __all__ = [
     "LeaseCaps",

@@ -12,7 +12,7 @@ says at once that nobody listens when its connection is gone.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -22,12 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.http.follow_routes import head_body
-from sie_config.past.audit import entry_row
+from sie_config.past.audit import timeline_row
 from sie_config.writer_process import ControlPlane
 from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
 from sie_runtime.access.gate import principal_of
 from sie_runtime.process.waiting import first_of
-from sie_schemas.entry import Entry, log_id8
+from sie_schemas.api.log import ReplicaRow
+from sie_schemas.entry import log_id8
 from sie_schemas.errors import Later
 
 __all__ = ["Feed", "add_feed"]
@@ -103,7 +104,7 @@ class Feed:
                     log_id, after = head.log_id, head.epoch
                     yield _event("reset", {"epoch": after}, event_id=self._id(after))
                 for entry in await plane.journal.page(after, head.epoch, _PAGE):
-                    yield _event("entry", _told(entry), event_id=self._id(entry.epoch))
+                    yield _event("entry", timeline_row(entry), event_id=self._id(entry.epoch))
                     after = entry.epoch
                 yield await self._replicas()
                 if plane.sequencer.position.epoch == after and not plane.stopping:
@@ -180,11 +181,6 @@ def _event(name: str, value: Any, *, event_id: str = "") -> bytes:
     return f"{told}event: {name}\ndata: ".encode() + msgspec.json.encode(value) + b"\n\n"
 
 
-def _told(entry: Entry) -> dict[str, Any]:
-    row = entry_row(entry)
-    return row | {"changes": row["changes"][:_CHANGES_SHOWN], "changed": len(row["changes"])}
-
-
 def _epoch_in(event_id: str, log_id: str) -> int | None:
     """The epoch of an event's id; None for one of another log, or for none."""
     log, _, epoch = event_id.partition(".")
@@ -192,12 +188,12 @@ def _epoch_in(event_id: str, log_id: str) -> int | None:
     return int(epoch) if is_ours else None
 
 
-def _worst_first(row: dict[str, Any]) -> tuple[object, ...]:
+def _worst_first(row: ReplicaRow) -> tuple[object, ...]:
     is_well = row["live"] and not row["gone"] and row["converged"]
     return (is_well, row["role"], row["id"])
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _short(row: ReplicaRow) -> dict[str, Any]:
     names = (
         "role", "id", "epoch", "state", "reason", "age_s", "live", "gone", "lag", "converged",
         "shares_name", "place",
@@ -209,4 +205,5 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     shown = dict(sorted(failed.items())[:_CHANGES_SHOWN])
     tone, word = replica_state(row)
     own = {"tone": tone, "word": word, "loaded": loaded, "failed": shown}
-    return {name: row[name] for name in names} | own
+    said: Mapping[str, Any] = row
+    return {name: said[name] for name in names} | own

@@ -107,7 +107,7 @@ class ModelList(TypedDict):
 
 
 class ServedRevision(TypedDict):
-    """The revision of a model that one worker serves. `effective` says that it serves what the log wants."""
+    """The revision of a model that one worker serves. `effective`: it is what the log wants."""
 
     worker: str
     pool: str

@@ -1,1 +1,0 @@
-"""The words of a gateway beside inference: of its models, its cluster, pools and leases."""
