@@ -178,6 +178,8 @@ def check_range(plane: ControlPlane, log_id: str, after: int) -> None:
             code="AHEAD",
             details=details,
         )
+    # For everybody: a parameter that lifts the mark would be used by a replica that needs a
+    # snapshot.
     if after < head.low_water - 1:
         raise FixRequest(
             f"entries below {head.low_water} are not served as a delta any more; "

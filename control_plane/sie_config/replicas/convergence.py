@@ -69,6 +69,7 @@ def select(
     return [
         seen
         for seen in sightings
+        # One that fell silent since the commit blocks a wait: it may be the one that is behind.
         if selector.takes(seen.report) and seen.at >= goal.committed_at - ttl_s
     ]
 
@@ -95,6 +96,8 @@ def assess(
             waiting.append({"role": seen.report.role, "id": seen.report.id, "cause": cause})
     satisfied = len(selected) - behind
     enough = len(selected) if goal.quorum is None else goal.quorum
+    # What nobody serves is waited for: `effective` was reached once where nobody had failed, for
+    # nobody was there.
     reached = len(selected) >= goal.replicas_min and satisfied >= enough and not unserved
     return Convergence(reached, len(selected), satisfied, tuple(waiting[:_CAUSES_SHOWN]))
 

@@ -104,6 +104,8 @@ class Reports:
     ) -> Claim | None:
         """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
         self.kept.forget_silent(now)
+        # Until it reads everything: a replica that was given up reported again two seconds later,
+        # and held up the writes once more.
         if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
         seen = Sighting(report, now, is_known=is_known, size=size, by_bus=by_bus)
@@ -237,6 +239,7 @@ class Reports:
         row: ReplicaRow = msgspec.to_builtins(report)
         return {
             **row,
+            # What is empty is left out of an encoded report; the view shows it.
             "life": report.life,
             "reason": report.reason,
             "models": msgspec.to_builtins(report.models),

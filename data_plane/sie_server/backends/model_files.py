@@ -91,6 +91,7 @@ def load_model(
     for values of its config.json.
     """
     place = torch.device(device.name)
+    # transformers puts it on, or not, by whether peft is installed.
     if (spec.weights.folder / ADAPTER_FILE).is_file():
         raise load_failed(
             f"{spec.weights.folder} holds an {ADAPTER_FILE}, which transformers would put on the "
@@ -116,6 +117,7 @@ def load_model(
         spec, kind, place, dtype, files, runs_own_code, may_lack, takes_own_code, config_options
     )
     if not runs_own_code:
+        # Code of the model's own may make it in another way each time.
         device.skeletons.saw(key, model, files)
     return model
 
@@ -224,6 +226,7 @@ def has_own_code(weights: Weights) -> bool:
     """
     code = _own_code(weights)
     foreign = [name for name in code if "--" in name]
+    # The operator has read one commit, and allowed that.
     if weights.may_run_code and foreign:
         raise load_failed(
             f"{weights.hub_name} takes code from another repository ({foreign[0]}), which its "
@@ -276,6 +279,7 @@ def _cure(spec: ModelSpec, error: Exception, takes_own_code: bool) -> str:
 
 def dtype_choice(spec: ModelSpec, device: DeviceSpec) -> Choice:
     """The type that a model computes in on a device, and why."""
+    # A CPU without the instructions multiplies bfloat16 at 2 GFLOP/s, and float32 at 63.
     on_cuda = device.name.startswith("cuda")
     return choose_dtype(
         spec.profile.dtype,
@@ -324,6 +328,7 @@ def _weight_files(weights: Weights) -> list[Path]:
 
 def _require_complete(name: str, info: dict[str, Any], may_lack: tuple[str, ...]) -> None:
     """A weight that is missing would be random."""
+    # transformers fills them with random numbers, and warns.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(may_lack))
     if missing or info.get("mismatched_keys"):
         raise load_failed(

@@ -126,7 +126,12 @@ def _of_folder(folder: Path, wanted: Wanted) -> Found:
             raise FixRequest(f"a folder has no {name}: leave --{name} out", field=name)
     files = FolderFiles(folder)
     proposal = propose(
-        files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
+        # Of a folder no worker converts a pickle: nothing writes where an operator keeps files.
+        files,
+        takes_pickles=False,
+        name=folder.name,
+        task=wanted.task,
+        template=wanted.template,
     )
     absent = tuple(
         Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
@@ -171,6 +176,7 @@ def _condition(
             f"{kind} {key} is registered already, from {_place(there['document']['source'])}: ask "
             "for it by its name, give this one another with --name, or say --replace"
         )
+    # What somebody changed since it was read is a conflict.
     return {"if_match": there["etag"]}
 
 

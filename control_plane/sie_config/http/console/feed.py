@@ -170,6 +170,8 @@ def add_feed(app: FastAPI, plane: ControlPlane) -> None:
         return StreamingResponse(
             feed.events(last_event_id, whose),
             media_type="text/event-stream",
+            # nginx keeps an answer back until it has a buffer full: the events of a quiet log would
+            # come in minutes.
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 

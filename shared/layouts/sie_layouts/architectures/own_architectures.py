@@ -35,6 +35,7 @@ def require_own_architecture(reader: Reader, folder: str, *, takes_tasks: bool =
     kind = str(config.get("model_type"))
     _require_plain(reader, name, config)
     adapter = joined(folder, "adapter_config.json")
+    # transformers puts it on, or not, by whether peft is installed.
     if reader.has(adapter):
         reader.refuse(
             adapter,

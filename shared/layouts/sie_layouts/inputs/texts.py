@@ -143,6 +143,7 @@ def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
 def _tokenizer_limit(reader: Reader, folder: str) -> int | None:
     name = joined(folder, TOKENIZER_FILE)
     table = reader.table(name)
+    # Older releases of transformers wrote `max_len`.
     key = "model_max_length" if table.get("model_max_length") is not None else "max_len"
     value = table.get(key)
     if value is None:

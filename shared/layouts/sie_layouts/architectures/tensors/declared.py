@@ -186,6 +186,7 @@ def _lines(text: str, layer: str, family: Family, sizes: Mapping[str, int]) -> I
         kind, names, *dimensions = line.split()
         kind, _, condition = kind.partition("?")
         shape = tuple(_number(each, sizes) for each in dimensions)
+        # A declaration is never too strict: what only some configs have is for the loader to judge.
         if None in shape or (condition and not sizes.get(condition)):
             continue
         for part in _PARTS[kind]:
