@@ -52,17 +52,11 @@ def _sdk() -> Iterator[str]:
     for client in _CLIENTS:
         yield from _client(client)
     yield "## Types\n"
-    for name, found in _classes(types, *_TYPES):
-        yield f"### {name}\n"
-        yield _said(found)
-        yield from _fields(found)
+    yield from _shapes(types, *_TYPES)
     yield "## Types of sie-config\n"
     yield "`SIEConfigClient` gives these; they are in `sie_schemas.api`.\n"
     for module in (log, past, writes):
-        for name, found in _classes(module, module.__name__):
-            yield f"### {name}\n"
-            yield _said(found)
-            yield from _fields(found)
+        yield from _shapes(module, module.__name__)
     yield "## Errors\n"
     for name, found in _classes(errors, errors.__name__, "sie_schemas.errors"):
         bases = ", ".join(f"`{base.__name__}`" for base in found.__bases__)
@@ -74,6 +68,13 @@ def _sdk() -> Iterator[str]:
             if inspect.isfunction(found):
                 yield f"- `{name}{_signature(found)}`: {_line(found)}"
     yield ""
+
+
+def _shapes(module: Any, *homes: str) -> Iterator[str]:
+    for name, found in _classes(module, *homes):
+        yield f"### {name}\n"
+        yield _said(found)
+        yield from _fields(found)
 
 
 def _client(client: type) -> Iterator[str]:

@@ -115,7 +115,7 @@ async def test_of_two_writes_that_expect_the_same_version_in_one_group_one_is_re
             replace(put_model("m", description=text), expects=Expectation(etags=(seen,)))
             for text in ("two", "three")
         ]
-        commits = REGISTRY.get_sample_value("sie_config_commit_seconds_count")
+        commits = REGISTRY.get_sample_value("sie_config_commit_seconds_count") or 0.0
         answers = await asyncio.gather(
             *(plane.write(write(command)) for command in commands), return_exceptions=True
         )
