@@ -14,6 +14,7 @@ from sie_cli.config.config_rows import (
     entry_row,
     failed_lines,
     field_line,
+    replica_row,
     shortened,
     verified_lines,
 )
@@ -183,7 +184,8 @@ def replicas(work: Work) -> int:
         columns = ["role", "id", "epoch", "lag", "lag_s", "state", "live", "converged"]
         names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
         more = ["age_s", "digest", "life", "shares_name", "reason"]
-        print_rows(view["replicas"], columns, work.form, more=more, names=names)
+        shown = [replica_row(row) for row in view["replicas"]]
+        print_rows(shown, columns, work.form, more=more, names=names)
         for line in failed_lines(view["replicas"]):
             talk(line)
     return 0 if view["converged"] else DIFFERS
