@@ -68,13 +68,16 @@ class Told:
 
 
 @contextlib.asynccontextmanager
-async def looking(url: str, **constants: float) -> AsyncIterator[Told]:
-    constants = {"settle_s": 0.0, "again_s": 0.0, "within_s": 20.0} | constants
+async def looking(
+    url: str, *, settle_s: float = 0.0, again_s: float = 0.0, within_s: float = 20.0
+) -> AsyncIterator[Told]:
     clock = Clock()
     reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=2000)
     async with connected(url, "config") as bus:
         assert await bus.wait_connected(10)
-        signs = LifeSigns(bus, reports, clock=clock, **constants)
+        signs = LifeSigns(
+            bus, reports, clock=clock, settle_s=settle_s, again_s=again_s, within_s=within_s
+        )
         yield Told(signs, bus, clock, reports)
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sie_cli.access.config_client import AttendedClient
 from sie_cli.access.named_cluster import Target, target_of
 from sie_cli.config.config_rows import name_of, trial_line
 from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status, line_of, line_of_os
@@ -22,7 +23,7 @@ from sie_cli.texts.relative_moments import moment_of
 from sie_core.counted import counted
 from sie_core.nearest import nearest
 from sie_schemas.errors import FixRequest, Later, SIEError
-from sie_sdk import SIEConfigClient, Terms
+from sie_sdk import Terms
 from sie_sdk.config.calls import Kind
 
 __all__ = ["Ask", "Work", "run_work"]
@@ -105,7 +106,7 @@ class Work:
         self._target = target
         self.form = Form(output)
         try:
-            self.client = SIEConfigClient(target.url, token=target.token, actor=_actor())
+            self.client = AttendedClient(target.url, token=target.token, actor=_actor())
         except ValueError as error:
             raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
         except ImportError as error:

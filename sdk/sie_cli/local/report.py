@@ -137,7 +137,10 @@ def _print_tables(status: dict[str, Any], form: Form) -> None:
     place = (head["epoch"], head["digest"])
     print_lines([f"head: epoch {head['epoch']}, digest {head['digest'][:_SHOWN_DIGITS]}"])
     rows = [
-        {**replica_row(row), "in step": "yes" if (row["epoch"], row["digest"]) == place else "not yet"}
+        {
+            **replica_row(row),
+            "in step": "yes" if (row["epoch"], row["digest"]) == place else "not yet",
+        }
         | {"digest": row["digest"][:_SHOWN_DIGITS]}
         for row in status["replicas"]
     ]
