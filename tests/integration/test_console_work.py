@@ -1,6 +1,7 @@
 """The console in a real browser: the work of an operator, and lists of the size of a large log."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -322,3 +323,25 @@ def test_a_session_that_ended_says_so_and_leads_back_to_where_one_was(
         expect(page.get_by_role("button", name="Timeline")).to_have_attribute(
             "aria-pressed", "true"
         )
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_ages_are_right_in_a_browser_whose_clock_is_wrong(
+    browser: Browser, tmp_path: Path, hours: int
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
+    ):
+        write_entries(url, 1)
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        age = page.locator("button.entry time").first
+        expect(age).to_contain_text(" ago")
+        page.add_init_script(
+            f"const real = Date.now; Date.now = () => real() + {hours * 3_600_000};"
+        )
+        page.reload()
+        # Without the service's clock it is 0 s for two hours, or two hours at once.
+        expect(age).to_have_text(re.compile(r"^([1-9]\d* s|[1-9] min) ago$"))

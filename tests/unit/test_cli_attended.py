@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,6 +14,9 @@ from sie_cli.config.config_work import Work, run_work
 from sie_schemas.errors import TimeRanOut
 
 HEAD = {"log_id": "a" * 32, "epoch": 7, "hash": "b" * 64, "digest": "c" * 64, "writer": {}}
+
+WROTE_AT = 1_700_000_000.0
+"""Years before the clock of here."""
 
 
 class Service(ThreadingHTTPServer):
@@ -48,7 +52,8 @@ class Asked(BaseHTTPRequestHandler):
             service.moved.notify_all()
             if self.path != "/healthz" or not service.lives:
                 service.moved.wait_for(service.is_due)
-        body = json.dumps(HEAD).encode()
+        told = {"timestamp": WROTE_AT} if self.path == "/readyz" else HEAD
+        body = json.dumps(told).encode()
         with contextlib.suppress(OSError):
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
@@ -112,3 +117,30 @@ def test_every_command_has_such_a_client():
 
     assert run_work("http://127.0.0.1:1", "table", command) == 0
     assert kinds == [AttendedClient]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("5m", "2023-11-14T22:08:20.000000Z"),
+        ("now", "2023-11-14T22:13:20.000000Z"),
+        ("7", "7"),
+    ],
+)
+def test_a_time_ago_is_by_the_clock_that_wrote_the_log(text, meant):
+    found: list[str | None] = []
+
+    def command(work: Work) -> int:
+        found.append(work.at(text))
+        return 0
+
+    with serving(lives=True) as service:
+        assert run_work(service.url, "table", command) == 0
+        assert ("/readyz" in service.asked) is (text != "7")
+    assert found == [meant]
+
+
+def test_where_no_time_is_told_the_clock_of_here_counts():
+    client = AttendedClient("http://127.0.0.1:1")
+    before = datetime.now().astimezone()
+    assert before <= client.now() <= datetime.now().astimezone()

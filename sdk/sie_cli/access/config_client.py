@@ -8,6 +8,7 @@ waited for, and that Ctrl-C ends it at any time.
 import queue
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 import httpx
@@ -35,6 +36,14 @@ class AttendedClient(SIEConfigClient):
         self._quiet_s = quiet_s
         self._alive_s = alive_s
 
+    def now(self) -> datetime:
+        """The time at sie-config, in the zone of here; the clock of here where it tells none."""
+        try:
+            told = self._look("/readyz").json()["timestamp"]
+            return datetime.fromtimestamp(float(told)).astimezone()
+        except (httpx.HTTPError, OSError, OverflowError, TypeError, ValueError, LookupError):
+            return datetime.now().astimezone()
+
     def _send(self, call: Call, wait_s: float) -> httpx.Response:
         answered: queue.SimpleQueue[Callable[[], httpx.Response]] = queue.SimpleQueue()
 
@@ -58,17 +67,17 @@ class AttendedClient(SIEConfigClient):
     def _hangs(self) -> bool:
         """True if the process takes a connection, or leaves it waiting, and says nothing."""
         try:
-            httpx.get(
-                f"{self.base_url}/healthz",
-                timeout=self._alive_s,
-                verify=verify_of(self.base_url, None),
-            )
+            self._look("/healthz")
         except httpx.TimeoutException:
             return True
         except (httpx.HTTPError, OSError):
             # The request meets the same, and says it better.
             return False
         return False
+
+    def _look(self, path: str) -> httpx.Response:
+        verify = verify_of(self.base_url, None)
+        return httpx.get(f"{self.base_url}{path}", timeout=self._alive_s, verify=verify)
 
     def _hung(self, call: Call) -> TimeRanOut:
         unknown = "" if call.method == "GET" else "; `sie history` tells whether it was written"

@@ -19,7 +19,7 @@ from sie_cli.config.config_rows import name_of, trial_line
 from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status, line_of, line_of_os
 from sie_cli.show.printing import Form, print_difference, print_lines, print_value, talk
 from sie_cli.show.progress import progress
-from sie_cli.texts.relative_moments import moment_of
+from sie_cli.texts.relative_moments import is_by_the_clock, moment_of
 from sie_core.counted import counted
 from sie_core.nearest import nearest
 from sie_schemas.errors import FixRequest, Later, SIEError
@@ -131,7 +131,9 @@ class Work:
         """The epoch or time that a text means; None where none is given. Raises `SIEError`."""
         if not text:
             return None
-        now = datetime.now().astimezone()
+        # Of two clocks that differ, the one that wrote the log counts.
+        by_clock = is_by_the_clock(text)
+        now = self.client.now() if by_clock else datetime.now().astimezone()
         return moment_of(text, now=now, head=lambda: int(self.client.head()["epoch"]))
 
     def told(self, answer: Mapping[str, Any], ask: "Ask | None" = None) -> int:

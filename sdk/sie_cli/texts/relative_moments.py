@@ -11,7 +11,7 @@ from typing import Final
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["moment_of", "time_of"]
+__all__ = ["is_by_the_clock", "moment_of", "time_of"]
 
 _AGO: Final = re.compile(r"([0-9]{1,6})\s*(s|sec|m|min|h|d|w)(\s+ago)?", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
@@ -49,6 +49,12 @@ def moment_of(text: str, *, now: datetime, head: Callable[[], int]) -> str:
             f"{text!r} is no moment: say an epoch, HEAD~1, 5m, yesterday, or 2026-01-31T12:00:00Z"
         )
     return told
+
+
+def is_by_the_clock(text: str) -> bool:
+    """True if it depends on the time of now, as `5m` and `yesterday` do."""
+    told = text.strip()
+    return _AGO.fullmatch(told) is not None or told.lower() in _WORDS
 
 
 def _is_time(text: str) -> bool:

@@ -2,9 +2,9 @@
 
 *shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
 that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
-a second `replicas` tells where everyone is. Promises that clients are bounded in number, all
-together and of each token, and share what is made for them. One who reads slowly misses nothing and
-holds up nobody.
+a second `replicas` tells where everyone is, and the time here. Promises that clients are bounded in
+number, all together and of each token, and share what is made for them. One who reads slowly misses
+nothing and holds up nobody.
 
 While somebody looks, replicas that were quiet for a moment are asked for a sign of life.
 """
@@ -12,6 +12,7 @@ While somebody looks, replicas that were quiet for a moment are asked for a sign
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -135,6 +136,7 @@ class Feed:
             ]
         )
         told = {
+            "now": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "head": head,
             "published_epoch": published,
             "troubles": troubles[:_TROUBLES_SHOWN],
