@@ -7,7 +7,8 @@ is its exit status, and an error is one line.
 import getpass
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -114,8 +115,15 @@ class Work:
 
     def entity(self, kind: Kind, name: str, *, at: str | None = None) -> dict[str, Any]:
         """One entity. Raises `FixRequest` with the name that was meant, where there is none."""
-        try:
+        with self.naming(kind, name, at=at):
             return self.client.get(kind, name, at=at)
+
+    @contextmanager
+    def naming(self, kind: Kind, name: str, *, at: str | None = None) -> Iterator[None]:
+        """Around what is done with one entity: where there is none, the error has the name that
+        was meant."""
+        try:
+            yield
         except FixRequest as error:
             if not error.code.endswith("NOT_FOUND"):
                 raise
