@@ -27,6 +27,7 @@ from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
 from sie_config.replicas.convergence_watch import ConvergenceWatch
 from sie_config.replicas.hearing import Hearing
+from sie_config.replicas.life_signs import LifeSigns
 from sie_config.replicas.living import LiveReplicas
 from sie_config.replicas.replica_requests import ReplicaRequests
 from sie_config.replicas.reports import Reports
@@ -118,6 +119,7 @@ class ControlPlane:
             resync_wait_s=settings.ack_wait_s,
             recount_wait_s=settings.self_check_ask_s,
         )
+        self.life_signs = LifeSigns(bus, self.reports, clock=clock)
         self.broadcast = Broadcast(
             settings,
             sequencer,

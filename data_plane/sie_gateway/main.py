@@ -29,6 +29,7 @@ from sie_gateway.http.app import GatewayApp
 from sie_gateway.http.live_status import LiveStatus
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.http.rules import refusal_body, role_of
+from sie_gateway.http.slips import Slips
 from sie_gateway.http.widths import Widths
 from sie_gateway.leases.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases.leases import LeaseCaps
@@ -316,8 +317,10 @@ def build_app(
         payload_bytes_max=settings.item_bytes_max,
     )
     widths = Widths(inference, catalog, limits, retry_after_s=settings.provisioning_retry_after_s)
+    slips = Slips(catalog)
     cluster = Cluster(
         catalog=catalog,
+        slips=slips,
         workers=parts.watch.live,
         clocks=parts.watch.clocks,
         not_ready=not_ready,
@@ -337,6 +340,7 @@ def build_app(
         live=LiveStatus(cluster.view, interval_s=settings.live_status_s, stop=stop),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
+        slips=slips,
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
         if settings.tenant_rate_per_s
         else None,

@@ -191,7 +191,11 @@ async def _body(plane: ControlPlane, request: Request, shape: type[T]) -> T:
 def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/replicas")
     async def replicas() -> Response:
-        """Every replica that reports, against the head; how far behind, in epochs and seconds."""
+        """Every replica that reports, against the head; how far behind, in epochs and seconds.
+
+        Those that were quiet are asked for a sign of life first: a killed one is told as `gone`.
+        """
+        await plane.life_signs.look()
         view = plane.replicas_view()
         for row in view["replicas"]:
             row["lag_s"] = (

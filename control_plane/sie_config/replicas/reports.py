@@ -149,13 +149,16 @@ class Reports:
         )
         return max(behind, default=0)
 
-    def quiet(self, now: float, quiet_s: float) -> list[tuple[str, str]]:
-        """Role and id of those that live on the bus, as far as known, and were quiet that long."""
-        return [
-            (seen.report.role, seen.report.id)
+    def quiet(self, now: float, quiet_s: float) -> dict[tuple[str, str], float]:
+        """Those that live on the bus, as far as known, and were quiet for so many seconds.
+
+        By role and id, with the time of the last report.
+        """
+        return {
+            (seen.report.role, seen.report.id): seen.at
             for seen in self._live(now)
             if seen.by_bus and not seen.gone and quiet_s <= now - seen.at
-        ]
+        }
 
     def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back; whether it was known.

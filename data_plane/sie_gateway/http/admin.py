@@ -27,6 +27,7 @@ from sie_gateway.http.model_traffic import model_traffic
 from sie_gateway.http.nearest import nearest
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
+from sie_gateway.http.slips import Slips
 from sie_gateway.http.tei_info import tei_info
 from sie_gateway.http.views import (
     LongView,
@@ -61,6 +62,7 @@ class Cluster:
     ready; `widths` measures those of a model's vectors."""
 
     catalog: Callable[[], Catalog]
+    slips: Slips
     workers: Callable[[], list[Heartbeat]]
     clocks: Callable[[], dict[str, float]]
     not_ready: Callable[[], str]
@@ -286,7 +288,9 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
 
 async def _on_error(cluster: Cluster, request: Request, error: Exception) -> Response:
     assert isinstance(error, SIEError)
-    path = request.url.path
+    path, named = request.url.path, request.path_params
+    spec = named.get("spec") or named.get("model_id") or ""
+    cluster.slips.tell(error, spec, principal_of(request.scope))
     if isinstance(error, FixRequest) and error.details is None and path.startswith(_CONFIGS):
         # Most often it was meant for sie-config, which knows more names, moments and parameters.
         location = f"{cluster.config_url.rstrip('/')}{path}"

@@ -15,6 +15,7 @@ from typing import Final, cast
 import msgspec
 
 from sie_core.catalog import Catalog
+from sie_core.nearest import choice
 from sie_core.stored_documents import PoolJson
 from sie_gateway.fleet.routing import Wanted
 from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
@@ -188,7 +189,7 @@ def _check_places(catalog: Catalog, request: LeaseRequest) -> None:
     if pool is None:
         raise FixRequest(
             f"there is no pool {request.queue_pool!r} to lease of; "
-            f"there are: {', '.join(sorted(catalog.pools)) or 'none'}",
+            + choice(request.queue_pool, catalog.pools, "there are"),
             code="POOL_NOT_FOUND",
             field="$.queue_pool",
         )

@@ -14,6 +14,7 @@ from sie_cli.config.config_rows import (
     entry_row,
     failed_lines,
     field_line,
+    replica_row,
     shortened,
     verified_lines,
 )
@@ -22,7 +23,9 @@ from sie_cli.config.kinds import kind_named, kinds_named
 from sie_cli.config.selecting import Selector
 from sie_cli.show.exit_statuses import DIFFERS
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
+from sie_core.nearest import nearest
 from sie_schemas.api.past import AuditRow
+from sie_schemas.errors import CODES, FixRequest
 from sie_sdk.config.calls import Kind
 
 __all__ = [
@@ -109,7 +112,9 @@ def describe(work: Work, kind_name: str, name: str) -> int:
 def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
     """The newest changes up to a moment, oldest of them first."""
     if name:
-        found = work.client.history(kind_named(kind_name), name, at=work.at(at))
+        kind, until = kind_named(kind_name), work.at(at)
+        with work.naming(kind, name, at=until):
+            found = work.client.history(kind, name, at=until)
         rows: Sequence[Mapping[str, Any]] = found[-number:]
         count = len(found)
     else:
@@ -130,7 +135,9 @@ def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
 
 def blame(work: Work, kind_name: str, name: str, at: str) -> int:
     """Print the origin of each field."""
-    rows = work.client.blame(kind_named(kind_name), name, at=work.at(at))
+    kind, moment = kind_named(kind_name), work.at(at)
+    with work.naming(kind, name, at=moment):
+        rows = work.client.blame(kind, name, at=moment)
     columns = ["path", "value", "epoch", "ts", "actor", "reason"]
     print_rows(rows, columns, work.form, more=["hash"], names=[row["path"] for row in rows])
     return 0
@@ -185,7 +192,8 @@ def replicas(work: Work) -> int:
         columns = ["role", "id", "epoch", "lag", "lag_s", "state", "live", "converged"]
         names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
         more = ["age_s", "digest", "life", "shares_name", "reason"]
-        print_rows(view["replicas"], columns, work.form, more=more, names=names)
+        shown = [replica_row(row) for row in view["replicas"]]
+        print_rows(shown, columns, work.form, more=more, names=names)
         for line in failed_lines(view["replicas"]):
             talk(line)
     return 0 if view["converged"] else DIFFERS
@@ -207,7 +215,10 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
     told |= {name: work.at(told[name]) for name in ("since", "before") if name in told}
     if "kind" in told:
         told["kind"] = kind_named(told["kind"])
+    _check_outcome(told.get("outcome", ""))
     rows, has_more = audited(work, told, number)
+    if not rows:
+        talk("nothing of the audit matches")
     if has_more:
         talk(f"the newest {len(rows)}; -n shows more")
     shown = [audit_row(row) for row in rows]
@@ -218,6 +229,17 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
         names = [row["ts"] for row in shown]
         print_rows(shown, columns, work.form, more=["message", "request_id"], names=names)
     return 0
+
+
+def _check_outcome(outcome: str) -> None:
+    """Raises `FixRequest`: a word that no row has would show an empty list, as if all were well."""
+    words = ("accepted", "refused", *CODES)
+    if outcome and outcome not in words:
+        meant = nearest(outcome, words)
+        raise FixRequest(
+            f"--outcome knows no {outcome!r}: it is accepted, refused, or the code of a refusal, "
+            f"like {meant or 'FORBIDDEN'}"
+        )
 
 
 def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[AuditRow], bool]:

@@ -269,10 +269,11 @@ class SIEAsyncConfigClient:
                     call = Call("GET", FEED_PATH)
                     told = (response.status_code, response.headers, await response.aread())
                     read_config_answer(call, *told, self.base_url)
-                async for line in response.aiter_lines():
-                    event = reader.take(line)
-                    if event is not None:
-                        yield event
+                async for data in response.aiter_bytes():
+                    for line in reader.lines(data):
+                        event = reader.take(line)
+                        if event is not None:
+                            yield event
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 

@@ -265,10 +265,11 @@ class SIEConfigClient:
                     call = Call("GET", FEED_PATH)
                     told = (response.status_code, response.headers, response.read())
                     read_config_answer(call, *told, self.base_url)
-                for line in response.iter_lines():
-                    event = reader.take(line)
-                    if event is not None:
-                        yield event
+                for data in response.iter_bytes():
+                    for line in reader.lines(data):
+                        event = reader.take(line)
+                        if event is not None:
+                            yield event
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 

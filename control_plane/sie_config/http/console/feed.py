@@ -2,17 +2,17 @@
 
 *shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
 that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
-a second `replicas` tells where everyone is. Promises that clients are bounded in number, all
-together and of each token, and share what is made for them. One who reads slowly misses nothing and
-holds up nobody.
+a second `replicas` tells where everyone is, and the time here. Promises that clients are bounded in
+number, all together and of each token, and share what is made for them. One who reads slowly misses
+nothing and holds up nobody.
 
-While somebody looks, a replica that was quiet for a moment is asked for a sign of life. The broker
-says at once that nobody listens when its connection is gone.
+While somebody looks, replicas that were quiet for a moment are asked for a sign of life.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -43,11 +43,6 @@ _PAGE: Final = 100
 """Entries read for one event, so that a burst of writes keeps the loop for milliseconds."""
 _BEAT_S: Final = 0.5
 """A state that changed without an entry is shown within it; a killed replica has 2 s."""
-_QUIET_S: Final = 0.75
-"""A replica that said nothing for so long is asked for a sign of life: a killed one shows within 2
-s."""
-_ASKED_MAX: Final = 64
-"""Replicas that are asked for a sign of life at a time."""
 _SHOWN_MAX: Final = 100
 """An event stays small at 1,000 replicas; those in trouble come first."""
 _CHANGES_SHOWN: Final = 20
@@ -131,7 +126,7 @@ class Feed:
 
     async def _make(self) -> bytes:
         plane = self._plane
-        await plane.replica_requests.look_for(plane.now(), quiet_s=_QUIET_S, most=_ASKED_MAX)
+        await plane.life_signs.look()
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
         head, published = head_body(plane), plane.broadcast.published_epoch
@@ -142,6 +137,7 @@ class Feed:
             ]
         )
         told = {
+            "now": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "head": head,
             "published_epoch": published,
             "troubles": troubles[:_TROUBLES_SHOWN],
