@@ -12,6 +12,7 @@ from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
 
 __all__ = [
+    "FILL_AT_THE_LEFT",
     "IGNORED_OPTIONS",
     "SENTENCE_FILES",
     "bare_text",
@@ -32,6 +33,14 @@ SENTENCE_FILES: Final = (
 )
 """The names under which a transformer step keeps its settings, the first that is there counts."""
 TOKENIZER_FILE: Final = "tokenizer_config.json"
+_NATIVE_FILE: Final = "tokenizer.json"
+FILL_AT_THE_LEFT: Final = frozenset(
+    {
+        "CodeLlamaTokenizer", "CohereTokenizer", "CpmAntTokenizer", "GemmaTokenizer",
+        "LlamaTokenizer", "Siglip2Tokenizer", "XLNetTokenizer",
+    }
+)  # fmt: skip
+"""The classes of transformers that fill a text up at its beginning where no file says a side."""
 IGNORED_OPTIONS: Final = frozenset(
     {"cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code"}
 )
@@ -112,8 +121,8 @@ def padding_side(
 ) -> tuple[str, Literal["left", "right"] | None]:
     """The side on which the tokenizer of a model's own folder fills a text up, and who says so.
 
-    What the call is given counts over what the tokenizer is made with, and that over its file.
-    None: its class decides.
+    What the call is given counts over what the tokenizer is made with, and that over its files.
+    None: nobody says so, and its class is one that a file does not name.
     """
     calls = reader.take(name, table, "processing_kwargs", dict, {})
     key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
@@ -126,7 +135,17 @@ def padding_side(
         side = options.get("padding_side") if isinstance(options, Mapping) else None
         if side is not None:
             return f"{source}.padding_side", "left" if side == "left" else "right"
-    return "", None
+    return _padding_of_class(reader)
+
+
+def _padding_of_class(reader: Reader) -> tuple[str, Literal["left", "right"] | None]:
+    padding = reader.table(_NATIVE_FILE).get("padding")
+    side = padding.get("direction") if isinstance(padding, dict) else None
+    if side is not None:
+        return f"{_NATIVE_FILE}: padding.direction", "left" if side == "Left" else "right"
+    name = str(reader.table(TOKENIZER_FILE).get("tokenizer_class")).removesuffix("Fast")
+    fills_left = name in FILL_AT_THE_LEFT
+    return (f"{TOKENIZER_FILE}: tokenizer_class", "left") if fills_left else ("", None)
 
 
 def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
