@@ -18,6 +18,7 @@ __all__ = [
     "bare_text",
     "chat_template",
     "padding_side",
+    "require_marks",
     "sentence_table",
     "text_layout",
 ]
@@ -80,7 +81,7 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
         reader.fact("tokens_max", given, f"{name}: max_seq_length")
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
-    _require_marks(reader, folder)
+    require_marks(reader, folder)
     limit = _bounded(given) if given is not None else _told(reader, folder, found)
     called = _processing_limit(reader, name, table)
     return TextLayout(
@@ -97,7 +98,8 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
     )
 
 
-def _require_marks(reader: Reader, folder: str) -> None:
+def require_marks(reader: Reader, folder: str) -> None:
+    """Refuse a tokenizer that reads a text's own marks as words."""
     name = joined(folder, TOKENIZER_FILE)
     if reader.table(name).get("split_special_tokens"):
         reader.refuse(

@@ -32,6 +32,8 @@ class Family:
     usual: Mapping[str, Any] = field(default_factory=dict)
     """The values of keys that a config.json may leave out."""
     count: str = "num_hidden_layers"
+    least: Mapping[str, int] = field(default_factory=dict)
+    """The sizes that transformers' forward counts on, whatever a config.json says."""
 
 
 _SIZES: Final[Mapping[str, Any]] = {
@@ -174,6 +176,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         + "\n".join(_BERT_REST.strip().splitlines()[2:]),
         {"classes": _TWO_LAYERS, "tokens": _OF_TOKENS, "masked_language": _WORDS_OF_ROBERTA},
         {**_SIZES, "relative_attention_num_buckets": 32},
+        least={"relative_attention_num_buckets": 32},
     ),
     "distilbert": Family(
         ("distilbert.",),
