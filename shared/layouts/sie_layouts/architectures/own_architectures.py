@@ -21,7 +21,7 @@ __all__ = ["require_own_architecture"]
 _ONLY_ENCODED: Final = frozenset({"t5", "mt5", "umt5"})
 """Encoder-decoders of which the encoder alone is run."""
 _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
-"""Families whose code has a table of positions and no other way to place a token."""
+"""Families of BERT's code: a table of positions, and no other way to place a token."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
@@ -79,6 +79,13 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
     for key in _OTHER_INPUTS:
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
+    chunk = config.get("chunk_size_feed_forward")
+    if isinstance(chunk, int) and chunk > 1 and config.get("model_type") in _ABSOLUTE:
+        reader.refuse(
+            f"{name}: chunk_size_feed_forward",
+            f"is {chunk}: transformers fails at each text whose length is no multiple of it",
+            "set it to 0, which changes no vector",
+        )
     if config.get("quantization_config"):
         reader.refuse(
             f"{name}: quantization_config",

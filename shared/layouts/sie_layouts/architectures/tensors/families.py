@@ -61,6 +61,10 @@ _BERT_LAYER: Final = (
         for part in ("query", "key", "value")
     )
     + _BERT_REST
+    + """
+linear?add_cross_attention crossattention.self.query hidden_size hidden_size
+linear?add_cross_attention crossattention.output.dense hidden_size hidden_size
+"""
 )
 _OF_TOKENS: Final = "linear classifier num_labels hidden_size"
 _POOLED: Final = "linear pooler.dense hidden_size hidden_size\n"
