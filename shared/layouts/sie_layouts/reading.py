@@ -3,7 +3,7 @@
 *pure.* `kind_of` looks only at what a folder calls itself; the reader of that kind decides. A kind
 that has no reader here is refused by name. `absent_files` tells what a layout needs beside the
 files that it was read from: weights and a vocabulary. A worker would find out at the load.
-`unlike_tensors` tells what those weights lack, by their headers, and `without_length` of which texts
+`unlike_tensors` tells what those weights lack, by their headers; `without_length`, of which texts
 nothing says how long they may be.
 """
 
