@@ -1,5 +1,7 @@
 """The judgement on a drawn folder: equal to the reference, or refused with a sentence.
 
+A folder that a worker refuses has to be one that `sie add` refuses, if it would add it as such.
+
 A folder that the reference itself cannot load, or cannot answer with, says nothing. As a program
 (`sie soak --layouts`) it draws fresh seeds for so many minutes, and names each that fails.
 """
@@ -29,6 +31,8 @@ from tests.support.sameness import assert_same
 from tests.support.scored import load, scored
 from tests.support.scored import run as run_job
 
+from sie_cli.models.proposal import propose
+from sie_layouts.folder import FolderFiles
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
@@ -55,6 +59,29 @@ def judged(drawn: Drawn) -> Judgement:
     """The verdict. Raises `AssertionError` where an answer differs, or a refusal says nothing."""
     # Several threads on models this small wait for each other more than they compute.
     torch.set_num_threads(1)
+    verdict = _judged(drawn)
+    if verdict == "refused":
+        _require_refused_when_added(drawn)
+    return verdict
+
+
+_ADDED_AS: Mapping[str, Any] = {
+    "dense": {"encode": {"outputs": ["dense"]}},
+    "sparse": {"encode": {"outputs": ["sparse"]}},
+    "score": {"score": {}},
+    "tokens": {"encode": {"outputs": ["multivector"]}, "score": {}},
+    "images": {"encode": {"outputs": ["dense"]}},
+}
+
+
+def _require_refused_when_added(drawn: Drawn) -> None:
+    found = propose(FolderFiles(drawn.folder), takes_pickles=False)
+    # Of a folder that may be two things it may take the other one.
+    if found.tasks == _ADDED_AS[drawn.kind]:
+        assert found.refusals, "a worker refuses it, and it would be added"
+
+
+def _judged(drawn: Drawn) -> Judgement:
     match drawn.kind:
         case "dense":
             return _vectors(drawn, st.SentenceTransformer, "dense")

@@ -51,6 +51,7 @@ __all__ = [
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOADING_FAILS: Final = (
+    ImportError,
     OSError,
     ValueError,
     KeyError,
@@ -158,10 +159,11 @@ def _from_pretrained(
             model, info = _known(folder, files, kind, known, config_options, dtype)
         else:
             config = None
-            if config_options:
+            if config_options or _names_attention(_config(spec.weights)):
                 config = AutoConfig.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
                 )
+                config._attn_implementation = None
             model, info = kind.from_pretrained(
                 folder,
                 **({} if config is None else {"config": config}),
@@ -176,8 +178,15 @@ def _from_pretrained(
             f"transformers cannot load {folder}: {error}; {_cure(spec, error, takes_own_code)}"
         ) from error
     _require_complete(folder.name, info, may_lack)
+    # Answers are read by name, as the reference does whatever a config.json says.
+    model.config.return_dict = True
     loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
     return loaded
+
+
+def _names_attention(config: ConfigJson) -> bool:
+    """True of a config.json that names a kernel, which is the device's: they compute the same."""
+    return any(config.get(f"{start}attn_implementation") for start in ("", "_"))
 
 
 def _known(

@@ -228,7 +228,7 @@ def _activation(
 def _prompt(reader: Reader, settings: Mapping[str, Any]) -> str:
     name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
     prompts = reader.take(SETTINGS_FILE, settings, "prompts", dict, {})
-    if not name:
+    if settings.get("default_prompt_name") is None:
         return ""
     source = f"{SETTINGS_FILE}: default_prompt_name"
     if name not in prompts:

@@ -207,9 +207,10 @@ def _prompts(reader: Reader, settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _default_prompt(reader: Reader, settings: Mapping[str, Any]) -> str | None:
-    name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
-    if not name:
+    if settings.get("default_prompt_name") is None:
         return None
+    # A name of no letters is one too.
+    name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
     source = f"{SETTINGS_FILE}: default_prompt_name"
     prompts = reader.take(SETTINGS_FILE, settings, "prompts", dict, {})
     # The reference has these two names, without a text, also where a folder lists none.
