@@ -167,6 +167,7 @@ async def roles_on_their_own(folder: Path) -> AsyncIterator[RolesWorld]:
             own=own,
             programs=programs,
             bar=bar,
+            doctor_options=("--gateway-url", f"https://127.0.0.1:{gateway}"),
         )
         await _taught(world)
         yield world

@@ -284,6 +284,25 @@ async def follow(world: World, alert: str, section: Section) -> None:
     await walk.breaks(world)
     await until_told(lambda: world.alerting(alert), within_s=_ALERTS_S)
     words, variables = walk.words(world), walk.variables(world)
+    await _looked(world, walk, section, words, variables)
+    for sentence in section.sentences:
+        # Anew for each: of two letters the second is what is left after the first.
+        await _do(world, walk, sentence, walk.words(world), variables)
+    await world.serves()
+    if walk.ends:
+        await until_told(lambda: _is_over(world, alert), within_s=_ENDS_S)
+
+
+async def _looked(
+    world: World,
+    walk: Walk,
+    section: Section,
+    words: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> None:
+    if walk.doctor:
+        diagnosis = await world.typed(["sie", "doctor", *world.doctor_options])
+        assert walk.doctor in diagnosis, diagnosis
     said = ""
     for span in section.look_spans:
         if is_query(span):
@@ -296,12 +315,6 @@ async def follow(world: World, alert: str, section: Section) -> None:
             said += await world.ready()
     missing = [each for each in walk.shows if each not in said]
     assert not missing, f"what the page looks at does not show {missing}: {said[-2000:]}"
-    for sentence in section.sentences:
-        # Anew for each: of two letters the second is what is left after the first.
-        await _do(world, walk, sentence, walk.words(world), variables)
-    await world.serves()
-    if walk.ends:
-        await until_told(lambda: _is_over(world, alert), within_s=_ENDS_S)
 
 
 async def _do(

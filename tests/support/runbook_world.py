@@ -51,6 +51,8 @@ class World:
     """The folders that a break has put a disk on."""
     model: str = MODEL
     """The model that is asked for where nothing else is said."""
+    doctor_options: tuple[str, ...] = ()
+    """By these `sie doctor` finds what the folder does not tell it."""
 
     @property
     def gateway(self) -> str:

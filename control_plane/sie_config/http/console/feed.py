@@ -133,6 +133,8 @@ class Feed:
         await plane.replica_requests.look_for(plane.now(), quiet_s=_QUIET_S, most=_ASKED_MAX)
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
+        for row in rows:
+            row["lag_s"] = plane.convergence.lag_s(row["epoch"]) if row["lag"] else None
         head, published = head_body(plane), plane.broadcast.published_epoch
         troubles = worst_first(
             [
