@@ -129,6 +129,8 @@ class Feed:
         await plane.life_signs.look()
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
+        for row in rows:
+            row["lag_s"] = plane.convergence.lag_s(row["epoch"]) if row["lag"] else None
         head, published = head_body(plane), plane.broadcast.published_epoch
         troubles = worst_first(
             [
