@@ -27,6 +27,7 @@ _SEEDS: dict[int, Judgement] = {
     126: "refused",
     158: "equal",  # pairs that the reference cannot answer
     370: "equal",  # what stands beside a text changes it
+    70113: "equal",  # a pair that ends with the padding's word, scored by a decoder
 }
 """The verdict on each; a folder that begins to be refused is a fault too."""
 _ODD_SEEDS: dict[int, Judgement] = {

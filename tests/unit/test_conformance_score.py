@@ -146,6 +146,23 @@ def test_a_classifier_scores_as_its_reference_does(family, typed, tmp_path):
     _same(_classifier(tmp_path, _FAMILIES[family], typed=typed))
 
 
+def test_a_decoder_judges_by_the_last_token_that_is_no_padding(tmp_path):
+    """A text may end with the padding's own word, where the tokenizer puts no mark behind it."""
+    folder = _classifier(tmp_path, _FAMILIES["qwen3"])
+    told = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**told, "post_processor": None}))
+    pairs = [
+        ("w9", "w8 [PAD]"), ("[PAD]", "[PAD] [PAD]"), ("w9 [PAD] w8", "w7 [PAD] [PAD]"),
+        ("w9", "w8"),
+    ]  # fmt: skip
+    reference = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+    expected = np.concatenate([reference.predict([pair]) for pair in pairs])
+    for padded in (False, True):
+        backend = load(folder, padded=padded)
+        assert_same(scored(backend, pairs)["score"], expected)
+    assert np.ptp(expected) > 1e-3, "the pairs are told apart"
+
+
 def test_types_that_a_model_has_not_are_refused_where_the_reference_fails(tmp_path):
     folder = _classifier(tmp_path, _FAMILIES["roberta"], typed=True)
     with pytest.raises(IndexError):

@@ -16,13 +16,16 @@ from transformers import PreTrainedModel
 from sie_schemas.errors import OurFault
 from sie_server.backends.backend import load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.vector_answers import lengths_of
 from sie_server.tolerances import logits_agree
 from sie_server.vectors.pooling import pool
 
 __all__ = ["Head", "first_states", "last_states", "require_same", "sequence_head", "token_head"]
 
-Head: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
-"""Hidden states [tokens, width] and lengths to logits."""
+Head: TypeAlias = Callable[[States, Sequences], Tensor]
+"""Hidden states to logits, in the order of the states."""
+_Rows: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
+"""The same of hidden states [tokens, width] and lengths."""
 
 _LENGTHS: Final = (19, 7, 4)
 
@@ -31,8 +34,19 @@ def sequence_head(model: PreTrainedModel) -> Head:
     """Logits [sequences, labels]."""
     parts: Any = model
     if isinstance(getattr(model, "score", None), nn.Linear):
-        # Decoders judge by the last token, which has seen all others.
-        return lambda hidden, lengths: parts.score(last_states(hidden, lengths))
+        # Decoders judge by the last token that is none of padding: a text may end with its word.
+        padding = model.config.get_text_config().pad_token_id
+        return lambda states, sequences: parts.score(_last_counted(states, sequences, padding))
+    return _of_rows(_first_head(model))
+
+
+def _of_rows(rows: _Rows) -> Head:
+    return lambda states, sequences: rows(states.hidden, lengths_of(states, sequences))
+
+
+def _first_head(model: PreTrainedModel) -> _Rows:
+    """The head of an encoder, which judges by its first token or by the mean."""
+    parts: Any = model
     if hasattr(model, "pre_classifier"):
         return lambda hidden, lengths: parts.classifier(
             parts.pre_classifier(_first(hidden, lengths)).relu()
@@ -60,10 +74,10 @@ def token_head(model: PreTrainedModel) -> Head:
     """Logits [tokens, labels]."""
     parts: Any = model
     if isinstance(getattr(model, "score", None), nn.Linear):
-        return lambda hidden, _: parts.score(hidden)
+        return lambda states, _: parts.score(states.hidden)
     if hasattr(model, "head"):
-        return lambda hidden, _: parts.classifier(parts.head(hidden))
-    return lambda hidden, _: parts.classifier(hidden)
+        return lambda states, _: parts.classifier(parts.head(states.hidden))
+    return lambda states, _: parts.classifier(states.hidden)
 
 
 def first_states(states: States, sequences: Sequences) -> Tensor:
@@ -94,7 +108,7 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
         single = Sequences(ids=[ids], type_ids=[None], owners=[None])
         states = encoder.padded(single, tokens_max=length)
         try:
-            found = head(states.hidden, [length])
+            found = head(states, single)
         except (AttributeError, RuntimeError, TypeError) as error:
             raise _unknown(model) from error
         expected = own.reshape(found.shape) if own.numel() == found.numel() else None
@@ -112,6 +126,20 @@ def _unknown(model: PreTrainedModel) -> OurFault:
 def last_states(hidden: Tensor, lengths: Sequence[int]) -> Tensor:
     """The state of each sequence's last token."""
     return hidden[_starts(hidden, lengths)[1] - 1]
+
+
+def _last_counted(states: States, sequences: Sequences, padding: int | None) -> Tensor:
+    """The state of each sequence's last token that is not `padding`; its first where all are."""
+    starts, _ = _starts(states.hidden, lengths_of(states, sequences))
+    places = [_last_place(sequences.ids[index], padding) for index in states.order]
+    return states.hidden[starts + torch.tensor(places, device=starts.device)]
+
+
+def _last_place(ids: Tensor, padding: int | None) -> int:
+    if padding is None or int(ids[-1]) != padding:
+        return len(ids) - 1
+    counted = (ids != padding).nonzero()
+    return int(counted[-1]) if len(counted) else 0
 
 
 def _starts(hidden: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

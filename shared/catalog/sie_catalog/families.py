@@ -209,8 +209,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "unsaid-direction": _not_here(
         "a decoder with code of its own",
         "its code alone says whether a token looks ahead, of which what is published disagrees, "
-        "and its tokenizer's code which token ends a text: `sie add` a folder of it whose files say "
-        "both",
+        "and its tokenizer's code which token ends a text: `sie add` a folder of it whose files "
+        "say both",
     ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),

@@ -22,7 +22,7 @@ from sie_server.backends.encoder import Encoder
 from sie_server.backends.loaded_encoder import LoadedEncoder
 from sie_server.backends.model_files import backbone_of, dtype_choice, load_model
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.backends.vector_answers import lengths_of, rows_as_given
+from sie_server.backends.vector_answers import rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.tolerances import logits_agree
 from sie_server.weights.sources import Weights
@@ -156,7 +156,7 @@ class SequenceLogits:
     def _some(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> Tensor:
         if self._core is not None and self._head is not None:
             states, sequences = self._core.run(batch, inputs)
-            rows = self._head(states.hidden, lengths_of(states, sequences))
+            rows = self._head(states, sequences)
             return rows_as_given(rows.reshape(len(inputs), -1), states.order)
         if any(pin is not None for pin in batch.adapters):
             raise FixRequest(f"{self._spec.model_id} takes no adapters", code="ADAPTER_NOT_FOUND")

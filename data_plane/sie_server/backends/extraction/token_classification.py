@@ -112,7 +112,7 @@ class TokenClassifier(EncoderBackend):
             inputs = [TokensInput(_int32(window.ids)) for window in flat[some]]
             states, sequences = self._core.run(replace(batch, adapters=tuple(each[some])), inputs)
             lengths = lengths_of(states, sequences)
-            rows: Tensor = self._head(states.hidden, lengths).float().softmax(dim=-1)
+            rows: Tensor = self._head(states, sequences).float().softmax(dim=-1)
             self._core.require_finite(rows)
             for part in as_given(torch.split(rows.cpu(), lengths), states.order):
                 yield part.numpy()

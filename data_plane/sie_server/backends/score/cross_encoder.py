@@ -24,7 +24,7 @@ from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.score.activations import chosen_activation, judge, score_answers
 from sie_server.backends.score.decoder import DecoderReranker
-from sie_server.backends.vector_answers import lengths_of, rows_as_given
+from sie_server.backends.vector_answers import rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import (
     tokenizer_file,
@@ -90,7 +90,7 @@ class CrossEncoder(EncoderBackend):
         """One score for each pair, in order."""
         self._core.require(batch, "score")
         states, sequences = self._core.run(batch, take(batch, TokensInput))
-        logits: Tensor = self._head(states.hidden, lengths_of(states, sequences))
+        logits: Tensor = self._head(states, sequences)
         self._core.require_finite(logits)
         given = rows_as_given(logits.reshape(len(states.order), -1), states.order)
         return score_answers(judge(given, self._activation, self._label))

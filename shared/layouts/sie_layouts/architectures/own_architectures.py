@@ -27,7 +27,7 @@ _CHUNKED: Final = _ABSOLUTE | {
     "esm", "fnet", "layoutlm", "longformer", "luke", "megatron-bert", "nystromformer", "rembert",
     "roberta-prelayernorm", "roc_bert", "roformer", "splinter", "xlm-roberta-xl", "xlnet", "xmod",
 }  # fmt: skip
-"""Families whose feed-forward layers read a text in parts of one size, where config.json says so."""
+"""Families whose feed-forward layers read a text in parts, of a size that config.json says."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
