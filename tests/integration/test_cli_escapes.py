@@ -1,4 +1,4 @@
-"""What others wrote moves no cursor and hides nothing, in whatever a command shows of it."""
+"""Words of others move no cursor and hide nothing, in whatever a command shows of them."""
 
 import json
 from collections.abc import Iterator, Sequence

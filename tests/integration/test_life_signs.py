@@ -75,7 +75,6 @@ async def looking(
     reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=2000)
     async with connected(url, "config") as bus:
         assert await bus.wait_connected(10)
-        waits = {"settle_s": settle_s, "again_s": again_s, "within_s": within_s}
         signs = LifeSigns(
             bus, reports, clock=clock, settle_s=settle_s, again_s=again_s, within_s=within_s
         )

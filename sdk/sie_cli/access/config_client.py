@@ -1,8 +1,8 @@
 """The client of sie-config for somebody who waits: a process that hangs is told within seconds.
 
 *shell.* A request that is not answered for a moment goes on, and beside it the process is asked
-if it lives. Promises that no request is sent twice, that a slow answer of a process which lives is
-waited for, and that Ctrl-C ends it at any time.
+if it lives. Promises that no request is sent twice, and that a slow answer of a process which lives
+is waited for. Ctrl-C ends it at any time.
 """
 
 import queue
