@@ -1,4 +1,4 @@
-"""What others wrote moves no cursor and hides nothing, in whatever a command shows of it."""
+"""Words of others move no cursor and hide nothing, in whatever a command shows of them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -69,7 +69,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         httpx.Client(base_url=address, timeout=60) as http,
     ):
         for name in ("x-sie-actor", "x-sie-reason"):
-            hostile = [(name.encode(), _bytes(HOSTILE))]
+            hostile = {name.encode(): _bytes(HOSTILE)}
             refused = http.post("/v1/configs/models", json=model("org/m"), headers=hostile)
             assert refused.status_code == 400, "actors and reasons are printable from the start"
         for text in ("plain", HOSTILE):

@@ -364,9 +364,11 @@ def test_what_replicas_say_of_their_failures_is_text_and_nothing_else(
         write_entries(url, 1)
         head = httpx.get(f"{url}/v1/configs/epoch", headers=bearer("boss"), timeout=60).json()
         failed = {markup: ModelReport(state="failed", reason=markup)}
-        told = report_at(msgspec.convert(head, Head), reason=markup, state="halted", models=failed)
+        report = report_at(
+            msgspec.convert(head, Head), reason=markup, state="halted", models=failed
+        )
         headers = bearer("g1") | {"content-type": "application/json"}
-        put = httpx.post(f"{url}/v1/configs/replicas", content=told, headers=headers, timeout=60)
+        put = httpx.post(f"{url}/v1/configs/replicas", content=report, headers=headers, timeout=60)
         assert put.is_success, put.text
         page.get_by_label("Token").fill("boss")
         page.get_by_role("button", name="Sign in").click()
@@ -375,4 +377,9 @@ def test_what_replicas_say_of_their_failures_is_text_and_nothing_else(
         assert page.locator("main img, main script").count() == 0
         wide = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert wide, "a long text breaks, and moves nothing out of sight"
+        # A mark that turns text around ends with the words that it stands in.
+        told = page.locator("[data-problem^='replica gateway'] p")
+        expect(told).to_contain_text("Upgrade it")
+        expect(told.locator("bdi").first).to_contain_text("<img src=x")
+        expect(told.locator("bdi").first).not_to_contain_text("Upgrade it")
         pictured(page, "failures")

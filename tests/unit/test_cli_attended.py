@@ -11,6 +11,7 @@ import pytest
 
 from sie_cli.access.config_client import AttendedClient
 from sie_cli.config.config_work import Work, run_work
+from sie_cli.show.exit_statuses import line_of
 from sie_schemas.errors import TimeRanOut
 
 HEAD = {"log_id": "a" * 32, "epoch": 7, "hash": "b" * 64, "digest": "c" * 64, "writer": {}}
@@ -89,7 +90,7 @@ def test_one_that_hangs_is_told_with_what_to_do_and_is_asked_once(write):
                 client.put("pool", "p", {"name": "p"})
             else:
                 client.head()
-        assert "sie doctor" in told.value.message
+        assert "sie doctor" in line_of(told.value)
         assert ("sie history" in told.value.message) is write
         assert len([path for path in service.asked if path != "/healthz"]) == 1
 
@@ -144,3 +145,8 @@ def test_where_no_time_is_told_the_clock_of_here_counts():
     client = AttendedClient("http://127.0.0.1:1")
     before = datetime.now().astimezone()
     assert before <= client.now() <= datetime.now().astimezone()
+
+
+def test_nor_is_the_clock_of_one_that_hangs_waited_for_twice():
+    with serving(lives=False) as service, pytest.raises(TimeRanOut, match="answers nothing"):
+        AttendedClient(service.url, alive_s=0.2).now()

@@ -1,8 +1,8 @@
 """Slips of the pen: a refusal for a model that is not there names the one that was meant.
 
 *shell* over a clock. Names are shown to who may read them, and to nobody else. Promises that a
-flood of unknown names costs no more than some searches a second, and one sorting of the names now
-and then: who comes during one is told the same as before.
+flood of unknown names costs some searches a second, and one sorting of the names now and then. Who
+comes meanwhile is told the same as before.
 """
 
 from collections.abc import Callable

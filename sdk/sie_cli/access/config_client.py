@@ -1,8 +1,8 @@
 """The client of sie-config for somebody who waits: a process that hangs is told within seconds.
 
 *shell.* A request that is not answered for a moment goes on, and beside it the process is asked
-if it lives. Promises that no request is sent twice, that a slow answer of a process which lives is
-waited for, and that Ctrl-C ends it at any time.
+if it lives. Promises that no request is sent twice, and that a slow answer of a process which lives
+is waited for. Ctrl-C ends it at any time.
 """
 
 import queue
@@ -37,10 +37,15 @@ class AttendedClient(SIEConfigClient):
         self._alive_s = alive_s
 
     def now(self) -> datetime:
-        """The time at sie-config, in the zone of here; the clock of here where it tells none."""
+        """The time at sie-config, in the zone of here; the clock of here where it tells none.
+
+        Raises `TimeRanOut` where it hangs.
+        """
         try:
             told = self._look("/readyz").json()["timestamp"]
             return datetime.fromtimestamp(float(told)).astimezone()
+        except httpx.TimeoutException as error:
+            raise self._hung(is_read=True) from error
         except (httpx.HTTPError, OSError, OverflowError, TypeError, ValueError, LookupError):
             return datetime.now().astimezone()
 
@@ -62,7 +67,7 @@ class AttendedClient(SIEConfigClient):
                 return answered.get(timeout=self._quiet_s)()
             except queue.Empty:
                 if self._hangs() and answered.empty():
-                    raise self._hung(call) from None
+                    raise self._hung(is_read=call.method == "GET") from None
 
     def _hangs(self) -> bool:
         """True if the process takes a connection, or leaves it waiting, and says nothing."""
@@ -79,11 +84,11 @@ class AttendedClient(SIEConfigClient):
         verify = verify_of(self.base_url, None)
         return httpx.get(f"{self.base_url}{path}", timeout=self._alive_s, verify=verify)
 
-    def _hung(self, call: Call) -> TimeRanOut:
-        unknown = "" if call.method == "GET" else "; `sie history` tells whether it was written"
+    def _hung(self, *, is_read: bool) -> TimeRanOut:
+        unknown = "" if is_read else "; `sie history` tells whether it was written"
         late = TimeRanOut(
             f"sie-config at {self.base_url} is there and answers nothing, not even whether it "
-            f"lives: `sie doctor` names the process and what ends it{unknown}"
+            f"lives{unknown}"
         )
         late.retry_after_s = None
         return late

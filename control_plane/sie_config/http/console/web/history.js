@@ -230,7 +230,7 @@ export function Revert({ wanted, may, onClose }) {
         <details><summary>JSON Patch</summary><${Patch} patch=${found.patch} /></details>
         <p class="soft">${count(found.replicas.length, "replica")} will follow: ${found.replicas.slice(0, 8).map((each) => `${each.role} ${each.id}`).join(", ")}</p>`}
       ${dark.length > 0 && html`<div class="problem" role="alert"><p><strong>Gate</strong> ${count(dark.length, "model")} in use could not be served any more.</p></div>`}
-      ${gated && html`<div class="problem" role="alert"><p><strong>Gate</strong> ${gated.message}</p></div>`}
+      ${gated && html`<div class="problem" role="alert"><p><strong>Gate</strong> <bdi>${gated.message}</bdi></p></div>`}
       <${Field} label="Reason" hint="Kept in the log, for whoever reads it at night.">
         <input name="reason" required autofocus maxlength="500" value=${reason} onInput=${(event) => setReason(event.target.value)} /><//>
       ${needsForce && html`<${Field} label="Why the gate is to let this pass"><input name="force" required maxlength="500" value=${force} onInput=${(event) => setForce(event.target.value)} /><//>`}

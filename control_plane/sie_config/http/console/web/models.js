@@ -328,7 +328,7 @@ function Editor({ kind, document, etag, facts, why = "", may, onClose }) {
           ${tab === "fields" && html`<${Fields} openapi=${schema.value} kind=${kind} />`}
         </div>
       </div>
-      ${gate && html`<div class="problem" role="alert"><p><strong>Gate</strong> ${gate.message}</p></div>`}
+      ${gate && html`<div class="problem" role="alert"><p><strong>Gate</strong> <bdi>${gate.message}</bdi></p></div>`}
       <div class="filters">
         <${Field} label="Reason"><input name="reason" required maxlength="500" value=${reason} onInput=${(event) => setReason(event.target.value)} /><//>
         ${(gate || dark.length > 0) && html`<${Field} label="Why the gate is to let this pass"><input required maxlength="500" value=${force} onInput=${(event) => setForce(event.target.value)} /><//>`}
@@ -388,7 +388,7 @@ function Remove({ kind, name, etag, onClose }) {
     <form onSubmit=${submit}>
       <p>Requests that name it are refused from then on. History keeps it: it can be brought back.</p>
       <${Field} label="Reason"><input required maxlength="500" value=${reason} onInput=${(event) => setReason(event.target.value)} /><//>
-      ${gate && html`<div class="problem" role="alert"><p><strong>Gate</strong> ${gate.message}</p></div>
+      ${gate && html`<div class="problem" role="alert"><p><strong>Gate</strong> <bdi>${gate.message}</bdi></p></div>
         <${Field} label="Why the gate is to let this pass"><input required maxlength="500" value=${force} onInput=${(event) => setForce(event.target.value)} /><//>`}
       <${Problem} error=${gate ? null : error} />
       <footer class="row end"><button type="button" onClick=${onClose}>Cancel</button><button type="submit" class="bad main" disabled=${!reason.trim()}>Remove</button></footer>

@@ -20,7 +20,8 @@ const shown = (each) => ({
   id: each.id,
   tone: each.tone,
   what: each.what,
-  next: [each.evidence, each.cure].filter(Boolean).join(". "),
+  said: each.evidence,
+  next: each.cure,
   command: each.command,
   ...wayOf(each),
 });
@@ -33,7 +34,7 @@ function wayOf({ id, model }) {
   return {};
 }
 
-/** Everything that is wrong, the worst first: `{ id, tone, what, next, command, link }`.
+/** Everything that is wrong, the worst first: `{ id, tone, what, said, next, command, link }`.
  *  The services judge; a page alone can tell only that they do not answer. */
 export function problemsOf(told, cluster) {
   const found = [...told.troubles, ...((cluster && cluster.value && cluster.value.troubles) || [])].map(shown);
@@ -41,7 +42,7 @@ export function problemsOf(told, cluster) {
     found.push({ tone: "bad", id: "feed", what: "sie-config does not answer", next: "What is shown is what was known last. Workers and gateways go on serving; see whether sie-config runs." });
   }
   if (cluster && cluster.error) {
-    found.push({ tone: "bad", id: "gateway", what: "The gateway does not answer", next: cluster.error.message });
+    found.push({ tone: "bad", id: "gateway", what: "The gateway does not answer", said: cluster.error.message });
   }
   return found.sort((a, b) => ORDER[a.tone] - ORDER[b.tone]);
 }
@@ -57,7 +58,7 @@ function Problems({ problems, known, gateway }) {
   return html`<section aria-label="What is wrong"><ul class="problems">
     ${problems.map((each) => html`<li key=${each.id} class=${each.tone} data-problem=${each.id}>
       <${Badge} tone=${each.tone}><bdi>${each.what}</bdi><//>
-      <p><bdi>${each.next}</bdi> ${each.command && html`<code>${each.command}</code>`}</p>
+      <p>${each.said && html`<bdi>${each.said}</bdi>${each.next && ". "}`}${each.next} ${each.command && html`<code><bdi>${each.command}</bdi></code>`}</p>
       ${each.link && html`<a class="button" href=${each.link}>${each.act}</a>`}
     </li>`)}</ul></section>`;
 }
@@ -147,7 +148,7 @@ export function Overview({ may }) {
     <${Problems} problems=${problems} known=${told.head && (!may.gateway || health || cluster.error)} gateway=${may.gateway} />
     <dl class="tiles">
       <${Tile} title="Head" value=${epoch || "–"}>${last && html`<${Ago} ts=${last.ts} /> by <${Name} mono=${false}>${last.actor}<//>`}<//>
-      <${Tile} title="Writer" value=${writer} tone=${writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>
+      <${Tile} title="Writer" value=${writer} tone=${!told.head || writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>
       <${Tile} title="Replicas" value="${well} / ${told.total}" tone=${well < told.total ? "warn" : ""}>at the head<//>
       ${may.gateway && html`
         <${Tile} title="Workers" value=${health ? `${ready} / ${workers.length}` : "–"} tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>

@@ -169,10 +169,10 @@ export function Problem({ error, children }) {
   if (!error) return null;
   const rows = Array.isArray(error.details) ? error.details : [];
   return html`<div class="problem" role="alert">
-    <p><strong>${error.code || "Error"}</strong> ${error.message}</p>
+    <p><strong>${error.code || "Error"}</strong> <bdi>${error.message}</bdi></p>
     ${rows.length > 0 &&
     html`<ul>${rows.slice(0, 12).map((each) =>
-      html`<li>${each.path ? html`<code>${each.path}</code>: ` : ""}${each.message || JSON.stringify(each)}</li>`)}</ul>`}
+      html`<li>${each.path ? html`<code>${each.path}</code>: ` : ""}<bdi>${each.message || JSON.stringify(each)}</bdi></li>`)}</ul>`}
     ${children}
   </div>`;
 }
