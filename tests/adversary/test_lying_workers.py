@@ -24,6 +24,7 @@ from tests.support.small_jobs import small_job
 from sie_cli.admin.dead_letters import list_letters
 from sie_gateway.fleet.fleet import FLEET_BYTES_MAX, HEARTBEAT_BYTES_MAX, Fleet
 from sie_runtime.broker.bus import BusSettings, connected_bus
+from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.arrays import wire_of
 from sie_schemas.dead_letters import DeadLetter, dead_letter_of
 from sie_schemas.fleet import WorkerKind
@@ -223,3 +224,22 @@ async def test_a_worker_of_another_pool_answers_no_job_whose_id_it_knows() -> No
             answers = [await each for each in asking]
     assert [each.status_code for each in answers] == [200, 200]
     assert answers[0].headers["x-sie-worker"] == "w1"
+
+
+@pytest.mark.integration
+async def test_a_letter_of_another_pool_keeps_none_out(tmp_path: Path) -> None:
+    """A worker's user writes letters under the id of a job that it heard, and of one of its own."""
+    honest, own = dead_letter(reason="it broke"), "sie.result.g-of-another-pool"
+    async with nats_server(tmp_path) as url:
+        access = BusSettings(nats_url=url)
+        async with connected_bus(access, role="worker", process_id="w") as bus:
+            await provide(bus)
+            letters = DeadLetters(bus)
+            await letters.write(msgspec.structs.replace(honest, pool="evil"), reply_to=own)
+            await bus.client.jetstream().publish(
+                "sie.dead.evil", b"", headers={"Nats-Msg-Id": honest.job_id}
+            )
+            for _ in range(2):
+                await letters.write(honest, reply_to=small_job().reply_to)
+        told = await list_letters(access)
+    assert [letter["pool"] for letter in told] == ["evil", "default"]
