@@ -17,6 +17,9 @@ SECRETS = {
     "key": "-----BEGIN PRIVATE KEY----- MC4CAQAwBQYDK2VwBCIEIA",
     "loud scheme": "HTTPS://me:word@host/x",
     "no user": "https://:word@host/x",
+    "slash": "https://me:wo/rd@word@host/x",
+    "at": "https://me:wo@word@word@host/x",
+    "question": "nats://me:12?rd@host:4222",
     "user alone": "https://word@host/x",
     "bearer": "bearer c2lnbmF0dXJl0123456789",
     "basic": "Authorization: Basic c2lnbmF0dXJl",
@@ -41,6 +44,8 @@ INNOCENT: dict[str, Any] = {
     "api_key": "secret:hub",
     "user": "ssh://git@host/x",
     "package": "https://host/@scope/x?at=a@b",
+    "port": "https://host:8080/@scope/x http://[::1]:80/a@b",
+    "brokers": "nats://a:4222,nats://b:4222 a@b",
     "words": "the bearer authenticationinformation; basic SentenceTransformers",
     "metric": "sie_config_reports_refused_total_of_each_of_the_replicas",
 }

@@ -89,7 +89,11 @@ _SHAPES: Final = (
     _shape(
         "a password in a URL",
         "://",
-        r"(?i)(?<![a-z0-9+.-])[a-z0-9+.-]+://[^/\s:@]*:[^/\s@]+@",
+        # With a slash in it too, where what follows the colon is no port. Long ones are cut off, so
+        # that many beginnings cost no square of the text.
+        r"(?i)(?<![a-z0-9+.-])[a-z0-9+.-]+://[^/\s:@\[]*:"
+        r"(?:[^/\s@]+@|(?!\d{1,5}(?:[/?#\s,;)'\]}|]|$))(?:(?!://)[^\s\"<>@]){1,256}@)"
+        r"(?:[^/?#\s\"<>@]*@)*",
     ),
     # `ssh://git@host` names a user. Nobody names one to a web server but for the token in it.
     _shape("a token in a URL", "://", r"(?i)\bhttps?://[^/?#\s@]+@"),
