@@ -22,6 +22,7 @@ from sie_cli.config.kinds import kind_named, kinds_named
 from sie_cli.config.selecting import Selector
 from sie_cli.show.exit_statuses import DIFFERS
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
+from sie_sdk.config.answers import Listing
 from sie_sdk.config.calls import Kind
 
 __all__ = [
@@ -221,10 +222,12 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
 def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[dict[str, Any]], bool]:
     """The newest rows of the audit, and true where there are more."""
     asked = dict(told)
-    rows: list[dict[str, Any]] = []
+    found = Listing(
+        "rows", str(asked.get("before") or ""), work.client.base_url, leads="next_before"
+    )
     while True:
-        page = work.client.audit(**asked, limit=min(_PAGE, number - len(rows)))
-        rows += page["rows"]
-        if page["next_before"] is None or len(rows) >= number:
-            return rows, page["next_before"] is not None
-        asked["before"] = page["next_before"]
+        left = number - len(found.rows)
+        has_more = found.take(work.client.audit(**asked, limit=min(_PAGE, left)))
+        if not has_more or len(found.rows) >= number:
+            return found.rows, has_more
+        asked["before"] = found.after
