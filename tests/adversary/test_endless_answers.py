@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,10 +14,13 @@ from tests.support.log_world import nowhere
 
 from sie_cli.config.config_work import run_work
 from sie_cli.config.views import audit
+from sie_cli.diagnosis.facts import UNANSWERED, Place, gather
 from sie_cli.models.hub import open_revision
+from sie_config.offline.access import asked_json
+from sie_config.offline.compaction import writers_log_id
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
-from sie_runtime.http.bounded_answers import BoundedClient, bounding_sync, closing_after
+from sie_runtime.http.bounded_answers import BoundedClient, ask
 from sie_schemas.documents import HubSource
 from sie_schemas.errors import FixRequest, Later, TimeRanOut
 from sie_sdk import SIEAsyncClient, SIEClient
@@ -153,15 +157,12 @@ async def test_the_thread_that_asks_a_hub_ends_with_its_time(told, monkeypatch) 
         assert await asked is None
 
 
-async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
-    def read(url: str) -> None:
-        hooks = {"response": [bounding_sync(1_000_000, timeout_s=60)]}
-        with httpx.Client(event_hooks=hooks) as http, closing_after(http, 60):
-            http.get(url)
-
-    async with stranger(HEAD + b"\r\n", b" " * 65536) as url:
+@pytest.mark.parametrize("head", [HEAD, b"HTTP/1.1 302 Found\r\nLocation: /x\r\n"])
+async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks(head) -> None:
+    asked = partial(ask, body_bytes_max=1_000_000, within_s=FOREVER_S, verify=False)
+    async with stranger(head + b"\r\n", b" " * 65536) as url:
         with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
-            await asyncio.to_thread(read, url)
+            await asyncio.to_thread(asked, "GET", url, follow_redirects=True)
 
 
 @contextlib.asynccontextmanager
@@ -237,6 +238,24 @@ READERS: dict[str, Callable[[str, float], Any]] = {
     ),
     "the SDK of sie-config": lambda url, within_s: SIEConfigClient(url, timeout_s=within_s).head(),
 }
+
+
+ASKERS: dict[str, Callable[[str], Any]] = {
+    "doctor": lambda url: gather(Place(url, gateway_url=url), timeout_s=TIMEOUT_S).replicas.error,
+    "doctor of a log": lambda url: asked_json(url, within_s=TIMEOUT_S),
+    "compaction": lambda url: writers_log_id(url, within_s=TIMEOUT_S) or "drops",
+}
+
+
+@pytest.mark.parametrize("asker", ASKERS.values(), ids=ASKERS)
+@pytest.mark.parametrize("told", [DROPS["a head"], DROPS["a trailer"]], ids=["head", "trailer"])
+async def test_a_command_that_asks_a_stranger_ends(told, asker) -> None:
+    async with stranger(*told, pause_s=0.02) as url:
+        try:
+            found = await asyncio.to_thread(asker, url)
+        except httpx.ReadTimeout:
+            found = UNANSWERED
+        assert found in {UNANSWERED, "drops"}
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)

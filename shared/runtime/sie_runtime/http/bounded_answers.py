@@ -7,11 +7,11 @@ between its chunks among it. No more than its bound is held.
 
 import asyncio
 import contextlib
-import threading
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import httpx
 
@@ -20,9 +20,9 @@ __all__ = [
     "PLAIN",
     "BoundedClient",
     "UnfitAnswer",
+    "ask",
     "bounding_async",
     "bounding_sync",
-    "closing_after",
 ]
 
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity"})
@@ -30,6 +30,7 @@ PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity
 EVENTS: Final[Mapping[str, Any]] = MappingProxyType({"sie_events": True})
 """The extensions of a request that is answered by events for as long as somebody listens: each of
 them is bounded in its bytes, and none in time."""
+Verify: TypeAlias = ssl.SSLContext | bool
 _EVENT_ENDS: Final = b"\n\n"
 _BYTES_PER_S: Final = 16_384
 """Bytes of an answer that earn it one second more, as those of a request do."""
@@ -48,9 +49,9 @@ class BoundedClient(httpx.AsyncClient):
 
     def __init__(self, *, body_bytes_max: int, body_s: float, **options: Any) -> None:
         """`options` are those of `httpx.AsyncClient`."""
-        super().__init__(**options)
-        self._body_bytes_max = body_bytes_max
-        self._body_s = body_s
+        # Of an answer that leads on to another one too.
+        bound = bounding_async(body_bytes_max, timeout_s=body_s)
+        super().__init__(event_hooks={"response": [bound]}, **options)
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
@@ -63,9 +64,6 @@ class BoundedClient(httpx.AsyncClient):
         async with _by(None if head_s is None else loop.time() + head_s):
             response = await super().send(request, stream=True, **options)
         try:
-            _refuse_packed(response)
-            answered = cast(httpx.AsyncByteStream, response.stream)
-            response.stream = _Bounded(answered, self._body_bytes_max, self._body_s)
             if not stream:
                 await response.aread()
         except BaseException:
@@ -90,7 +88,7 @@ def bounding_async(
 
 
 def bounding_sync(bytes_max: int, *, timeout_s: float | None) -> Callable[[httpx.Response], None]:
-    """The same for a client that blocks. See `closing_after` for heads."""
+    """The same for a client that blocks."""
 
     def bound(response: httpx.Response) -> None:
         _refuse_packed(response)
@@ -105,22 +103,23 @@ def _is_events(response: httpx.Response) -> bool:
     return bool(EVENTS.items() <= response.request.extensions.items())
 
 
-@contextlib.contextmanager
-def closing_after(http: httpx.Client, timeout_s: float) -> Iterator[Callable[[], None]]:
-    """Close the connections of a client that blocks, unless the block ends within `timeout_s`.
+def ask(
+    method: str, url: str, *, body_bytes_max: int, within_s: float, verify: Verify, **asked: Any
+) -> httpx.Response:
+    """One request of somebody who blocks, within the bounds of `BoundedClient`, its head too.
 
-    A head in drops ends so. Gives a function that lets the rest of the block have its time. Raises
-    `httpx.ReadTimeout` where the client was closed.
+    `within_s` is for each step of it, and `asked` what a client's `request` takes. Raises
+    `httpx.HTTPError`, and `RuntimeError` where a loop runs.
     """
-    timer = threading.Timer(timeout_s, http.close)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield timer.cancel
-    finally:
-        timer.cancel()
-    if http.is_closed:
-        raise httpx.ReadTimeout("the answer comes in drops")
+
+    async def answered() -> httpx.Response:
+        async with BoundedClient(
+            body_bytes_max=body_bytes_max, body_s=within_s, timeout=within_s, verify=verify
+        ) as http:
+            headers = {**PLAIN, **asked.pop("headers", {})}
+            return await http.request(method, url, headers=headers, **asked)
+
+    return asyncio.run(answered())
 
 
 def _refuse_packed(response: httpx.Response) -> None:
