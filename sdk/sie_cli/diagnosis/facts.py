@@ -228,7 +228,20 @@ def _in_words(error: Exception, url: str) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ReadTimeout():
             return UNANSWERED
-        case httpx.ConnectError() if "refused" in str(error):
+        case httpx.ConnectError() if _is_refused(error):
             return "nobody listens there"
         case _:
             return reason_of(error, url)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """True where every attempt was refused. The client's own words are of attempts alone."""
+    match error:
+        case None:
+            return False
+        case ConnectionRefusedError():
+            return True
+        case BaseExceptionGroup():
+            return all(map(_is_refused, error.exceptions))
+        case _:
+            return _is_refused(error.__cause__ or error.__context__)
