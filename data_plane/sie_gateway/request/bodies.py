@@ -48,8 +48,6 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     if form == "JSON" and body.startswith(codecs.BOM_UTF8):
         # Some writers of files put it there, and a reader may pass over it (RFC 8259).
         body = body.removeprefix(codecs.BOM_UTF8)
-    if has_too_many(body, is_msgpack=form == "MessagePack"):
-        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists and maps", field="$")
     try:
         decoded = _decoded(decoder, body, form)
         twice = repeated_key(body) if form == "JSON" else None
@@ -73,6 +71,8 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
 
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
+    if has_too_many(body, is_msgpack=form == "MessagePack"):
+        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists and maps", field="$")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:

@@ -3,8 +3,8 @@
 *shell.* Owns the inbox subjects of this gateway and the table of jobs that are waited for; does not
 look into answers. Promises:
 
-- A job is answered by workers of its pool alone. Each pool has an inbox of its own, whose name none
-  but its workers are told: the broker's users may all publish a result, and hear the ids of jobs.
+- A job is answered by workers of its pool alone. The users of all pools may publish a result, and
+  hear ids of jobs. So each pool has an inbox of its own, whose name its workers alone are told.
 - Every result that can be read is confirmed, also one that nobody waits for.
 - A request ends by its deadline.
 - A request which ends without its answer is told to the workers as cancelled.

@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, Unpack, cast, overload
 
 import httpx
 
-from sie_runtime.http.bounded_answers import PLAIN, bounding_async
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, LastCall, progress
@@ -41,6 +40,7 @@ from sie_sdk.types import (
     PoolResponse,
     ScoreResult,
 )
+from sie_sdk.wire.bounded_answers import PLAIN, bounding_async
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_tasks

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal, Unpack, cast, overload
 
 import httpx
 
-from sie_runtime.http.bounded_answers import PLAIN, bounding_sync
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, LastCall, progress
@@ -40,6 +39,7 @@ from sie_sdk.types import (
     PoolResponse,
     ScoreResult,
 )
+from sie_sdk.wire.bounded_answers import PLAIN, bounding_sync
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_threads

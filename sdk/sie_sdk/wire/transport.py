@@ -18,9 +18,9 @@ from urllib.request import getproxies
 
 import httpx
 
-from sie_runtime.http.bounded_answers import UnfitAnswer
 from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
 from sie_sdk.errors import SIEConnectionError
+from sie_sdk.wire.bounded_answers import UnfitAnswer
 
 __all__ = [
     "ANSWER_BYTES_MAX",
@@ -41,8 +41,8 @@ EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 as an AttributeError. Below httpx, anyio asks the socket for its peer, and it has none any more."""
 
 ANSWER_BYTES_MAX: Final = 2**30
-"""Four times the bytes of large results that a gateway holds for all its clients together, and more
-than a list of 1,024 texts of 512 tokens has in vectors for each token (268 MB)."""
+"""Four times what a gateway holds of large results for all its clients together. A list of 1,024
+texts of 512 tokens has 268 MB in vectors for each token."""
 _TRACES: Final = "opentelemetry.trace"
 _RESPONSE_S: Final = 150.0
 """Beyond the longest wait of a gateway for an answer, a model's load included."""

@@ -31,8 +31,8 @@ _USER: Final = re.compile(
 )
 """RFC 3986: the user's part of an address holds no slash. It ends at the last @: passwords with one
 are not written as they should be, and are read all the same. So is one with a slash, `?` or `#`,
-where what follows the colon is no port: up to 256 characters, so that many such beginnings in one
-text cost no square of it."""
+where what follows the colon is no port. Of that 256 characters are read at most, so that many such
+beginnings in one text cost no square of it."""
 
 
 def without_password(text: str) -> str:

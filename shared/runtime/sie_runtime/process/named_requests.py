@@ -86,7 +86,7 @@ class _NamedAnswer:
 
 
 def echoed_id(told: bytes | None) -> str:
-    """The id that a request brought, as it is answered; empty where it is none of 128 bytes, or
+    """The id that a request brought, as it is answered. Empty where it is none of 128 bytes, or
     where a token was pasted for one."""
     if not told or len(told) > _LENGTH_MAX or not told.strip():
         return ""

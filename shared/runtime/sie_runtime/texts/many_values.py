@@ -2,7 +2,7 @@
 
 *pure.* An empty map is one byte of MessagePack and over a hundred in memory. Promises that a body
 of fewer than `CONTAINERS_MAX` of them is let through. A small body is not looked at, and of a large
-one its bytes are counted; only where those may be too many is it walked.
+one its bytes are counted. Only where those may be too many is it walked.
 """
 
 import re
