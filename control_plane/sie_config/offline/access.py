@@ -34,7 +34,7 @@ def asked(method: str, url: str, *, within_s: float, **told: Any) -> httpx.Respo
 
 
 def asked_json(url: str, *, within_s: float) -> Any:
-    """The JSON that an address tells. Raises `ValueError` and `RecursionError` for anything else."""
+    """The JSON that an address tells. Raises `ValueError`, or `RecursionError`, for another."""
     return asked("GET", url, within_s=within_s).json()
 
 
