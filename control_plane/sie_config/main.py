@@ -115,7 +115,13 @@ async def _run(
         tasks.create_task(run_plane())
         tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
         tasks.create_task(
-            watch_usage(bus, loops_stop, every_s=settings.queues_verify_s, told=plane.take_signals)
+            watch_usage(
+                bus,
+                loops_stop,
+                every_s=settings.queues_verify_s,
+                bytes_max=settings.jetstream_bytes_max,
+                told=plane.take_signals,
+            )
         )
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
         tasks.create_task(

@@ -140,6 +140,11 @@ class ConfigSettings(
         help="seconds between looks whether the broker still has the queues, and whatever else it "
         "keeps for gateways and workers",
     )
+    jetstream_bytes_max: int = constant(
+        0,
+        help="bytes that the brokers may store, all together, where their account has no bound: "
+        "the chart tells those of its own; 0 is not known",
+    )
     queues_retry_s: float = constant(
         0.5, help="pause after the broker did not take a queue, in seconds"
     )

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -27,6 +27,7 @@ from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
 from sie_config.replicas.convergence_watch import ConvergenceWatch
 from sie_config.replicas.hearing import Hearing
+from sie_config.replicas.life_signs import LifeSigns
 from sie_config.replicas.living import LiveReplicas
 from sie_config.replicas.replica_requests import ReplicaRequests
 from sie_config.replicas.reports import Reports
@@ -50,6 +51,7 @@ from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.disk_room import free_bytes, total_bytes
 from sie_runtime.process.waiting import Turnstile, first_of
+from sie_schemas.api.log import Replicas
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
 
@@ -89,13 +91,7 @@ class ControlPlane:
         self.journal = journal
         self.sequencer = sequencer
         self.exports = Exports()
-        self.reports = Reports(
-            ttl_s=settings.report_ttl_s,
-            forget_s=settings.report_forget_s,
-            replicas_max=settings.replicas_max,
-            report_bytes_max=settings.report_bytes_max,
-            bytes_max=settings.reports_bytes_max,
-        )
+        self.reports = _reports_of(settings)
         sequencer.gates = Gates(
             LiveReplicas(self.reports, settings.report_ttl_s, clock), settings.entities_max
         )
@@ -104,18 +100,8 @@ class ControlPlane:
         self.timeline = Timeline(
             store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
         )
-        self.lookup = Lookup(
-            store.path.with_name(LOOKUP_FILE),
-            store.path,
-            head=lambda: sequencer.position.epoch,
-            moved=sequencer.moved,
-        )
-        self.refusals = Refusals(
-            store.path.with_name(REFUSED_FILE),
-            now_us=_unix_us,
-            rows_max=settings.audit_rows_max,
-            rows_per_minute=settings.audit_rows_per_minute,
-        )
+        self.lookup = _lookup_of(store, sequencer)
+        self.refusals = _refusals_of(settings, store)
         self.convergence = ConvergenceWatch(
             self.reports,
             journal,
@@ -133,6 +119,7 @@ class ControlPlane:
             resync_wait_s=settings.ack_wait_s,
             recount_wait_s=settings.self_check_ask_s,
         )
+        self.life_signs = LifeSigns(bus, self.reports, clock=clock)
         self.broadcast = Broadcast(
             settings,
             sequencer,
@@ -142,9 +129,7 @@ class ControlPlane:
             low_water=lambda: self.low_water,
         )
         self.bus = bus
-        self._disk_watch = DiskWatch(
-            store, sequencer, head_file, self._keeper_of(checkpoint, taken_over)
-        )
+        self._disk_watch = DiskWatch(store, sequencer, head_file, self._keeper_of(checkpoint))
         self._roll_call = RollCall(
             sequencer,
             journal,
@@ -156,18 +141,7 @@ class ControlPlane:
             listen_s=settings.roll_call_s,
             broker_wait_s=settings.broker_wait_s,
         )
-        last = sequencer.last
-        self.self_check = SelfCheck(
-            journal,
-            self.exports,
-            sequencer,
-            # A start from a checkpoint did not fold what is before it; the first round does.
-            known=(sequencer.registry, position_of(last)) if last and not taken_over else None,
-            replicas=lambda: self.reports.living(self._clock()),
-            ask=self.replica_requests.recount,
-            share=settings.full_fold_share,
-            path=store.path,
-        )
+        self.self_check = self._new_self_check()
         self.signals = Signals()
         """The figures of broker and disk as they were seen last; `watch_usage` brings them."""
         self.stopping = False
@@ -220,12 +194,27 @@ class ControlPlane:
             undo.pop_all()
         return plane
 
-    def _keeper_of(
-        self, checkpoint: CheckpointFile | None, taken_over: int
-    ) -> CheckpointKeeper | None:
+    def _new_self_check(self) -> SelfCheck:
+        last = self.sequencer.last
+        # A start from a checkpoint did not fold what is before it; the first round does.
+        known = (
+            (self.sequencer.registry, position_of(last)) if last and not self._taken_over else None
+        )
+        return SelfCheck(
+            self.journal,
+            self.exports,
+            self.sequencer,
+            known=known,
+            replicas=lambda: self.reports.living(self._clock()),
+            ask=self.replica_requests.recount,
+            share=self.settings.full_fold_share,
+            path=self.store.path,
+        )
+
+    def _keeper_of(self, checkpoint: CheckpointFile | None) -> CheckpointKeeper | None:
         if checkpoint is None:
             return None
-        checkpoint.epoch = taken_over
+        checkpoint.epoch = self._taken_over
         every_entries = self.settings.checkpoint_entries
         return CheckpointKeeper(
             checkpoint, self.sequencer, self.exports, every_entries=every_entries
@@ -296,7 +285,7 @@ class ControlPlane:
             signals, disk_free=free_bytes(folder), disk=total_bytes(folder)
         )
 
-    def replicas_view(self) -> dict[str, Any]:
+    def replicas_view(self) -> Replicas:
         """Every replica that reports, against the head."""
         return self.reports.view(self.sequencer.position, self._clock())
 
@@ -375,3 +364,31 @@ class ControlPlane:
                 "a replica serves what the log does not say: restart it",
                 extra={"replica": f"{checked.replica.role} {checked.replica.id}"},
             )
+
+
+def _reports_of(settings: ConfigSettings) -> Reports:
+    return Reports(
+        ttl_s=settings.report_ttl_s,
+        forget_s=settings.report_forget_s,
+        replicas_max=settings.replicas_max,
+        report_bytes_max=settings.report_bytes_max,
+        bytes_max=settings.reports_bytes_max,
+    )
+
+
+def _lookup_of(store: Store, sequencer: Sequencer) -> Lookup:
+    return Lookup(
+        store.path.with_name(LOOKUP_FILE),
+        store.path,
+        head=lambda: sequencer.position.epoch,
+        moved=sequencer.moved,
+    )
+
+
+def _refusals_of(settings: ConfigSettings, store: Store) -> Refusals:
+    return Refusals(
+        store.path.with_name(REFUSED_FILE),
+        now_us=_unix_us,
+        rows_max=settings.audit_rows_max,
+        rows_per_minute=settings.audit_rows_per_minute,
+    )

@@ -29,6 +29,7 @@ from sie_gateway.http.app import GatewayApp
 from sie_gateway.http.live_status import LiveStatus
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.http.rules import refusal_body, role_of
+from sie_gateway.http.slips import Slips
 from sie_gateway.http.widths import Widths
 from sie_gateway.leases.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases.leases import LeaseCaps
@@ -36,7 +37,7 @@ from sie_gateway.request.admission import Caps
 from sie_gateway.request.deaths import Deaths
 from sie_gateway.request.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore
 from sie_gateway.request.giving_back import Limits as GivingBackLimits
-from sie_gateway.request.inference import Inference
+from sie_gateway.request.inference import Inference, InferenceLimits
 from sie_gateway.request.jobs import JobCaps
 from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.requests import Limits
@@ -48,7 +49,7 @@ from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.broker.protocols import ResultBus
-from sie_runtime.follower.follower import Follower
+from sie_runtime.follower.follower import Follower, ProcessReport
 from sie_runtime.process import lifecycle
 from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
@@ -90,8 +91,7 @@ async def serve(
         role=_ROLE,
         process_id=process_id,
         bus=bus,
-        traffic_report=traffic.report,
-        adapters_report=traffic.report_adapters,
+        process=ProcessReport(traffic=traffic.report, adapters=traffic.report_adapters),
     )
     drained = asyncio.Event()
 
@@ -113,6 +113,8 @@ async def serve(
             )
         )
         bus.on_reconnect(parts.watch.begin)
+        # The queue does not wait for its disk: of 200 jobs a broker that was killed had forgotten
+        # 50.
         bus.on_reconnect(parts.lost_jobs.suspect)
         loads = KindLoads(shown_s=settings.cold_shown_s)
         follower.on_change(loads.advance)
@@ -125,6 +127,8 @@ async def serve(
             replica_not_ready=lambda: follower.not_ready,
             asked_for=traffic.note,
         )
+        # All that lives as long as the process is here now. The collector walked it every few
+        # hundred requests.
         lifecycle.spare_collections()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
@@ -262,17 +266,19 @@ def make_inference(
         dispatcher=parts.dispatcher,
         watch=parts.watch,
         catalog=catalog,
-        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
-        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
-        timeout_s=settings.request_timeout_s,
+        limits=InferenceLimits(
+            caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
+            job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
+            timeout_s=settings.request_timeout_s,
+            lease_items_per_worker=settings.lease_items_per_worker,
+            tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+            if settings.tenant_items_max
+            else None,
+        ),
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
         asked_for=asked_for,
         loads=loads,
-        lease_items_per_worker=settings.lease_items_per_worker,
-        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
-        if settings.tenant_items_max
-        else None,
         wall=wall,
     )
 
@@ -312,8 +318,10 @@ def build_app(
         payload_bytes_max=settings.item_bytes_max,
     )
     widths = Widths(inference, catalog, limits, retry_after_s=settings.provisioning_retry_after_s)
+    slips = Slips(catalog)
     cluster = Cluster(
         catalog=catalog,
+        slips=slips,
         workers=parts.watch.live,
         clocks=parts.watch.clocks,
         not_ready=not_ready,
@@ -333,6 +341,7 @@ def build_app(
         live=LiveStatus(cluster.view, interval_s=settings.live_status_s, stop=stop),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
+        slips=slips,
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
         if settings.tenant_rate_per_s
         else None,

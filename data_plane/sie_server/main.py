@@ -105,25 +105,9 @@ async def _serve(
         pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
         hub=hub,
     )
-
-    async def keep_tending() -> None:
-        while True:
-            await asyncio.sleep(chosen.tend_s)
-            # Behind what waits; where too much does, a later look will do.
-            with suppress(Later):
-                await device.submit(execution.tend)
-
     server = Server(
         path=Path(chosen.socket),
-        hello=ipc.Hello(
-            pid=os.getpid(),
-            device=found.name,
-            device_reason=found.why,
-            backends=backend_names(),
-            batches_apart=True,
-            memory_bytes=chosen.memory_bytes_max or device_bytes(found.name),
-            memory_shared=not chosen.memory_bytes_max and not found.name.startswith("cuda"),
-        ),
+        hello=_hello(chosen, found),
         device=device,
         beside=beside,
         loading=loading,
@@ -144,7 +128,7 @@ async def _serve(
         watching = group.create_task(
             Watchdog(device, loading, loop_hang_s=chosen.loop_hang_s).run()
         )
-        tending = group.create_task(keep_tending())
+        tending = group.create_task(_tend(execution, device, every_s=chosen.tend_s))
         group.create_task(
             lifecycle.serve_http(
                 status_application(server.state),
@@ -163,6 +147,26 @@ async def _serve(
             tending.cancel()
             imports.cancel()
             watching.cancel()
+
+
+def _hello(chosen: ServerSettings, found: Choice) -> ipc.Hello:
+    return ipc.Hello(
+        pid=os.getpid(),
+        device=found.name,
+        device_reason=found.why,
+        backends=backend_names(),
+        batches_apart=True,
+        memory_bytes=chosen.memory_bytes_max or device_bytes(found.name),
+        memory_shared=not chosen.memory_bytes_max and not found.name.startswith("cuda"),
+    )
+
+
+async def _tend(execution: Execution, device: BoundedThreads, *, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        # Behind what waits; where too much does, a later look will do.
+        with suppress(Later):
+            await device.submit(execution.tend)
 
 
 if __name__ == "__main__":

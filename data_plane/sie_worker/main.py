@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from sie_runtime.broker.bus import Bus
-from sie_runtime.follower.follower import Follower
+from sie_runtime.follower.follower import Follower, ProcessReport
 from sie_runtime.process.lifecycle import run, serve_http, spare_collections
 from sie_runtime.process.status_routes import status_application
 from sie_runtime.settings import load
@@ -33,8 +33,9 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         role="worker",
         process_id=worker_id,
         bus=bus,
-        models_report=lambda: worker.reports() if worker is not None else {},
-        place=settings.kind,
+        process=ProcessReport(
+            models=lambda: worker.reports() if worker is not None else {}, place=settings.kind
+        ),
     )
     worker = Worker(
         settings, worker_id=worker_id, bus=bus, replica=follower, report_soon=follower.report_soon

@@ -98,9 +98,7 @@ class Worker:
             dead_letters=JobLetters(
                 DeadLetters(bus, settings),
                 worker_id=worker_id,
-                pool=settings.pool,
-                machine_profile=settings.machine_profile,
-                bundle=settings.bundle,
+                kind=settings.kind,
             ),
             clock=self._clock,
         )
@@ -364,9 +362,7 @@ class Worker:
         settings = self._settings
         return Pulling(
             WorkQueue(self._bus, settings),
-            pool=settings.pool,
-            machine_profile=settings.machine_profile,
-            bundle=settings.bundle,
+            kind=settings.kind,
             # Without a device nothing is pulled: what an open pull brings would only go back, and
             # come again, until it has no delivery left.
             placed=lambda: self._homes.placed() if self.ready else frozenset(),

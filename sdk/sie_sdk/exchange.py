@@ -185,6 +185,7 @@ def _call(
     )
     if not isinstance(model, str):
         raise TypeError(f"the model is named by a string, and not by a {type(model).__name__}")
+    # The id has a `/` in it, and a profile follows it behind a `:`.
     path = f"/v1/{operation}/{quote(model, safe='/:')}"
     options = _options(told, defaults)
     asked = {
@@ -234,6 +235,7 @@ def capacity_of(health: Mapping[str, Any], gpu: str | None) -> CapacityInfo:
     workers = [
         worker
         for worker in health.get("workers", [])
+        # People write `L4`; the registry has `l4`.
         if worker.get("healthy") and (gpu is None or worker.get("gpu") == gpu.lower())
     ]
     return CapacityInfo(
@@ -337,6 +339,7 @@ def _entries(call: Call, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not all(isinstance(entry, dict) for entry in entries):
         raise OurFault("the answer's items are not maps")
     shared = {name: answer[name] for name in ("model", "timing", "request") if name in answer}
+    # In a list an error has its place. One item alone has none beside its answer, so it is raised.
     if call.is_single and "error" in entries[0]:
         problem = entries[0]["error"]
         raise told_error(problem.get("code", ""), problem.get("message", "the item failed"))

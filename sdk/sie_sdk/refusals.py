@@ -52,6 +52,7 @@ def _error_of(status: int, headers: Mapping[str, str], detail: Mapping[str, Any]
     message = str(detail.get("message") or f"the answer has status {status} and does not say why")
     if status == 202:
         return told_error("PROVISIONING", message, retry_after_s=retry_after_s, details=detail)
+    # OpenAI's envelope has our codes in small letters.
     code = str(headers.get("x-sie-error-code") or detail.get("code") or "").upper()
     if not is_known(code):
         return strange_error(
@@ -78,6 +79,7 @@ def _detail(content: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(body, dict):
         return {}
+    # FastAPI and the published services say `detail`, OpenAI's envelope says `error`.
     detail = body.get("detail", body.get("error", body))
     return detail if isinstance(detail, dict) else {"message": str(detail)}
 

@@ -31,6 +31,7 @@ from sie_sdk.cluster_types import (
     PoolStatusInfo,
     ProfileInfo,
     StatusMessage,
+    TroubleInfo,
     WorkerInfo,
 )
 
@@ -93,6 +94,7 @@ __all__ = [
     "StatusMessage",
     "Timing",
     "TimingInfo",
+    "TroubleInfo",
     "Usage",
     "VideoInput",
     "WorkerInfo",

@@ -40,6 +40,8 @@ class Pod:
     script: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     broker: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    looker: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    command: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -54,6 +56,12 @@ class Pod:
             env=self.environment,
         )
         await until_told(self.listens)
+
+    async def look(self) -> None:
+        """Run the container that looks at the files."""
+        self.looker = await asyncio.create_subprocess_exec(
+            *(*self.command, self.script), env={"PATH": os.environ["PATH"]}
+        )
 
     async def listens(self) -> bool:
         """True once it takes connections."""
@@ -120,15 +128,15 @@ async def pod(folder: Path, *, look_s: float = 0.05) -> AsyncIterator[Pod]:
     found.environment |= {"POD_NAME": "nats-0", "SIE_NATS_ROUTES": json.dumps([own])}
     found.script = placed(told["args"][0])
     assert f"sleep {look_s}" in found.script
-    reload = await asyncio.create_subprocess_exec(
-        *(*told["command"], found.script), env={"PATH": os.environ["PATH"]}
-    )
+    found.command = tuple(told["command"])
+    await found.look()
     try:
         await found.start()
         yield found
-        assert reload.returncode is None, "it looks for as long as there is a broker"
+        assert found.looker is not None
+        assert found.looker.returncode is None, "it looks for as long as there is a broker"
     finally:
-        for process in (reload, found.broker):
+        for process in (found.looker, found.broker):
             if process is not None and process.returncode is None:
                 process.kill()
                 await process.wait()
@@ -196,6 +204,18 @@ async def test_a_broker_that_was_away_when_its_files_were_renewed_has_them(tmp_p
         # What was told to nobody did not end the watch.
         one.authority.signed("nats", into=one.shown)
         await until_told(lambda: one.shows_another({at_start}, [one.client]))
+
+
+async def test_files_that_were_renewed_while_nobody_looked_are_told_of(tmp_path):
+    async with pod(tmp_path) as one:
+        before = await one.serial(one.client)
+        assert one.looker is not None
+        one.looker.kill()
+        await one.looker.wait()
+        one.authority.signed("nats", into=one.shown)
+        assert await one.serial(one.client) == before
+        await one.look()
+        await until_told(lambda: one.shows_another({before}, [one.client]))
 
 
 async def test_files_that_cannot_be_used_leave_the_last_good_ones(tmp_path):

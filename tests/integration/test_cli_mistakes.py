@@ -108,7 +108,47 @@ HABITS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     "logs of a pod": (("logs", "worker-7f9c-x2", "--data", "."), ("worker-7f9c-x2", "gateway")),
 }
-MISTAKES |= HABITS
+NIGHT: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "the origin of a name with a slip": (("blame", "pool", "defualt", HERE), ("mean 'default'",)),
+    "the past of a name with a slip": (("history", "pool", "defualt", HERE), ("mean 'default'",)),
+    "a removal of a name with a slip": (("delete", "pool", "defualt", HERE), ("mean 'default'",)),
+    "an edit of a name with a slip": (("edit", "pool", "defualt", HERE), ("mean 'default'",)),
+    "a revert of a name with a slip": (
+        ("revert", "1", "pool/defualt", HERE),
+        ("mean 'default'",),
+    ),
+    "a revert of a kind with a slip": (("revert", "1", "pol/default", HERE), ("pol", "'pool'")),
+    "an outcome that is none": (
+        ("audit", "--outcome", "forbiden", HERE),
+        ("forbiden", "FORBIDDEN"),
+    ),
+    "an outcome in another word": (("audit", "--outcome", "ok", HERE), ("accepted, refused",)),
+    "a position for an epoch": (("show", "abc12345.2", HERE), ("say 2",)),
+    "an epoch that is none": (("show", "0", HERE), ("no epoch 0", "head is")),
+    "a moment to come": (("events", "--since", "tomorrow", HERE), ("tomorrow", "yesterday")),
+    "a month that is none": (("get", "models", "--at", "2026-13-01", HERE), ("1..12",)),
+    "three moments": (("diff", "1", "2", "3", HERE), ("3", "sie diff --help")),
+    "a replica of no role": (("replica", "forget", "master", "x", HERE), ("'gateway', 'worker'",)),
+    "a replica that nobody heard": (
+        ("replica", "resync", "worker", "w9", HERE),
+        ("no worker 'w9'", "sie replicas"),
+    ),
+    "a wait for an epoch without its option": (("wait", "999", HERE), ("999", "sie wait --help")),
+    "a quorum of none": (("wait", "--quorum", "0", HERE), ("--quorum", "x>=1")),
+    "a time before the start": (("apply", "-f", "good.json", "--timeout", "-1"), ("x>=0",)),
+    "an export of what never was": (("export", "--at", "HEAD~99", HERE), ("HEAD~99", "head is")),
+    "a column without its dot": (
+        ("get", "models", "-o", "custom-columns=NAME:id", HERE),
+        ("'id'", "{.items"),
+    ),
+    "a context with a slash": (
+        ("context", "add", "a/b", "--url", "http://h"),
+        ("letters, digits",),
+    ),
+    "a port that is none": (("up", "--port", "99999"), ("99999", "--port")),
+    "a seed that is none": (("simulate", "--seed", "x"), ("--seed", "sie simulate --help")),
+}
+MISTAKES |= HABITS | NIGHT
 FILES = {
     "broken.yaml": "kind: pool\nname: [a\n",
     "broken.json": '{"kind": pool}',
@@ -147,7 +187,10 @@ def test_a_mistake_ends_in_one_line_that_says_what_to_do(
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    words = [each.replace("{url}", url) for each in arguments]
+    words = [
+        each.replace("{url}", url).replace("{tls}", url.replace("http:", "https:"))
+        for each in arguments
+    ]
     monkeypatch.setattr("sys.argv", ["sie", *words])
     with pytest.raises(SystemExit) as ended:
         main()

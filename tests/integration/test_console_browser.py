@@ -133,13 +133,23 @@ def test_time_travel_shows_the_registry_as_it_was(
 def test_a_killed_replica_is_shown_as_gone_soon_and_as_well_when_it_is_back(
     browser: Browser, console: str, live_cluster: LiveCluster
 ) -> None:
+    pids = live_cluster.pids()
     with opened(browser, console, expected=["503", "502"]) as page:
         state = page.locator("[data-replica^='gateway']")
         expect(state).to_contain_text("at the head")
-        os.kill(live_cluster.pids()["gateway"], signal.SIGKILL)
-        # Two seconds on an idle machine; it is started again as fast, so the order is what is held.
-        expect(page.locator("[data-problem^='replica gateway']")).to_be_visible()
-        pictured(page, "gone")
+        # Nobody starts it again before it was looked at.
+        os.kill(pids["supervisor"], signal.SIGSTOP)
+        try:
+            os.kill(pids["gateway"], signal.SIGKILL)
+            # Two seconds on an idle machine. Silence alone is "silent" first, and then "lost".
+            expect(page.locator("[data-problem^='replica gateway']")).to_contain_text(": gone")
+            pictured(page, "gone")
+            shown = httpx.get(f"{live_cluster.config_url}/v1/configs/replicas").json()["replicas"]
+            assert [row["role"] for row in shown if row["gone"]] == ["gateway"]
+            table = sie("replicas", "--url", live_cluster.config_url).stdout.splitlines()
+            assert [line.split()[0] for line in table if " gone " in line] == ["gateway"]
+        finally:
+            os.kill(pids["supervisor"], signal.SIGCONT)
         expect(state).to_contain_text("at the head")
         expect(page.locator("[data-problem^='replica gateway']")).to_have_count(0)
     eventually(lambda: live_cluster.encode().status_code == 200)

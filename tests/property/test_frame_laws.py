@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_schemas.frames import Frames, FrameTooLong
 from sie_schemas.ipc import FRAME_HEADER
+from sie_schemas.ipc.frames import Frames, FrameTooLong
 
 BODIES = st.lists(st.binary(max_size=40), max_size=8)
 

@@ -26,9 +26,9 @@ from sie_gateway.leases.leases import (
     warm_workers,
 )
 from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
+from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
-from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
 
 PROFILES: Final = ("cpu", "l4", "h100")
 MOST: Final = {"default": 6, "night": 4, "free": None}

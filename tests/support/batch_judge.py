@@ -6,11 +6,6 @@ of any size, on a device whose memory holds fewer inputs than are sent. As a pro
 (`sie soak --batches`) it draws fresh seeds for so many minutes, and names each that fails.
 """
 
-import argparse
-import secrets
-import tempfile
-import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +20,7 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 from tests.support.conformance import load as load_vectors
 from tests.support.encoder_models import DEVICE
+from tests.support.judging import run_judge
 from tests.support.random_layouts import Drawn, draw
 from tests.support.rare_layouts import draw_rare
 from tests.support.scored import load as load_pairs
@@ -46,7 +42,7 @@ from sie_worker.device.isolation import run_isolated
 from sie_worker.forms.answers import public_answers
 from sie_worker.forms.tokenizing import Tokenizer, prepare
 
-__all__ = ["judged", "run"]
+__all__ = ["judged"]
 
 _OUTPUTS: Final = {"dense": "dense", "sparse": "sparse", "tokens": "multivector"}
 _ODD: Final = ("", " ", "\n", "[MASK] <pad>", "\u200b", "!!!", "Ünïcödé \U0001f600", "</s>")
@@ -296,27 +292,5 @@ def _rows(answer: dict[str, Any]) -> NDArray[np.float64]:
     return row
 
 
-async def run(minutes: float) -> int:
-    """Judge fresh seeds for so long; the exit status."""
-    counts: Counter[str] = Counter()
-    until = time.monotonic() + minutes * 60
-    while time.monotonic() < until:
-        seed = secrets.randbelow(1 << 31)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                counts += await judged(seed, Path(folder))
-            except AssertionError as error:
-                print(f"seed {seed}: {error}")  # noqa: T201
-                return 1
-    print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))  # noqa: T201
-    return 0
-
-
 if __name__ == "__main__":
-    import asyncio
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        raise SystemExit(asyncio.run(run(parser.parse_args().minutes)))
+    run_judge(__doc__ or "", judged)

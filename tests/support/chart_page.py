@@ -1,6 +1,6 @@
-"""The made files of the chart: its README from the schema, names of settings from the code.
+"""The made files of the chart: its README and values from the schema, settings from the code.
 
-`python -m tests.support.chart_page` writes both.
+`python -m tests.support.chart_page` writes all of them.
 """
 
 import dataclasses
@@ -12,10 +12,11 @@ import yaml
 from tests.support.chart import CHART
 from tests.support.settings_page import PROCESSES
 
-__all__ = ["README", "SETTINGS", "leaves", "names", "page", "schema", "written"]
+__all__ = ["README", "SETTINGS", "VALUES", "leaves", "names", "page", "schema", "written"]
 
 README: Final = CHART / "README.md"
 SETTINGS: Final = CHART / "files/settings.txt"
+VALUES: Final = CHART / "files/values.txt"
 _HEAD: Final = """# sie-cluster
 
 A chart for Kubernetes 1.30 and newer: gateways, sie-config with the log, workers by kind, NATS.
@@ -47,6 +48,21 @@ def names() -> str:
     return "".join(f"{name}\n" for name in sorted(found))
 
 
+def _given() -> str:
+    """The values that every release has, a line each: a template reads them without a default."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    found = [path for path, _ in leaves(schema()) if "KIND" not in path and _has(values, path)]
+    return "".join(f"{path}\n" for path in found)
+
+
+def _has(values: Any, path: str) -> bool:
+    for part in path.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
 def leaves(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(path, schema) of every value that is set as a whole."""
     told = schema()["$defs"][node["$ref"].rpartition("/")[2]] | node if "$ref" in node else node
@@ -72,7 +88,8 @@ def page() -> str:
 
 def written() -> dict[str, str]:
     """The text of each of these files, by path below the chart."""
-    return {str(README.relative_to(CHART)): page(), str(SETTINGS.relative_to(CHART)): names()}
+    texts = {README: page(), SETTINGS: names(), VALUES: _given()}
+    return {str(path.relative_to(CHART)): text for path, text in texts.items()}
 
 
 def _default(values: Any, path: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.told_answers import check_answer
 
 from sie_config.http.api import build_app
 from sie_config.keys.key_file import key_path, make_key, read_key
@@ -129,10 +130,18 @@ async def running(
 
 @contextlib.asynccontextmanager
 async def client_of(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of a control plane, without a socket."""
+    """An HTTP client of a control plane, without a socket; each answer is as the document says."""
     transport = httpx.ASGITransport(build_app(plane))
-    async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://config", event_hooks={"response": [_judged]}
+    ) as client:
         yield client
+
+
+async def _judged(response: httpx.Response) -> None:
+    if response.is_success and response.headers["content-type"] == "application/json":
+        request, body = response.request, await response.aread()
+        check_answer("sie-config", request.method, request.url.path, response.status_code, body)
 
 
 async def put(plane: ControlPlane, model_id: str, **changes: Any) -> Outcome:

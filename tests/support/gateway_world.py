@@ -21,6 +21,7 @@ from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.broker.protocols import Incoming
 from sie_runtime.streams.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
+from sie_schemas.api.leases import Lease
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Heartbeat
@@ -33,7 +34,6 @@ from sie_schemas.jobs import (
     ResultBatch,
     Timing,
 )
-from sie_schemas.leases import Lease
 
 __all__ = [
     "LOG_ID",

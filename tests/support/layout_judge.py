@@ -1,14 +1,11 @@
 """The judgement on a drawn folder: equal to the reference, or refused with a sentence.
 
+A folder that a worker refuses has to be one that `sie add` refuses, if it would add it as such.
+
 A folder that the reference itself cannot load, or cannot answer with, says nothing. As a program
 (`sie soak --layouts`) it draws fresh seeds for so many minutes, and names each that fails.
 """
 
-import argparse
-import secrets
-import tempfile
-import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ import sentence_transformers as st
 import torch
 from tests.support.conformance import Answerer, Call, assert_as_reference
 from tests.support.conformance import load as load_vectors
+from tests.support.judging import run_judge
 from tests.support.odd_layouts import draw_odd
 from tests.support.picture_models import (
     PictureAnswerer,
@@ -33,13 +31,15 @@ from tests.support.sameness import assert_same
 from tests.support.scored import load, scored
 from tests.support.scored import run as run_job
 
+from sie_cli.models.proposal import propose
+from sie_layouts.folder import FolderFiles
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.backends.backend import Backend
 from sie_server.tolerances import disagreement
 
-__all__ = ["Judgement", "judged", "run"]
+__all__ = ["Judgement", "judged"]
 
 Judgement = Literal["equal", "refused", "no reference"]
 
@@ -59,6 +59,29 @@ def judged(drawn: Drawn) -> Judgement:
     """The verdict. Raises `AssertionError` where an answer differs, or a refusal says nothing."""
     # Several threads on models this small wait for each other more than they compute.
     torch.set_num_threads(1)
+    verdict = _judged(drawn)
+    if verdict == "refused":
+        _require_refused_when_added(drawn)
+    return verdict
+
+
+_ADDED_AS: Mapping[str, Any] = {
+    "dense": {"encode": {"outputs": ["dense"]}},
+    "sparse": {"encode": {"outputs": ["sparse"]}},
+    "score": {"score": {}},
+    "tokens": {"encode": {"outputs": ["multivector"]}, "score": {}},
+    "images": {"encode": {"outputs": ["dense"]}},
+}
+
+
+def _require_refused_when_added(drawn: Drawn) -> None:
+    found = propose(FolderFiles(drawn.folder), takes_pickles=False)
+    # Of a folder that may be two things it may take the other one.
+    if found.tasks == _ADDED_AS[drawn.kind]:
+        assert found.refusals, "a worker refuses it, and it would be added"
+
+
+def _judged(drawn: Drawn) -> Judgement:
     match drawn.kind:
         case "dense":
             return _vectors(drawn, st.SentenceTransformer, "dense")
@@ -256,27 +279,14 @@ def _towers(drawn: Drawn) -> Judgement:
     return "equal"
 
 
-def run(minutes: float) -> int:
-    """Judge fresh seeds for so long; the exit status."""
-    counts: Counter[str] = Counter()
-    until = time.monotonic() + minutes * 60
-    while time.monotonic() < until:
-        seed = secrets.randbelow(1 << 31)
-        with tempfile.TemporaryDirectory() as folder:
-            # As libraries save them, as people change them afterwards, and of rare kinds.
-            drawn = (draw, draw_odd, draw_rare)[seed % 3](seed, Path(folder))
-            try:
-                counts[judged(drawn)] += 1
-            except AssertionError as error:
-                print(f"seed {seed}: {error}\n{dict(drawn.choices)}")  # noqa: T201
-                return 1
-    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))  # noqa: T201
-    return 0
+async def _judged_fresh(seed: int, folder: Path) -> Counter[str]:
+    # As libraries save them, as people change them afterwards, and of rare kinds.
+    drawn = (draw, draw_odd, draw_rare)[seed % 3](seed, folder)
+    try:
+        return Counter([judged(drawn)])
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{dict(drawn.choices)}") from error
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        raise SystemExit(run(parser.parse_args().minutes))
+    run_judge(__doc__ or "", _judged_fresh)

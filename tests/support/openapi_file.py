@@ -12,13 +12,11 @@ from typing import Any
 import httpx
 from tests.support.config_writer import running
 from tests.support.gateway_world import gateway_world
+from tests.support.told_answers import OPENAPI_FILES
 
 from sie_config.http.api import build_app
 
 __all__ = ["OPENAPI_FILES", "current_documents"]
-
-_FOLDER = Path(__file__).parents[2] / "docs" / "openapi"
-OPENAPI_FILES = {name: _FOLDER / f"{name}.json" for name in ("sie-config", "sie-gateway")}
 
 
 async def current_documents(folder: Path) -> dict[str, Any]:

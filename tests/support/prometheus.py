@@ -60,10 +60,12 @@ async def prometheus(
     token: str = "",
     every_s: int = 1,
     config_here: str = "",
+    ca: Path | None = None,
 ) -> AsyncIterator[Prometheus]:
     """Start a server that scrapes `host:port` of each target and puts `labels` on its series.
 
-    `rules` are groups as a rules' file has them; `token` is sent to each target. `config_here` is
+    `rules` are groups as a rules' file has them; `token` is sent to each target; with `ca` they are
+    asked over TLS. `config_here` is
     the target of a sie-config in the test's own process. Its page has the other roles' series too,
     where an earlier test had them imported: those are dropped.
     """
@@ -81,6 +83,8 @@ async def prometheus(
                 "action": "drop",
             }
         ]
+    if ca is not None:
+        scrape |= {"scheme": "https", "tls_config": {"ca_file": str(ca)}}
     if token:
         scrape["authorization"] = {"credentials": token}
     config: dict[str, Any] = {

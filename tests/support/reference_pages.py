@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 import sie_sdk
 from sie_runtime.access.openapi_page import page_body
 from sie_schemas import items
+from sie_schemas.api import cluster, log, models, past, pools, writes
 from sie_sdk import cluster_types, encoding, errors, scoring, types
 from sie_sdk.config.client import SIEConfigClient
 
@@ -25,6 +26,8 @@ __all__ = ["on_files", "pages"]
 _OPENAPI = Path(__file__).parents[2] / "docs/openapi"
 _WORDS = "The words are in the [glossary](../glossary.md)."
 _CLIENTS = (sie_sdk.SIEClient, SIEConfigClient)
+_TYPES = tuple(each.__name__ for each in (types, cluster_types, items, cluster, models, pools))
+"""The modules in which the types of the SDK are written down."""
 _SERVICES = {
     "sie-gateway": "The gateway: inference, the other APIs, and views of the configuration.",
     "sie-config": "The writer of the configuration.",
@@ -49,10 +52,11 @@ def _sdk() -> Iterator[str]:
     for client in _CLIENTS:
         yield from _client(client)
     yield "## Types\n"
-    for name, found in _classes(types, types.__name__, cluster_types.__name__, items.__name__):
-        yield f"### {name}\n"
-        yield _said(found)
-        yield from _fields(found)
+    yield from _shapes(types, *_TYPES)
+    yield "## Types of sie-config\n"
+    yield "`SIEConfigClient` gives these; they are in `sie_schemas.api`.\n"
+    for module in (log, past, writes):
+        yield from _shapes(module, module.__name__)
     yield "## Errors\n"
     for name, found in _classes(errors, errors.__name__, "sie_schemas.errors"):
         bases = ", ".join(f"`{base.__name__}`" for base in found.__bases__)
@@ -64,6 +68,13 @@ def _sdk() -> Iterator[str]:
             if inspect.isfunction(found):
                 yield f"- `{name}{_signature(found)}`: {_line(found)}"
     yield ""
+
+
+def _shapes(module: Any, *homes: str) -> Iterator[str]:
+    for name, found in _classes(module, *homes):
+        yield f"### {name}\n"
+        yield _said(found)
+        yield from _fields(found)
 
 
 def _client(client: type) -> Iterator[str]:

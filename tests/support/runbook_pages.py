@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PAGE", "Section", "is_query", "not_here", "query_of", "sections", "typed"]
+__all__ = ["PAGE", "Section", "is_query", "query_of", "sections", "typed"]
 
 PAGE: Final = Path(__file__).parents[2] / "docs/operations/runbooks.md"
 _SECTION: Final = re.compile(r"^## (Sie\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -20,7 +20,6 @@ _SENTENCE: Final = re.compile(r"(?<=[.?])\s+(?=[A-Z`\[])")
 _METRIC: Final = re.compile(r"\bsie_[a-z0-9_]+")
 _LABELS: Final = re.compile(r"(sie_[a-z0-9_]+)\{([a-z_]+)\}")
 _BARE: Final = re.compile(r"sie_[a-z0-9_]+")
-_ROW: Final = re.compile(r"^\| ((?:\[?Sie[^|]*)) \| ([^|]+) \|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,6 @@ def sections(text: str) -> dict[str, Section]:
         parts = {name: " ".join(words.split()) for name, words in _PART.findall(body)}
         found[alert] = Section(parts["Means"], parts["Look"], parts["Do"])
     return found
-
-
-def not_here(text: str) -> dict[str, str]:
-    """The alerts that one machine cannot provoke, each with its reason: the page's own table."""
-    return {
-        alert.partition("]")[0].strip("[ "): reason.strip() for alert, reason in _ROW.findall(text)
-    }
 
 
 def is_query(span: str) -> bool:

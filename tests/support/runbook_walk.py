@@ -38,4 +38,6 @@ class Walk:
     """False where the expression looks back a quarter of an hour, or six hours."""
     fresh: bool = True
     """False where the walk before it leaves the same behind, in the long window of a slow burn."""
+    doctor: str = ""
+    """Words that `sie doctor` says while it is so; empty where nobody asks it."""
     world: str = "plain"

@@ -11,6 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,12 @@ from tests.support.runbook_breaks import (
 )
 from tests.support.runbook_disks import DISKS
 from tests.support.runbook_pages import PAGE, Section, is_query, query_of, sections, typed
+from tests.support.runbook_role_walks import ROLES
+from tests.support.runbook_roles import roles_on_their_own
 from tests.support.runbook_walk import Act, Walk, nothing
 from tests.support.runbook_world import World, broken_on_purpose
 
-__all__ = ["WALKS", "WORLDS", "Walk", "follow", "main"]
+__all__ = ["WALKS", "WORLDS", "Walk", "follow", "main", "started"]
 
 _SETTLES_S: Final = 30.0
 _ALERTS_S: Final = 120.0
@@ -52,7 +55,7 @@ WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
     "starved": {"SIE_SERVER_HOST_BYTES_MIN": str(10**15)},
     "small": {"HF_HUB_CACHE": "{folder}/hub"},
 }
-"""The settings of each cluster that walks share."""
+"""The settings of each cluster of `sie up` that walks share; `roles` has no `sie up`."""
 
 
 async def _thaw(world: World) -> None:
@@ -261,7 +264,15 @@ WALKS: Final[Mapping[str, Walk]] = {
         shows=("forked",),
     ),
     **DISKS,
+    **ROLES,
 }
+
+
+def started(name: str, folder: Path) -> AbstractAsyncContextManager[World]:
+    """The cluster by that name, which walks share."""
+    if name in WORLDS:
+        return broken_on_purpose(folder, **WORLDS[name])
+    return roles_on_their_own(folder)
 
 
 async def follow(world: World, alert: str, section: Section) -> None:
@@ -273,6 +284,25 @@ async def follow(world: World, alert: str, section: Section) -> None:
     await walk.breaks(world)
     await until_told(lambda: world.alerting(alert), within_s=_ALERTS_S)
     words, variables = walk.words(world), walk.variables(world)
+    await _looked(world, walk, section, words, variables)
+    for sentence in section.sentences:
+        # Anew for each: of two letters the second is what is left after the first.
+        await _do(world, walk, sentence, walk.words(world), variables)
+    await world.serves()
+    if walk.ends:
+        await until_told(lambda: _is_over(world, alert), within_s=_ENDS_S)
+
+
+async def _looked(
+    world: World,
+    walk: Walk,
+    section: Section,
+    words: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> None:
+    if walk.doctor:
+        diagnosis = await world.typed(["sie", "doctor", *world.doctor_options])
+        assert walk.doctor in diagnosis, diagnosis
     said = ""
     for span in section.look_spans:
         if is_query(span):
@@ -285,11 +315,6 @@ async def follow(world: World, alert: str, section: Section) -> None:
             said += await world.ready()
     missing = [each for each in walk.shows if each not in said]
     assert not missing, f"what the page looks at does not show {missing}: {said[-2000:]}"
-    for sentence in section.sentences:
-        await _do(world, walk, sentence, words, variables)
-    await world.serves()
-    if walk.ends:
-        await until_told(lambda: _is_over(world, alert), within_s=_ENDS_S)
 
 
 async def _do(
@@ -324,12 +349,12 @@ async def _is_over(world: World, alert: str) -> bool:
 async def _walk_all(alerts: Sequence[str]) -> int:
     page = sections(PAGE.read_text())
     failed = 0
-    for name, settings in WORLDS.items():
+    for name in (*WORLDS, "roles"):
         chosen = [alert for alert in alerts if WALKS[alert].world == name]
         if not chosen:
             continue
         with tempfile.TemporaryDirectory(prefix="sie-runbooks-") as folder:
-            async with broken_on_purpose(Path(folder) / name, **settings) as world:
+            async with started(name, Path(folder) / name) as world:
                 for alert in chosen:
                     failed += not await _told(world, alert, page[alert])
     _say(f"{len(alerts) - failed} of {len(alerts)} pages were followed")

@@ -49,6 +49,15 @@ class World:
     """The things that a break remembers for its cure."""
     mounted: list[Path] = field(default_factory=list)
     """The folders that a break has put a disk on."""
+    model: str = MODEL
+    """The model that is asked for where nothing else is said."""
+    doctor_options: tuple[str, ...] = ()
+    """By these `sie doctor` finds what the folder does not tell it."""
+
+    @property
+    def gateway(self) -> str:
+        """The address of the gateway."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def config(self) -> str:
@@ -139,10 +148,10 @@ class World:
         assert said.strip(), f"{' '.join(words)} says nothing"
         return said
 
-    async def ask(self, text: str = "hello", model: str = MODEL, **headers: str) -> httpx.Response:
+    async def ask(self, text: str = "hello", model: str = "", **headers: str) -> httpx.Response:
         """One request, waited for as long as it takes."""
         return await self.http.post(
-            f"http://127.0.0.1:{self.port}/v1/encode/{model}",
+            f"{self.gateway}/v1/encode/{model or self.model}",
             json={"items": [{"text": text}]},
             headers=headers,
             timeout=200,

@@ -114,7 +114,7 @@ def run(backend: Backend, operation: Any, texts: Sequence[str], **more: Any) -> 
     job = small_job(operation=operation, items=items, **more)
     tokenizer = Tokenizer.read(loaded) if loaded.accepts == "tokens" else None
     prepared = prepare(job, loaded, tokenizer)
-    assert not prepared.failures
+    assert not prepared.failures, prepared.failures
     batch = ipc.RunBatch(
         id=1,
         model_revision="r1",

@@ -33,7 +33,7 @@ _WORDS: Final = (
     (re.compile(r"\bimport asyncio\n"), "import time\n"),
     (re.compile(r"\basyncio\.sleep\b"), "time.sleep"),
     (re.compile(r"__a(enter|exit)__"), r"__\1__"),
-    (re.compile(r"\ba(close|closing|read|iter_lines)\b"), r"\1"),
+    (re.compile(r"\ba(close|closing|read|iter_bytes)\b"), r"\1"),
     (re.compile(r"\b(SIE)?Async(?=Iterator|Client|ConfigClient|LeaseKeeper)"), r"\1"),
     (re.compile(r"\bin_tasks\b"), "in_threads"),
     (re.compile(r"\bbounding_async\b"), "bounding_sync"),

@@ -96,6 +96,15 @@ def test_a_document_leaves_to_the_files_what_they_say():
     assert options["default_instruction"].startswith("Given a web search query")
 
 
+def test_a_model_that_is_not_offered_leads_to_one_that_is_or_to_a_command() -> None:
+    ids = {row.id for row in published() if not reason_not(row)}
+    for row in published():
+        reason = reason_not(row)
+        named = set(re.findall(r"[\w.-]+/[\w.-]+", reason))
+        assert not reason or named & ids or "`sie " in reason, row.id
+        assert "sie add" in reason or named <= ids, row.id
+
+
 def test_a_model_that_is_not_offered_says_why():
     unpinned = "jinaai/jina-embeddings-v2-base-de"
     assert f"sie add {unpinned}" in reason_not(_row(unpinned))

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from sie_cli.config.config_rows import replica_row
 from sie_cli.show.printing import Form, print_difference, print_rows, talk
 from sie_cli.show.tables import table_lines, width_of
 
@@ -72,3 +73,18 @@ def test_colours_are_for_terminals_whose_user_wants_them(capsys, monkeypatch):
     for name, value in (("TERM", "dumb"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
         assert not ESCAPES.search(shown()), name
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "live"),
+    [
+        ({"gone": False, "live": True}, "fresh", True),
+        ({"gone": True, "live": True}, "gone", False),
+        ({"gone": True, "live": False}, "gone", False),
+        ({"gone": False, "live": False}, "lost", False),
+        ({"live": True}, "fresh", True),
+    ],
+)
+def test_a_replica_that_is_gone_is_shown_as_no_live_one_whatever_it_said_last(told, state, live):
+    shown = replica_row({"role": "worker", "id": "w1", "state": "fresh", **told})
+    assert (shown["state"], shown["live"]) == (state, live)

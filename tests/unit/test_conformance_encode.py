@@ -60,6 +60,8 @@ class Row:
     transformer: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Keys that are written into saved files, beside what these say."""
     calls: Mapping[Call, tuple[str, ...]] = field(default_factory=lambda: _CALLS)
     refused: str = ""
 
@@ -114,6 +116,24 @@ ROWS = [
         )
         for mode in ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
     ),
+    Row(
+        "a prompt of no name",
+        model={"prompts": {"": "the query: "}, "default_prompt_name": ""},
+        calls={"encode": TEXTS, **_BOTH},
+    ),
+    Row("answers as tuples", keys={"config.json": {"return_dict": False}}),
+    Row("an attention by its name", keys={"config.json": {"_attn_implementation": "eager"}}),
+    Row(
+        "a layer in chunks",
+        keys={"config.json": {"chunk_size_feed_forward": 4}},
+        refused="no multiple of it",
+    ),
+    Row(
+        "a decoder's attention without its tensors",
+        keys={"config.json": {"is_decoder": True, "add_cross_attention": True}},
+        refused="lacks 8 tensors",
+    ),
+    Row("a decoder", keys={"config.json": {"is_decoder": True}}),
     Row("normalised", _then(Normalize)),
     Row("normalised in the middle", _then(Normalize, _dense(8))),
     Row(
@@ -200,6 +220,9 @@ def _saved(row: Row, bert: Path, folder: Path) -> Path:
     model.save(str(folder), create_model_card=False)
     for name, content in row.files.items():
         (folder / name).write_text(json.dumps(content))
+    for name, content in row.keys.items():
+        told = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**told, **content}))
     return folder
 
 
@@ -215,6 +238,17 @@ def test_a_layout_answers_as_the_reference_or_is_refused(row, bert, tmp_path):
     assert (packed.loaded.execution, padded.loaded.execution) == ("packed", "padded")
     assert packed.loaded.dims["dense"] == packed.vectors(TEXTS[:1]).shape[1]
     assert_as_reference(reference, row.calls, packed, padded)
+
+
+def test_a_kernel_that_this_machine_lacks_is_left_to_the_device(bert, tmp_path):
+    """The reference fails without flash-attn; the vectors are those of any other kernel."""
+    folder = _saved(Row("none"), bert, tmp_path / "model")
+    reference = st.SentenceTransformer(str(folder), device="cpu")
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**told, "_attn_implementation": "flash_attention_2"})
+    )
+    assert_as_reference(reference, _CALLS, Answerer(load(folder)))
 
 
 # ---- folders that no row's way of saving makes --------------------------------------------------

@@ -4,6 +4,7 @@ The reference is sentence-transformers' MultiVectorEncoder, which reads its own 
 and those of Stanford's ColBERT. Models are small and random.
 """
 
+import inspect
 import json
 import shutil
 import string
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from tests.support.sameness import assert_same
@@ -33,9 +35,11 @@ from transformers import (
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
 )
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
+from sie_layouts.inputs.texts import FILL_AT_THE_LEFT
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, ScoreTask, Tasks
 from sie_schemas.errors import OurFault
@@ -233,6 +237,16 @@ _FOLDERS: dict[str, Callable[[Path], Path]] = {
     "filled at least": lambda folder: _saved(
         folder, query_expansion={**_FIXED, "strategy": "min"}, query_length=40
     ),
+    "filled to more than it is cut at": lambda folder: _changed(
+        _saved(folder, query_expansion={**_FIXED, "strategy": "min"}),
+        "tokenizer_config.json",
+        model_max_length=9,
+    ),
+    "the same beside a length of documents": lambda folder: _changed(
+        _saved(folder, query_expansion={**_FIXED, "strategy": "min"}, document_length=30),
+        "tokenizer_config.json",
+        model_max_length=9,
+    ),
     "filled with a word": lambda folder: _saved(folder, query_expansion={**_FIXED, "token": "w50"}),
     "filled at the right by its settings": lambda folder: _changed(
         _changed(
@@ -367,19 +381,43 @@ def test_every_module_of_the_reference_is_done_or_refused():
     }  # fmt: skip
 
 
+_PADDING = {
+    "strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+    "pad_type_id": 0, "pad_token": "[PAD]",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("file", "told"),
     [
         ("tokenizer_config.json", {"padding_side": "left"}),
         ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": "left"}}),
         ("sentence_bert_config.json", {"processing_kwargs": {"text": {"padding_side": "left"}}}),
+        ("tokenizer_config.json", {"tokenizer_class": "LlamaTokenizerFast"}),
+        ("tokenizer.json", {"padding": {**_PADDING, "direction": "Left"}}),
     ],
-    ids=["the tokenizer", "its options", "its call"],
+    ids=["the tokenizer", "its options", "its call", "its class", "its file"],
 )
 def test_queries_that_are_filled_up_at_the_left_are_refused_when_added(file, told, tmp_path):
     """The words before them would stand at other positions, and their vectors be others."""
     folder = _changed(_saved(tmp_path, query_expansion=dict(_FIXED)), file, **told)
     (refusal,) = propose(FolderFiles(folder), takes_pickles=False, name="org/late").refusals
-    assert "padding_side is left" in str(refusal)
-    with pytest.raises(OurFault, match="padding_side is left"):
+    assert "fills texts at the left" in str(refusal)
+    with pytest.raises(OurFault, match="fills texts at the left"):
         load(folder, backend="transformer", tasks=_TASKS)
+
+
+def test_classes_that_fill_at_the_left_are_those_of_transformers():
+    names = set(filter(None, TOKENIZER_MAPPING_NAMES.values()))
+    # A class may be of a package that is not installed; of those none fills at the left.
+    classes = {name: getattr(transformers, name, None) for name in sorted(names)}
+    signatures = {
+        name: inspect.signature(each.__init__).parameters.get("padding_side")
+        for name, each in classes.items()
+        if each is not None
+    }
+    by_default = {name for name, each in signatures.items() if each and each.default == "left"}
+    by_class = {
+        name for name, each in classes.items() if getattr(each, "padding_side", "right") == "left"
+    }
+    assert by_class | by_default == FILL_AT_THE_LEFT

@@ -17,10 +17,17 @@ from tests.support.conformance import load, save_small
 from tests.support.hub_mirror import HubMirror, hub_mirror
 from tests.support.published_models import PUBLISHED
 from tests.support.small_tokenizers import small_tokenizer
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+)
 
 from sie_cli.models.hub import open_revision
 from sie_cli.models.proposal import propose
 from sie_layouts.architectures.heads import HEADS_NOT_DONE
+from sie_layouts.architectures.known_types import KNOWN_TYPES
+from sie_layouts.architectures.lengths import UNLIMITED
 from sie_layouts.architectures.tensors.declared import lacking, wanted
 from sie_layouts.architectures.tensors.families import FAMILIES
 from sie_layouts.architectures.tensors.headers import read_header
@@ -136,6 +143,55 @@ def test_what_weights_lack_is_refused_when_added_and_when_loaded(how: str, tmp_p
     with pytest.raises(OurFault, match=_SAID[how]) as refused:
         load(folder)
     assert str(refusals[0]) in str(refused.value)
+
+
+def test_a_size_that_transformers_does_not_read_is_refused_when_added(tmp_path: Path) -> None:
+    """MPNet's forward makes 32 buckets, whatever its config says."""
+    tokenizer = small_tokenizer("MPNet")
+    config = tf.MPNetConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=70, relative_attention_num_buckets=8,
+    )  # fmt: skip
+    folder = save_small(tmp_path, tf.MPNetModel(config), tokenizer)
+    with pytest.raises(IndexError):
+        tf.MPNetModel.from_pretrained(folder)(torch.tensor([[5, 6, 7]]))
+    (refusal,) = propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert str(refusal).startswith("config.json: relative_attention_num_buckets is 8")
+    with pytest.raises(OurFault, match="relative_attention_num_buckets is 8"):
+        load(folder)
+
+
+def test_families_without_a_length_are_those_of_transformers() -> None:
+    of_texts = (MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+                MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)  # fmt: skip
+    # Of one the values that it has by itself are not valid, and one hears.
+    kinds = (set().union(*of_texts) & KNOWN_TYPES) - {"gemma4_assistant", "whisper"}
+    configs = {kind: tf.AutoConfig.for_model(kind) for kind in sorted(kinds | UNLIMITED)}
+    found = {
+        kind
+        for kind, config in configs.items()
+        # One without a vocabulary holds several models: their layouts are read in another way.
+        if hasattr(config, "vocab_size")
+        and (getattr(config, "max_position_embeddings", None) or 0) <= 0
+    }
+    assert found == UNLIMITED
+
+
+def test_a_text_that_nothing_limits_is_refused_when_added_and_when_loaded(tmp_path: Path) -> None:
+    tokenizer = small_tokenizer("T5", model_max_length=int(1e30))
+    sizes = _SIZES | _OTHER_SIZES["t5"] | {"vocab_size": len(tokenizer)}
+    folder = save_small(tmp_path, tf.T5EncoderModel(tf.T5Config(**sizes)), tokenizer)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("max_position_embeddings", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    (refusal,) = propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert "no other file limits the length of a text" in str(refusal)
+    with pytest.raises(OurFault, match="nothing limits the length"):
+        load(folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "model_max_length": 64}))
+    assert propose(FolderFiles(folder), takes_pickles=False).refusals == ()
+    load(folder)
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import helm_python
 import pytest
+import yaml
 from prometheus_client import REGISTRY
 from tests.support.certificates import Authority
-from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
+from tests.support.chart import CHART, chart, containers, pod_specs, rendered, values_of
 from tests.support.chart_page import leaves, schema, written
 from tests.support.polling import until
 
@@ -282,6 +284,7 @@ def test_a_token_of_the_hub_reaches_model_execution_alone():
 PEER: list[dict[str, Any]] = [{"namespaceSelector": {}}]
 TLS = {"host": "a.example.com", "tlsSecret": "mine", "ingress": {"enabled": True}}
 NO_CPU = {"requests": {"cpu": None}}
+ABOVE = {"requests": {"cpu": 1}, "limits": {"cpu": "500m"}}
 KIND = {
     "pool": "default",
     "machineProfile": "l4",
@@ -357,11 +360,68 @@ KIND = {
             },
             "serviceMonitor.tokenSecret is wanted",
         ),
+        # What follows Kubernetes takes in silence, or refuses when half of a release is there.
+        ({"config": {"persistence": {"size": "10"}}}, "size"),
+        ({"backup": {"size": "1m"}}, "size"),
+        ({"gateway": {"resources": {"requests": {"memory": "512m"}}}}, "requests/memory"),
+        ({"gateway": {"resources": {"requests": {"cpu": "1Gi"}}}}, "requests/cpu"),
+        ({"gateway": {"resources": {"requests": {"cpu": "1.2.3"}}}}, "requests/cpu"),
+        (
+            {"gateway": {"resources": {"requests": {"memory": "2G"}, "limits": {"memory": "1Gi"}}}},
+            "gateway.resources: requests.memory .2G. is above limits.memory .1Gi.",
+        ),
+        (
+            {"workers": {"l4": KIND | {"server": {"resources": ABOVE}}}},
+            "workers.l4.server.resources: requests.cpu .1. is above limits.cpu .500m.",
+        ),
+        ({"backup": {"schedule": "every day"}}, "schedule"),
+        ({"image": {"tag": "a b"}}, "tag"),
+        ({"image": {"registry": "https://registry.example"}}, "registry"),
+        ({"nats": {"enabled": False, "url": "http://a:1"}}, "url"),
+        ({"pods": {"nodeSelector": {"a": "b c"}}}, "nodeSelector"),
+        ({"pods": {"tolerations": [{"operator": "Exists", "value": "a"}]}}, "tolerations"),
+        ({"gateway": {"extraVolumes": [{"name": "A_b", "emptyDir": {}}]}}, "extraVolumes"),
+        ({"gateway": {"extraVolumeMounts": [{"name": "tmp", "mountPath": "a"}]}}, "mountPath"),
+        (
+            {"gateway": {"extraVolumeMounts": [{"name": "gone", "mountPath": "/a"}]}},
+            "gateway.extraVolumeMounts: there is no volume gone",
+        ),
+        ({"networkPolicy": {"operators": [{"podSelector": {"matchLabel": {}}}]}}, "matchLabel"),
+        ({"networkPolicy": {"operators": [{"ipBlock": {"cidr": "10.0.0.0"}}]}}, "cidr"),
+        ({"networkPolicy": {"egress": [{"ports": [{"port": 70000}]}]}}, "port"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(more, said):
     with pytest.raises(helm_python.HelmError, match=said):
         rendered(values_of("", more))
+
+
+@pytest.mark.parametrize("release", ["my.app", "1st"])
+def test_a_release_whose_services_the_cluster_would_refuse_is_refused_before(release):
+    with pytest.raises(helm_python.HelmError, match="begins with a letter"):
+        chart().render(values_of(""), name=release, namespace="sie")
+
+
+@pytest.mark.parametrize("gone", ["tls", "gateway.leaveSeconds"])
+def test_values_of_an_older_chart_that_are_reused_are_refused_with_the_way(tmp_path, gone):
+    copy = tmp_path / "sie-cluster"
+    shutil.copytree(CHART, copy)
+    values = yaml.safe_load((copy / "values.yaml").read_text())
+    *above, last = gone.split(".")
+    inner = values
+    for part in above:
+        inner = inner[part]
+    del inner[last]
+    # With --reuse-values these are the defaults, whatever the new chart's file says.
+    (copy / "values.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(helm_python.HelmError, match=rf"{gone}.*--reset-then-reuse-values"):
+        helm_python.Chart.load(str(copy)).render({}, name="demo", namespace="sie")
+
+
+@pytest.mark.parametrize("told", ["500m", 0.5, "0.5"])
+def test_quantities_are_compared_as_numbers(told):
+    resources = {"requests": {"cpu": told, "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}
+    assert rendered(values_of("", {"gateway": {"resources": resources}}))
 
 
 def test_the_first_line_of_the_manual_is_taken():

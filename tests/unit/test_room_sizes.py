@@ -24,7 +24,7 @@ LINES_MAX = 400
 DOORS_MAX = 16
 LARGER_ROOMS = {
     "data_plane/sie_server/backends": 25,
-    "shared/schemas/sie_schemas": 19,
+    "shared/schemas/sie_schemas": 18,
 }
 """Above the bound, and at most so: they may shrink and not grow."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sie_schemas import ipc
-from sie_schemas.frames import Frames
+from sie_schemas.ipc.frames import Frames
 from sie_server.execution.batches import BatchConnections, Send
 
 _GREETING = ipc.Pong(0)

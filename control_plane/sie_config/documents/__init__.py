@@ -1,1 +1,1 @@
-"""Documents of a registry: their differences, patches, manifests, and what they must not hold."""
+"""Documents of a registry: differences, patches, manifests, and what they must not hold."""

@@ -37,6 +37,7 @@ from sie_config.writer_process import ControlPlane
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.process.telemetry import metrics_text
+from sie_schemas.api.log import Ready
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 
 __all__ = ["build_app"]
@@ -103,7 +104,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         """503 while the log cannot be trusted. A full disk is ready: it passes."""
         state = plane.sequencer.state
         ready = not isinstance(state, Recovery) and not plane.stopping
-        body = {
+        body: Ready = {
             "status": "ready" if ready else "not_ready",
             "writer": describe(state),
             "head": str(plane.sequencer.position),

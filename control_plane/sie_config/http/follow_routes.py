@@ -6,7 +6,7 @@ refused (410 below the low water, 409 ahead of the head). Only what was announce
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 from fastapi import FastAPI, Header, Query
@@ -24,8 +24,11 @@ from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import principal_of
 from sie_runtime.http.etags import is_named
+from sie_schemas.api.log import HeadTold, HeadWithWriter, LogPage
+from sie_schemas.api.past import EntryEnvelope
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import Head
 
 __all__ = ["add_follow_routes", "check_range", "entry_lines", "head_body", "wait_for_difference"]
 
@@ -91,13 +94,12 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
             return Response(data, media_type=NDJSON)
         page_max = plane.settings.page_entries_max
         found = await plane.journal.page(after, head, min(limit or page_max, page_max))
-        return json_answer(
-            {
-                "head": _builtins(plane.head),
-                "entries": [Raw(to_envelope(entry)) for entry in found],
-                "next_after": found[-1].epoch if found else after,
-            }
-        )
+        told: LogPage = {
+            "head": _told(plane.head),
+            "entries": [cast(EntryEnvelope, Raw(to_envelope(entry))) for entry in found],
+            "next_after": found[-1].epoch if found else after,
+        }
+        return json_answer(told)
 
     @app.get("/v1/configs/entries/{epoch}")
     async def entry(epoch: int) -> Response:
@@ -125,9 +127,9 @@ def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
             return Response(made.data, headers={"etag": f'"{made.hash}"'}, media_type=JSON)
 
 
-def head_body(plane: ControlPlane) -> dict[str, Any]:
+def head_body(plane: ControlPlane) -> HeadWithWriter:
     """The head and the state of the writer, as `/epoch` tells them."""
-    return {**_builtins(plane.head), "writer": describe(plane.sequencer.state)}
+    return {**_told(plane.head), "writer": describe(plane.sequencer.state)}
 
 
 async def wait_for_difference(
@@ -162,7 +164,7 @@ def _same(plane: ControlPlane, known: tuple[str, int, str]) -> bool:
 def check_range(plane: ControlPlane, log_id: str, after: int) -> None:
     """Raise `FixRequest` GONE or AHEAD unless entries after `after` are served as a delta."""
     head = plane.head
-    details = _builtins(head)
+    details = _told(head)
     if log_id and log_id not in {begin.log_id for begin in plane.sequencer.lineage}:
         raise FixRequest(
             f"log {log_id[:8]} is not this log ({head.log_id[:8]}) nor one that it continues; "
@@ -176,6 +178,8 @@ def check_range(plane: ControlPlane, log_id: str, after: int) -> None:
             code="AHEAD",
             details=details,
         )
+    # For everybody: a parameter that lifts the mark would be used by a replica that needs a
+    # snapshot.
     if after < head.low_water - 1:
         raise FixRequest(
             f"entries below {head.low_water} are not served as a delta any more; "
@@ -208,6 +212,6 @@ async def _page_of_lines(plane: ControlPlane, after: int, until: int) -> bytes:
     return b"".join(parts)
 
 
-def _builtins(value: msgspec.Struct) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(value)
-    return found
+def _told(head: Head) -> HeadTold:
+    told: HeadTold = msgspec.to_builtins(head)
+    return told

@@ -7,7 +7,7 @@ was") holds for the entry that it makes.
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Header, Query
@@ -34,6 +34,8 @@ from sie_config.writer.operations import Kind
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
+from sie_schemas.api.log import Asked, Forgotten, ReplicaRow, Waited
+from sie_schemas.api.past import Audit
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import ReplicaReport
@@ -154,8 +156,12 @@ class _Groups:
             replicas_min=body.min,
             timeout_s=min(body.timeout_s, plane.settings.convergence_wait_max_s),
         )
-        place = {"log_id": entry.log_id, "epoch": entry.epoch}
-        return json_answer(place | convergence_body(found, body.until))
+        told: Waited = {
+            "log_id": entry.log_id,
+            "epoch": entry.epoch,
+            **convergence_body(found, body.until),
+        }
+        return json_answer(told)
 
     @door("admin", media=JSON_BODY)
     async def forget(self, request: Request) -> Response:
@@ -164,7 +170,8 @@ class _Groups:
         body = await _body(plane, request, ReplicaBody)
         known = plane.reports.forget(body.role, body.id)
         plane.convergence.heard(None)
-        return json_answer({"forgotten": known})
+        told: Forgotten = {"forgotten": known}
+        return json_answer(told)
 
     @door("admin", media=JSON_BODY)
     async def resync(self, request: Request) -> Response:
@@ -172,7 +179,8 @@ class _Groups:
         plane = self._plane
         body = await _body(plane, request, ReplicaBody)
         await plane.replica_requests.resync(body.role, body.id)
-        return json_answer({"asked": True})
+        told: Asked = {"asked": True}
+        return json_answer(told)
 
 
 async def _body(plane: ControlPlane, request: Request, shape: type[T]) -> T:
@@ -183,7 +191,11 @@ async def _body(plane: ControlPlane, request: Request, shape: type[T]) -> T:
 def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/replicas")
     async def replicas() -> Response:
-        """Every replica that reports, against the head; how far behind, in epochs and seconds."""
+        """Every replica that reports, against the head; how far behind, in epochs and seconds.
+
+        Those that were quiet are asked for a sign of life first: a killed one is told as `gone`.
+        """
+        await plane.life_signs.look()
         view = plane.replicas_view()
         for row in view["replicas"]:
             row["lag_s"] = (
@@ -192,7 +204,7 @@ def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
         return json_answer(view)
 
 
-async def _lag_s(plane: ControlPlane, row: dict[str, Any]) -> float | None:
+async def _lag_s(plane: ControlPlane, row: ReplicaRow) -> float | None:
     known = plane.convergence.lag_s(row["epoch"])
     if known is not None:
         return known
@@ -227,7 +239,8 @@ def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
         if NDJSON in accept:
             return StreamingResponse(_audit_lines(plane, query), media_type=NDJSON)
         page = await _audit_page(plane, query)
-        return json_answer({"rows": page.rows, "next_before": page.next_before})
+        told: Audit = {"rows": list(page.rows), "next_before": page.next_before}
+        return json_answer(told)
 
 
 async def _audit_page(plane: ControlPlane, query: AuditQuery) -> AuditPage:

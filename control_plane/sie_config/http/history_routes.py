@@ -4,8 +4,8 @@
 verified when they were read.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from fastapi import FastAPI, Query
@@ -30,6 +30,15 @@ from sie_config.writer_process import ControlPlane
 from sie_core.registry import Entity, EntityId
 from sie_runtime.http.etags import is_named
 from sie_schemas import snapshot
+from sie_schemas.api.past import (
+    Author,
+    Blame,
+    BlamedField,
+    EntityHistory,
+    HistoryRow,
+    Moment,
+    Resolved,
+)
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import profile_config
@@ -69,7 +78,8 @@ def add_entity_history(
             earlier = await plane.timeline.entity(kind, key, after) if after else None
             _add_patches(rows, steps, earlier.document if earlier is not None else None)
         last = steps[-1].entry.epoch if len(steps) >= limit else None
-        return json_answer({"kind": kind, "key": key, "history": rows, "next_after": last})
+        told: EntityHistory = {"kind": kind, "key": key, "history": rows, "next_after": last}
+        return json_answer(told)
 
     async def blamed(key: str, at: AtText = "") -> Response:
         """For each field of an entity, the change that gave it its value."""
@@ -77,11 +87,12 @@ def add_entity_history(
         traced = await known.at(kind, key, epoch)
         if traced is None:
             raise absent(kind, key, epoch if at else None)
-        fields = [
-            {"path": path, "value": value, **asdict(origin)}
+        fields: list[BlamedField] = [
+            {"path": path, "value": value, **_author(origin)}
             for path, value, origin in sorted(origins(traced), key=lambda each: each[0])
         ]
-        return json_answer({"kind": kind, "key": key, "epoch": epoch, "fields": fields})
+        told: Blame = {"kind": kind, "key": key, "epoch": epoch, "fields": fields}
+        return json_answer(told)
 
     path = f"/v1/configs/{plural}/{{key:path}}"
     app.add_api_route(f"{path}/history", history, name=f"{kind}_history")
@@ -159,7 +170,7 @@ async def _snapshot(
     yield snapshot.CLOSING
 
 
-def _resolved(made: Made) -> dict[str, Any]:
+def _resolved(made: Made) -> Resolved:
     document = msgspec.json.decode(made.document)
     config = profile_config(document, made.profile) if made.profile else document
     return {
@@ -169,7 +180,7 @@ def _resolved(made: Made) -> dict[str, Any]:
         "profile": made.profile or None,
         "config": config,
         "document": Raw(made.document),
-        "entry": _who(made.entry) | {"log_id": made.entry.log_id},
+        "entry": {**_who(made.entry), "log_id": made.entry.log_id},
     }
 
 
@@ -177,7 +188,7 @@ async def _difference(
     timeline: Timeline,
     part: Sequence[EntityId],
     span: tuple[int, int],
-    places: Sequence[Mapping[str, Any]],
+    places: Sequence[Moment],
     *,
     limit: int | None,
 ) -> AsyncIterator[bytes]:
@@ -209,7 +220,7 @@ async def _difference(
     yield b"}" if limit is None else b',"next_after":' + msgspec.json.encode(next_after) + b"}"
 
 
-def _add_patches(rows: list[dict[str, Any]], steps: list[Step], before: bytes | None) -> None:
+def _add_patches(rows: list[HistoryRow], steps: list[Step], before: bytes | None) -> None:
     for row, step in zip(rows, steps, strict=True):
         row["patch"] = _patch(before, step.document)
         before = step.document
@@ -221,15 +232,19 @@ def _patch(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
     return document_patch(before, after)
 
 
-def _history_row(step: Step) -> dict[str, Any]:
-    return _who(step.entry) | {"kind": step.change.kind}
+def _history_row(step: Step) -> HistoryRow:
+    return cast(HistoryRow, {**_who(step.entry), "kind": step.change.kind})
 
 
-def _who(entry: Entry) -> dict[str, Any]:
-    return asdict(Origin.of(entry))
+def _who(entry: Entry) -> Author:
+    return _author(Origin.of(entry))
 
 
-def _place(entry: Entry) -> dict[str, Any]:
+def _author(origin: Origin) -> Author:
+    return cast(Author, asdict(origin))
+
+
+def _place(entry: Entry) -> Moment:
     return {"log_id": entry.log_id, "epoch": entry.epoch, "ts": entry.ts, "hash": entry.hash}
 
 

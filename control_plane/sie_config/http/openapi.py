@@ -21,6 +21,37 @@ from sie_config.http.group_routes import BODIES
 from sie_config.http.json_answers import NDJSON
 from sie_config.writer.operations import BatchBody
 from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_schemas.api.log import (
+    Alive,
+    Asked,
+    Compacted,
+    Forgotten,
+    HeadWithWriter,
+    LetterList,
+    LetterRun,
+    LettersDropped,
+    LogPage,
+    QueueList,
+    Ready,
+    Replicas,
+    Verified,
+    Waited,
+)
+from sie_schemas.api.past import (
+    AdapterList,
+    Audit,
+    Blame,
+    BundleList,
+    Difference,
+    EntityHistory,
+    EntityShown,
+    EntryEnvelope,
+    EntryList,
+    ModelDocumentList,
+    PoolDocumentList,
+    Resolved,
+)
+from sie_schemas.api.writes import DryRun, EntityDeleted, EntityWritten, GroupWritten
 from sie_schemas.documents import DOCUMENT_TYPES
 
 __all__ = ["openapi_document"]
@@ -30,6 +61,48 @@ _TEXT_ANSWERS: Final = frozenset({"/metrics"})
 _LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
 _EVENTS: Final = "/v1/configs/events"
 _VERSION: Final = "1"
+_LISTS: Final[Mapping[str, type]] = {
+    "model": ModelDocumentList,
+    "adapter": AdapterList,
+    "bundle": BundleList,
+    "pool": PoolDocumentList,
+}
+_OF_A_KIND: Final[Mapping[str, type]] = {
+    "/{key}": EntityShown,
+    "/{key}/history": EntityHistory,
+    "/{key}/blame": Blame,
+}
+_READ: Final[Mapping[str, Any]] = {
+    "/healthz": Alive,
+    "/readyz": Ready,
+    "/v1/queues": QueueList,
+    "/v1/dead-letters": LetterList,
+    "/v1/configs/audit": Audit,
+    "/v1/configs/diff": Difference,
+    "/v1/configs/entries": EntryList,
+    "/v1/configs/entries/{epoch}": EntryEnvelope,
+    "/v1/configs/epoch": HeadWithWriter,
+    "/v1/configs/log": LogPage,
+    "/v1/configs/replicas": Replicas,
+    "/v1/configs/resolve": Resolved,
+    "/v1/configs/verify": Verified,
+    **{f"/v1/configs/{PLURALS[kind]}": told for kind, told in _LISTS.items()},
+    **{
+        f"/v1/configs/{plural}{ending}": told
+        for plural in PLURALS.values()
+        for ending, told in _OF_A_KIND.items()
+    },
+}
+"""The types of what is read, by path. A snapshot is described in `sie_schemas.snapshot`."""
+_ACTS: Final[Mapping[str, type]] = {
+    "/v1/configs/replicas": HeadWithWriter,
+    "/v1/configs/wait": Waited,
+    "/v1/configs/replicas/forget": Forgotten,
+    "/v1/configs/replicas/resync": Asked,
+    "/v1/dead-letters/retry": LetterRun,
+    "/v1/dead-letters/drop": LettersDropped,
+}
+"""The types of what else is done, by path. An inspection tells what it found, of any kind."""
 _BODIES: Final = {**BODIES, **LETTER_BODIES, **INSPECT_BODIES}
 
 
@@ -40,7 +113,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     )
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            operation["responses"] = _responses(path)
+            operation["responses"] = _responses(path, _READ.get(path))
     for path, method, operation in _writes():
         document["paths"].setdefault(path, {})[method] = operation
     document["components"] = {"schemas": dict(sorted(_schemas().items()))}
@@ -56,10 +129,18 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
         one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         keyed = [_path_parameter("key"), *_WRITE_PARAMETERS]
         found += [
-            (path, "post", _write(f"Create or replace {one}.", body)),
-            (path + "/{key}", "put", _write(f"Create or replace {one}.", _OBJECT, keyed)),
-            (path + "/{key}", "patch", _write(f"Merge a patch into {one}.", _OBJECT, keyed)),
-            (path + "/{key}", "delete", _write(f"Remove {one}.", None, keyed)),
+            (path, "post", _write(f"Create or replace {one}.", body, EntityWritten)),
+            (
+                path + "/{key}",
+                "put",
+                _write(f"Create or replace {one}.", _OBJECT, EntityWritten, keyed),
+            ),
+            (
+                path + "/{key}",
+                "patch",
+                _write(f"Merge a patch into {one}.", _OBJECT, EntityWritten, keyed),
+            ),
+            (path + "/{key}", "delete", _write(f"Remove {one}.", None, EntityDeleted, keyed)),
         ]
         patch = found[-2][2]["requestBody"]
         patch["content"] = {"application/merge-patch+json": patch["content"][JSON]}
@@ -70,40 +151,59 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
             _write(
                 "All operations as one entry, or none of them.",
                 ref("BatchBody"),
+                GroupWritten,
             ),
         )
     )
-    compact = _write(
-        "Raise the low water: older entries are no delta any more.", _OBJECT, [], JSON_BODY
-    )
+    compact = _act("Raise the low water: older entries are no delta any more.", _OBJECT, Compacted)
     found.append(("/v1/configs/compact", "post", compact))
     for path, (body_type, summary, is_write) in _BODIES.items():
-        parameters = _WRITE_PARAMETERS if is_write else []
-        found.append(
-            (path, "post", _write(summary, ref(body_type.__name__), parameters, JSON_BODY))
-        )
+        body = ref(body_type.__name__)
+        if is_write:
+            told = _write(summary, body, GroupWritten, media=JSON_BODY)
+        else:
+            told = _act(summary, body, _ACTS.get(path))
+        found.append((path, "post", told))
     return found
 
 
 def _write(
     summary: str,
     body: Mapping[str, Any] | None,
+    written: type,
     parameters: list[Any] | None = None,
     media: Sequence[str] = DOCUMENT_BODY,
 ) -> dict[str, Any]:
-    operation: dict[str, Any] = {
+    """A route that changes the log, or with `dry_run` says what it would change."""
+    done = answer("Done.", {"anyOf": [ref(written.__name__), ref(DryRun.__name__)]})
+    return {
         "summary": summary,
         "parameters": _WRITE_PARAMETERS if parameters is None else parameters,
-        "responses": _responses("") | {"201": answer("Created.")},
+        "responses": _responses("")
+        | {"200": done, "201": answer("Created.", ref(written.__name__))},
+        **_request(body, media),
     }
-    if body is not None:
-        content = {each: {"schema": body} for each in media}
-        operation["requestBody"] = {"required": True, "content": content}
-    return operation
 
 
-def _responses(path: str) -> dict[str, Any]:
-    success = answer("Done.")
+def _act(summary: str, body: Mapping[str, Any], told: type | None) -> dict[str, Any]:
+    """A route that does something else than a change of the log."""
+    return {
+        "summary": summary,
+        "parameters": [],
+        "responses": _responses("", told),
+        **_request(body, JSON_BODY),
+    }
+
+
+def _request(body: Mapping[str, Any] | None, media: Sequence[str]) -> dict[str, Any]:
+    if body is None:
+        return {}
+    content = {each: {"schema": body} for each in media}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _responses(path: str, told: type | None = None) -> dict[str, Any]:
+    success = answer("Done.", ref(told.__name__) if told is not None else None)
     if path in _TEXT_ANSWERS:
         success = {"description": "Text.", "content": {"text/plain": {}}}
     elif path == _EVENTS:
@@ -123,8 +223,17 @@ def _schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     bodies = [BatchBody, *(body_type for body_type, _, _ in _BODIES.values())]
+    told = [
+        *_READ.values(),
+        *_ACTS.values(),
+        EntityWritten,
+        EntityDeleted,
+        GroupWritten,
+        Compacted,
+        DryRun,
+    ]
     _, msgspec_schemas = msgspec.json.schema_components(
-        bodies, ref_template="#/components/schemas/{name}"
+        [*bodies, *dict.fromkeys(told)], ref_template="#/components/schemas/{name}"
     )
     return {**pydantic_schemas["$defs"], **msgspec_schemas, "Error": dict(ERROR)}
 

@@ -22,6 +22,7 @@ from sie_config.writer.rules import absent, etag
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Entity, Registry
 from sie_runtime.http.etags import is_named
+from sie_schemas.api.past import EntityShown
 
 __all__ = ["add_read_routes"]
 
@@ -115,16 +116,15 @@ async def _listed(
     yield b"]," + msgspec.json.encode(tail)[1:]
 
 
-def _entity(entity: Entity, log_id: str) -> dict[str, Any]:
-    if entity.kind == "model":
-        shown: dict[str, Any] = {"model_id": entity.key}
-    elif entity.kind == "adapter":
-        model_id, _, name = entity.key.rpartition("/")
-        shown = {"model_id": model_id, "name": name}
-    else:
-        shown = {"name": entity.key}
-    return shown | {
+def _entity(entity: Entity, log_id: str) -> EntityShown:
+    told: EntityShown = {
         "modified_epoch": entity.modified_epoch,
         "etag": etag(log_id, entity.modified_epoch),
         "document": Raw(entity.document),
     }
+    if entity.kind == "model":
+        return {"model_id": entity.key, **told}
+    if entity.kind == "adapter":
+        model_id, _, name = entity.key.rpartition("/")
+        return {"model_id": model_id, "name": name, **told}
+    return {"name": entity.key, **told}

@@ -7,8 +7,7 @@ Verifying promises an answer of a round that began after the request. It changes
 found wrong is told; only the rounds in the background stop the writer.
 """
 
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import FastAPI
@@ -20,8 +19,9 @@ from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.json_answers import json_answer
 from sie_config.http.write_requests import read_body
-from sie_config.upkeep.self_check import Checked
+from sie_config.upkeep.self_check import Checked, ReplicaChecked
 from sie_config.writer_process import ControlPlane
+from sie_schemas.api.log import Compacted, ReplicaCheckedRow, Verified
 from sie_schemas.errors import FixRequest, Later
 
 __all__ = ["add_compact_route", "add_verify_route", "low_water_for"]
@@ -56,7 +56,7 @@ def add_compact_route(app: DirectApp, plane: ControlPlane) -> None:
         before = plane.low_water
         await plane.compact(low_water_for(head, keep=wanted.keep, low_water=wanted.low_water))
         publisher = plane.broadcast.publisher
-        answer: dict[str, Any] = {
+        answer: Compacted = {
             "low_water": plane.low_water,
             "moved": plane.low_water != before,
             "head": head,
@@ -80,18 +80,29 @@ def add_verify_route(app: FastAPI, plane: ControlPlane) -> None:
         checked = await plane.self_check.check()
         if checked is None:
             raise Later("the log has not begun", code="NOT_READY")
-        body = {"log_id": plane.sequencer.position.log_id, **_told(checked)}
-        return json_answer(body)
+        return json_answer(_told(checked, plane.sequencer.position.log_id))
 
 
-def _told(checked: Checked) -> dict[str, Any]:
+def _told(checked: Checked, log_id: str) -> Verified:
     damage, replica = checked.damage, checked.replica
     return {
+        "log_id": log_id,
         "epoch": checked.epoch,
         "digest": checked.digest,
         "checked_at": checked.at,
         "sound": checked.sound,
         "problem": damage.message if damage is not None else None,
         "first_bad_epoch": damage.first_bad_epoch if damage is not None else None,
-        "replica": asdict(replica) if replica is not None else None,
+        "replica": _told_of(replica) if replica is not None else None,
+    }
+
+
+def _told_of(replica: ReplicaChecked) -> ReplicaCheckedRow:
+    return {
+        "role": replica.role,
+        "id": replica.id,
+        "epoch": replica.epoch,
+        "digest": replica.digest,
+        "sound": replica.sound,
+        "problem": replica.problem,
     }

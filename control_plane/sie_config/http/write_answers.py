@@ -5,7 +5,7 @@ repeated key gets the first answer again, in another process too.
 """
 
 from collections.abc import Container, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,15 @@ from msgspec import Struct
 from sie_config.documents.differences import changes_between, human_lines, registry_patch
 from sie_config.writer.draft import Outcome
 from sie_config.writer.rules import etag
+from sie_schemas.api.writes import (
+    AffectedReplica,
+    DryRun,
+    EntityDeleted,
+    EntityWritten,
+    GroupWritten,
+    Written,
+    WrittenChange,
+)
 from sie_schemas.entry import ENTITY_KINDS
 
 __all__ = ["dry_run_answer", "entity_answer", "group_answer", "models_met"]
@@ -41,28 +50,39 @@ _MODEL: Final = msgspec.json.Decoder(_Model)
 _BUNDLE: Final = msgspec.json.Decoder(_Bundle)
 
 
-def entity_answer(kind: str, key: str, outcome: Outcome, *, is_put: bool) -> dict[str, Any]:
+def entity_answer(
+    kind: str, key: str, outcome: Outcome, *, is_put: bool, is_published: bool
+) -> EntityDeleted | EntityWritten:
     """The answer to a write of one entity."""
-    answer = {"kind": kind, "key": key} | _position(outcome) | {"created": outcome.created}
-    if is_put:
-        answer["etag"] = etag(outcome.entry.log_id, outcome.modified_epoch)
-    return answer
+    told: EntityDeleted = {
+        "kind": kind,
+        "key": key,
+        **_written(outcome, is_published),
+        "created": outcome.created,
+    }
+    if not is_put:
+        return told
+    return {**told, "etag": etag(outcome.entry.log_id, outcome.modified_epoch)}
 
 
-def group_answer(outcome: Outcome) -> dict[str, Any]:
+def group_answer(outcome: Outcome, *, is_published: bool) -> GroupWritten:
     """The answer to a batch or a revert: what its one entry changed."""
     entry = outcome.entry
-    changes: list[dict[str, Any]] = []
+    changes: list[WrittenChange] = []
     for change in entry.changes if outcome.changed else ():
         if change.entity_kind in ENTITY_KINDS:
-            row = {"kind": change.entity_kind, "key": change.key, "verb": change.verb}
+            row: WrittenChange = {
+                "kind": change.entity_kind,
+                "key": change.key,
+                "verb": change.verb,
+            }
             if change.verb == "put":
                 row["etag"] = etag(entry.log_id, entry.epoch)
             changes.append(row)
-    return _position(outcome) | {"changes": changes}
+    return {**_written(outcome, is_published), "changes": changes}
 
 
-def dry_run_answer(outcome: Outcome, replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def dry_run_answer(outcome: Outcome, replicas: Sequence[AffectedReplica]) -> DryRun:
     """The answer to a dry run: the changes that a write would make. There is no hash: it would hold
     the time of the write."""
     assert outcome.before is not None and outcome.after is not None
@@ -105,7 +125,7 @@ def models_met(outcome: Outcome) -> list[str]:
     return sorted(met)
 
 
-def _position(outcome: Outcome) -> dict[str, Any]:
+def _written(outcome: Outcome, is_published: bool) -> Written:
     entry = outcome.entry
     return {
         "log_id": entry.log_id,
@@ -114,4 +134,5 @@ def _position(outcome: Outcome) -> dict[str, Any]:
         "state_digest": entry.state_digest,
         "ts": entry.ts,
         "changed": outcome.changed,
+        "published": is_published,
     }

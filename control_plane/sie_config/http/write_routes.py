@@ -31,6 +31,7 @@ from sie_config.writer.operations import Operation, key_of, parse_batch, work_ou
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_runtime.http.bodies import until_gone
+from sie_schemas.api.writes import EntityDeleted, EntityWritten
 from sie_schemas.errors import FixRequest
 
 __all__ = ["add_write_routes"]
@@ -113,9 +114,12 @@ class _Writes:
                 asked, commands=tuple(found.commands), basis=tuple(found.basis)
             )
 
-        def shown(outcome: Outcome) -> dict[str, Any]:
+        def shown(outcome: Outcome, *, is_published: bool) -> EntityDeleted | EntityWritten:
             key = operation.key or key_of(operation.kind, operation.document)
-            return entity_answer(operation.kind, key, outcome, is_put=operation.op != "delete")
+            is_put = operation.op != "delete"
+            return entity_answer(
+                operation.kind, key, outcome, is_put=is_put, is_published=is_published
+            )
 
         name = f"{operation.kind}.{operation.op}"
         return await Writing(self._plane, request, asked, name).answer(work, shown)

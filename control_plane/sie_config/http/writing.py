@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from prometheus_client import Counter
 from starlette.requests import Request
@@ -22,12 +22,30 @@ from sie_config.writer.draft import BasisMoved, Outcome, Write
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_runtime.process.tracing import inner_span
+from sie_schemas.api.writes import (
+    AffectedReplica,
+    EntityDeleted,
+    EntityWritten,
+    GroupWritten,
+    ReplicaConvergence,
+)
 from sie_schemas.errors import FixRequest, Later, SIEError
 
-__all__ = ["Work", "Writing", "convergence_body", "seconds"]
+__all__ = ["Shown", "Work", "Writing", "convergence_body", "seconds"]
 
 Work = Callable[[Registry], Awaitable[Write]]
 """Works a write out against the registry of now."""
+
+Answer: TypeAlias = EntityWritten | EntityDeleted | GroupWritten
+
+
+class Shown(Protocol):
+    """Makes the answer of what a write came to."""
+
+    def __call__(self, outcome: Outcome, /, *, is_published: bool) -> Answer:
+        """The answer."""
+        ...
+
 
 _WRITES: Final = Counter(
     "sie_config_writes_total",
@@ -57,7 +75,7 @@ class Writing:
         self._asked = asked
         self._after = _after_of(request, plane.settings.convergence_wait_max_s)
 
-    async def answer(self, work: Work, shown: Callable[[Outcome], dict[str, Any]]) -> Response:
+    async def answer(self, work: Work, shown: Shown) -> Response:
         """Write, and answer. Raises `SIEError`."""
         try:
             with inner_span("commit") as span:
@@ -75,16 +93,17 @@ class Writing:
             _WRITES.labels(self._name, "dry_run").inc()
             return json_answer(dry_run_answer(outcome, self._affected(outcome)), 200)
         _WRITES.labels(self._name, _outcome_of(outcome, repeated=repeated)).inc()
-        answer = shown(outcome)
         epoch = outcome.entry.epoch
-        if self._after.ack_stream and not await self._on_stream(epoch):
+        is_pending = self._after.ack_stream and not await self._on_stream(epoch)
+        answer = shown(outcome, is_published=self._plane.broadcast.is_published(epoch))
+        if is_pending:
             answer["outcome_pending"] = True
-        answer["published"] = self._plane.broadcast.is_published(epoch)
         if self._after.until is not None:
             answer["convergence"] = await self._converge(outcome, self._after.until)
         headers = {"idempotency-replayed": "true"} if repeated else {}
-        if "etag" in answer:
-            headers["etag"] = answer["etag"]
+        tag = answer.get("etag")
+        if isinstance(tag, str):
+            headers["etag"] = tag
         return json_answer(answer, 201 if outcome.created else 200, headers)
 
     async def _write(self, work: Work) -> Outcome:
@@ -101,7 +120,7 @@ class Writing:
             code="RESOURCE_EXHAUSTED",
         )
 
-    def _affected(self, outcome: Outcome) -> list[dict[str, Any]]:
+    def _affected(self, outcome: Outcome) -> list[AffectedReplica]:
         if not outcome.changed:
             return []
         return self._plane.reports.holders_of(models_met(outcome), self._plane.now())
@@ -110,7 +129,7 @@ class Writing:
         publisher, wait_s = self._plane.broadcast.publisher, self._plane.settings.ack_wait_s
         return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
 
-    async def _converge(self, outcome: Outcome, until: Until) -> dict[str, Any]:
+    async def _converge(self, outcome: Outcome, until: Until) -> ReplicaConvergence:
         with inner_span("converge") as span:
             found = await self._plane.convergence.wait(
                 outcome.entry,
@@ -131,7 +150,7 @@ def _outcome_of(outcome: Outcome, *, repeated: bool) -> str:
     return "changed" if outcome.changed else "unchanged"
 
 
-def convergence_body(found: Convergence, until: Until) -> dict[str, Any]:
+def convergence_body(found: Convergence, until: Until) -> ReplicaConvergence:
     """The convergence of the replicas, as JSON tells it."""
     return {
         "until": until,

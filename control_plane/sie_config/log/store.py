@@ -28,8 +28,6 @@ class Store:
     def __init__(self, file: LogFile, thread: OwnThread) -> None:
         self._file = file
         self._thread = thread
-        self.commits = 0
-        """Groups that were written: fewer than writes where writes came together."""
 
     @classmethod
     async def open(cls, path: Path, *, bytes_max: int = 0) -> "Store":
@@ -74,7 +72,6 @@ class Store:
     async def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
         """Write a group in one durable transaction. Raises as `LogFile.append`."""
         await self._thread.run(lambda: self._file.append(entries, keys))
-        self.commits += 1
 
     async def look(self) -> None:
         """Raise `Untrusted` when the files are no longer its own; the first time only."""

@@ -13,13 +13,24 @@ from sie_config.past.lookup import Lookup
 from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
 from sie_config.writer.sequencer import Sequencer
+from sie_schemas.api.past import AuditRow, EntryRow
 from sie_schemas.entry import ENTITY_KINDS, Entry
 
-__all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "accepted", "entry_row", "read_audit"]
+__all__ = [
+    "ACCEPTED",
+    "REFUSED",
+    "AuditPage",
+    "AuditQuery",
+    "accepted",
+    "read_audit",
+    "timeline_row",
+]
 
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
 """Any outcome but accepted; a code names one of them."""
+_CHANGES_SHOWN: Final = 20
+"""One entry may change 10,000 models; its own page lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class AuditQuery:
 class AuditPage:
     """Rows newest first; `next_before` is the `before` of the next page, None at the end."""
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[AuditRow, ...]
     next_before: str | None
 
 
@@ -51,10 +62,10 @@ async def read_audit(
     sequencer: Sequencer,
 ) -> AuditPage:
     """One page of the audit."""
-    found: list[tuple[int, dict[str, Any]]] = []
+    found: list[tuple[int, AuditRow]] = []
     if query.outcome in {None, ACCEPTED}:
         entries = await _accepted(query, timeline, lookup, sequencer.position.epoch)
-        found += [(parse_ts(entry.ts), entry_row(entry)) for entry in entries]
+        found += [(parse_ts(entry.ts), _entry_row(entry)) for entry in entries]
     if query.outcome != ACCEPTED:
         where, parameters = _refused_where(query)
         refused = await refusals.newest_first(
@@ -121,7 +132,14 @@ def _refused_where(query: AuditQuery) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), parameters
 
 
-def entry_row(entry: Entry) -> dict[str, Any]:
+def timeline_row(entry: Entry) -> EntryRow:
+    """The same of a timeline, with the first of its changes."""
+    row = _entry_row(entry)
+    changes = row["changes"]
+    return {**row, "changed": len(changes), "changes": changes[:_CHANGES_SHOWN]}
+
+
+def _entry_row(entry: Entry) -> AuditRow:
     """An entry as a row of the audit: who, when, why, and which entities."""
     return {
         "ts": entry.ts,

@@ -21,6 +21,7 @@ from prometheus_client import Counter
 from sie_config.documents.moments import format_ts
 from sie_config.log.storage_faults import StorageFailed
 from sie_runtime.process.waiting import first_of
+from sie_schemas.api.past import AuditRow
 
 __all__ = ["Refusal", "Refusals"]
 
@@ -72,7 +73,7 @@ class Refusal:
     request_id: str
     count: int = 1
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> AuditRow:
         """As the audit shows it."""
         return {
             "ts": format_ts(self.first_us),

@@ -8,11 +8,12 @@ used: what nobody serves is waited for, however well everybody agrees. Time is a
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
+from sie_schemas.api.writes import WaitedFor
 from sie_schemas.fleet import ReplicaReport
 
 __all__ = ["Convergence", "Goal", "Selector", "Until", "assess", "select"]
@@ -58,7 +59,7 @@ class Convergence:
     reached: bool
     selected: int
     satisfied: int
-    waiting_for: tuple[dict[str, Any], ...]
+    waiting_for: tuple[WaitedFor, ...]
 
 
 def select(
@@ -68,6 +69,7 @@ def select(
     return [
         seen
         for seen in sightings
+        # One that fell silent since the commit blocks a wait: it may be the one that is behind.
         if selector.takes(seen.report) and seen.at >= goal.committed_at - ttl_s
     ]
 
@@ -83,7 +85,7 @@ def assess(
 ) -> Convergence:
     """Judge the selected replicas. `positions` are those of the log at the reported epochs,
     `unserved` is what the entry is about and no live worker serves."""
-    waiting: list[dict[str, Any]] = [
+    waiting: list[WaitedFor] = [
         {"role": "worker", "id": "", "cause": f"{dark.name}: {dark.needs}"} for dark in unserved
     ]
     behind = 0
@@ -94,6 +96,8 @@ def assess(
             waiting.append({"role": seen.report.role, "id": seen.report.id, "cause": cause})
     satisfied = len(selected) - behind
     enough = len(selected) if goal.quorum is None else goal.quorum
+    # What nobody serves is waited for: `effective` was reached once where nobody had failed, for
+    # nobody was there.
     reached = len(selected) >= goal.replicas_min and satisfied >= enough and not unserved
     return Convergence(reached, len(selected), satisfied, tuple(waiting[:_CAUSES_SHOWN]))
 

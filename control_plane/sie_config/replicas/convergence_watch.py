@@ -71,10 +71,6 @@ class ConvergenceWatch:
         self._started_at = clock()
         self._heard = asyncio.Event()
 
-    def __len__(self) -> int:
-        """The sources whose last epoch is remembered."""
-        return len(self._applied)
-
     def committed(self, epoch: int) -> None:
         """Note that an entry was committed now."""
         self._commits[epoch] = self._clock()

@@ -97,6 +97,8 @@ class Hearing:
         if ours is not None:
             _FORKS.inc()
             _LOG.error("a replica has another entry than the log", extra={"claim": str(claim)})
+        # A zombie's claim and that of an acknowledged entry which this file lost cannot be told
+        # apart: an operator chooses. To go on meant once that nobody ever said what was lost.
         if not isinstance(self._sequencer.state, Recovery):
             head = self._sequencer.position
             what = "but" if ours is None else "with another hash, and"

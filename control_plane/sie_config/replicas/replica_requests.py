@@ -1,24 +1,16 @@
 """The requests of the writer to one replica, over the bus.
 
-*shell.* To forget its history and take a snapshot, to count anew what it serves, and to give a sign
-of life. Promises an answer in bounded time, and an error that says what can be done instead.
+*shell.* To forget its history and take a snapshot, and to count anew what it serves. Promises an
+answer in bounded time, and an error that says what can be done instead.
 """
 
-import asyncio
-from typing import Final
-
 from sie_config.replicas.reports import Reports
-from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
+from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.fleet import RECOUNT_DECODER, Recount
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["ReplicaRequests"]
-
-_SIGN_WITHIN_S: Final = 0.25
-"""Whoever lives answers in milliseconds; one that is slow is not taken for gone."""
-_NOTHING: Final = b'{"after":0,"until":0}'
-"""A request for no entries: the least that a replica answers."""
 
 
 class ReplicaRequests:
@@ -31,7 +23,6 @@ class ReplicaRequests:
         self._reports = reports
         self._resync_wait_s = resync_wait_s
         self._recount_wait_s = recount_wait_s
-        self._looked_at: dict[tuple[str, str], float] = {}
 
     async def resync(self, role: str, replica: str) -> None:
         """Have a replica forget its history and take our snapshot.
@@ -66,25 +57,3 @@ class ReplicaRequests:
             return RECOUNT_DECODER.decode(answer)
         except MALFORMED as error:
             raise OurFault(f"what {role} {replica} answered is no count: {error}") from error
-
-    async def look_for(self, now: float, *, quiet_s: float, most: int) -> None:
-        """Ask those that were quiet for a sign of life, at most so many, who waited longest first.
-
-        Who has no connection to the broker any more is noted as gone. One that is slow is not.
-        """
-        quiet = self._reports.quiet(now, quiet_s) if self._bus is not None else []
-        self._looked_at = {name: self._looked_at.get(name, float("-inf")) for name in quiet}
-        due = [name for name in quiet if now - self._looked_at[name] >= quiet_s]
-        due.sort(key=lambda name: self._looked_at[name])
-        self._looked_at |= dict.fromkeys(due[:most], now)
-        await asyncio.gather(*(self._look_for(*name) for name in due[:most]))
-
-    async def _look_for(self, role: str, replica: str) -> None:
-        assert self._bus is not None
-        subject = f"sie.config.tail.{role}.{replica}"
-        try:
-            await self._bus.request(subject, _NOTHING, timeout_s=_SIGN_WITHIN_S)
-        except NoResponders:
-            self._reports.kept.note_gone(role, replica)
-        except SIEError:
-            return

@@ -7,7 +7,7 @@ holds up writes only while it lives, follows this log, and somebody knows who it
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from prometheus_client import Counter
@@ -17,6 +17,8 @@ from sie_config.replicas.report_door import check_report
 from sie_config.replicas.sightings import Sighting, Sightings
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
+from sie_schemas.api.log import ReplicaRow, Replicas
+from sie_schemas.api.writes import AffectedReplica
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
 from sie_schemas.malformed import MALFORMED
@@ -102,6 +104,8 @@ class Reports:
     ) -> Claim | None:
         """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
         self.kept.forget_silent(now)
+        # Until it reads everything: a replica that was given up reported again two seconds later,
+        # and held up the writes once more.
         if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
         seen = Sighting(report, now, is_known=is_known, size=size, by_bus=by_bus)
@@ -145,13 +149,16 @@ class Reports:
         )
         return max(behind, default=0)
 
-    def quiet(self, now: float, quiet_s: float) -> list[tuple[str, str]]:
-        """Role and id of those that live on the bus, as far as known, and were quiet that long."""
-        return [
-            (seen.report.role, seen.report.id)
+    def quiet(self, now: float, quiet_s: float) -> dict[tuple[str, str], float]:
+        """Those that live on the bus, as far as known, and were quiet for so many seconds.
+
+        By role and id, with the time of the last report.
+        """
+        return {
+            (seen.report.role, seen.report.id): seen.at
             for seen in self._live(now)
             if seen.by_bus and not seen.gone and quiet_s <= now - seen.at
-        ]
+        }
 
     def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back; whether it was known.
@@ -163,7 +170,7 @@ class Reports:
             self._overruled.add((role, replica_id))
         return was_known
 
-    def holders_of(self, model_ids: Sequence[str], now: float) -> list[dict[str, Any]]:
+    def holders_of(self, model_ids: Sequence[str], now: float) -> list[AffectedReplica]:
         """Every live replica, and which of these models it tells of: whom a change meets."""
         wanted = set(model_ids)
         return [
@@ -206,7 +213,7 @@ class Reports:
             and not set(kinds) <= set(seen.report.speaks)
         )
 
-    def view(self, head: Position, now: float) -> dict[str, Any]:
+    def view(self, head: Position, now: float) -> Replicas:
         """The convergence of the cluster: every replica against the head."""
         self.kept.forget_silent(now)
         shared = frozenset(self.kept.shared_names())
@@ -225,15 +232,17 @@ class Reports:
 
     def _row(
         self, seen: Sighting, head: Position, now: float, shared: frozenset[tuple[str, str]]
-    ) -> dict[str, Any]:
+    ) -> ReplicaRow:
         report = seen.report
         at_head = (report.log_id, report.epoch, report.digest) == (
             head.log_id,
             head.epoch,
             head.digest,
         )
-        row: dict[str, Any] = msgspec.to_builtins(report)
-        return row | {
+        row: ReplicaRow = msgspec.to_builtins(report)
+        return {
+            **row,
+            # What is empty is left out of an encoded report; the view shows it.
             "life": report.life,
             "reason": report.reason,
             "models": msgspec.to_builtins(report.models),

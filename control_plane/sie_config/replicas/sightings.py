@@ -138,11 +138,12 @@ class Sightings:
         if not lives:
             self._seen.pop(name, None)
 
-    def note_gone(self, role: str, replica_id: str) -> None:
-        """Nobody listens under this name any more; its next report says otherwise."""
+    def note_gone(self, role: str, replica_id: str, *, asked_at: float) -> None:
+        """Nobody listened under this name when asked then; a report since says otherwise."""
         lives = self._seen.get((role, replica_id), {})
         for life, seen in lives.items():
-            lives[life] = replace(seen, gone=True)
+            if seen.at < asked_at:
+                lives[life] = replace(seen, gone=True)
 
     def drop_all(self, role: str, replica_id: str) -> bool:
         """Forget every life of a name; whether it was known."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import Gauge
@@ -34,7 +35,8 @@ _OLDEST: Final = Gauge(
 )
 _STORED: Final = Gauge("sie_config_jetstream_bytes", "Bytes that JetStream holds on its disk.")
 _STORED_MAX: Final = Gauge(
-    "sie_config_jetstream_bytes_max", "Bytes that the account may hold; 0 without a bound."
+    "sie_config_jetstream_bytes_max",
+    "Bytes that JetStream may hold: of the account, else of the brokers; 0 where it is not known.",
 )
 _LETTERS: Final = Gauge("sie_config_dead_letters", "Dead letters that are kept.")
 _UP: Final = Gauge("sie_config_broker_up", "1 while the broker answers sie-config, else 0.")
@@ -45,9 +47,10 @@ async def watch_usage(
     stop: asyncio.Event,
     *,
     every_s: float,
+    bytes_max: int = 0,
     told: Callable[[Signals], None] = lambda _: None,
 ) -> None:
-    """Look until `stop`."""
+    """Look until `stop`. `bytes_max` is what the brokers may store; 0 is not known."""
     _UP.set(0)
     while not stop.is_set():
         try:
@@ -58,6 +61,9 @@ async def watch_usage(
             _clear()
             told(Signals(broker_up=False))
         else:
+            # Whichever bound is met first refuses; one that is 0 is none.
+            bounds = [each for each in (usage.bytes_max, bytes_max) if each]
+            usage = replace(usage, bytes_max=min(bounds, default=None))
             now = time.time()
             _show(usage, now)
             told(_signals(usage, now))

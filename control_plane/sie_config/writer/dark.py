@@ -11,12 +11,13 @@ arguments.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.registry import Entity, EntityId, Registry
+from sie_schemas.api.writes import DarkRow
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Dark", "Live", "Names", "Place", "check_dark", "going_dark", "narrowed", "unserved"]
@@ -62,7 +63,7 @@ class Dark:
     machine_profiles: tuple[str, ...] = ()
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> DarkRow:
         """As JSON tells it."""
         return {
             "name": self.name,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 
 from sie_config.writer.dark import Names
+from sie_core.nearest import choice
 from sie_core.registry import Entity, Registry
 from sie_core.stored_documents import DocumentJson
 from sie_schemas.entry import log_id8
@@ -244,8 +245,8 @@ def _check_backends(index: Index, command: Put) -> None:
 def _check_pool(registry: Registry, command: Put) -> None:
     pool = command.document["pool"]
     if registry.get("pool", pool) is None:
-        known = ", ".join(entity.key for entity in registry.of_kind("pool"))
-        raise invalid("pool", f"there is no pool {pool!r}; there are: {known or 'none'}")
+        known = [entity.key for entity in registry.of_kind("pool")]
+        raise invalid("pool", f"there is no pool {pool!r}; {choice(pool, known, 'there are')}")
 
 
 def _check_names(registry: Registry, index: Index, command: Put) -> None:

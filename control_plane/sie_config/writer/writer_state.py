@@ -7,6 +7,7 @@ disk, which passes, from a log that an operator has to look at.
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
+from sie_schemas.api.log import WriterTold
 from sie_schemas.errors import Later, SIEError, Untrusted
 
 __all__ = ["UNFENCED", "ReadOnly", "Recovery", "Serving", "WriterState", "describe", "refusal"]
@@ -60,7 +61,7 @@ def refusal(state: WriterState) -> SIEError | None:
             assert_never(state)
 
 
-def describe(state: WriterState) -> dict[str, str | bool]:
+def describe(state: WriterState) -> WriterTold:
     """The state as JSON shows it."""
     match state:
         case Serving(witnessed):

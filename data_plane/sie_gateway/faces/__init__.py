@@ -34,6 +34,8 @@ FACES: Final[Mapping[str, Face]] = {
     "/v1/rerank": RERANK_V1,
     "/v2/rerank": RERANK_V2,
     "/v1/ranking": RANKING,
+    # Its clients ask for a ranking where Cohere's do, some with the same bodies to the letter, and
+    # read another answer: no path can speak for both.
     "/voyage/v1/embeddings": VOYAGE_EMBEDDINGS,
     "/voyage/v1/rerank": VOYAGE_RERANK,
     "/v1/embed": EMBED_V1,

@@ -65,6 +65,7 @@ def _read(
     only(request.max_tokens_per_doc, _TOKENS_PER_DOC, "$.max_tokens_per_doc")
     only(request.max_chunks_per_doc, _CHUNKS_PER_DOC, "$.max_chunks_per_doc")
     only(request.priority, 0, "$.priority")
+    # These two are of Xinference's client, which always sends them.
     only(request.return_len, False, "$.return_len")
     only(request.kwargs, "{}", "$.kwargs")
     texts = texts_of(request.documents, request.rank_fields)
@@ -91,6 +92,8 @@ def texts_of(documents: list[Document], fields: list[str] | None) -> list[str]:
 def _text_of(document: dict[str, Any], fields: list[str], index: int) -> str:
     read: list[str] = []
     for name in fields:
+        # Together's own service reads all fields where none is named. Here that is refused: which
+        # of them are ranked decides the answer.
         value = document.get(name)
         if value is None:
             where = f"$.documents[{index}].{name}"
@@ -109,7 +112,9 @@ def _render(version: str, answer: Answer, request: CohereRerankBody) -> bytes:
     results: list[dict[str, Any]] = []
     for entry in ranking(answer)[: request.top_n]:
         result: dict[str, Any] = {"index": entry.index, "relevance_score": entry.score}
+        # Only where it is asked for, as at Cohere's. Jina's own service does it unasked.
         if request.return_documents:
+            # A text comes back as an object, as Jina and vLLM have it.
             document = request.documents[entry.index]
             result["document"] = {"text": document} if isinstance(document, str) else document
         results.append(result)

@@ -82,6 +82,7 @@ def _read(
         raise unsupported("$.images", "this API embeds texts")
     kinds = _kinds_of(request)
     options = dict(request.options)
+    # `options` was written for us, so what it says goes before that API's own words.
     if request.truncate is not None:
         options.setdefault("truncate", request.truncate.lower())
     if request.input_type is not None:
@@ -92,6 +93,7 @@ def _read(
         options,
         limits,
         field=field,
+        # Several types are made of one answer, which has to be the finest.
         output_dtype=DTYPES[_type_of(kinds[0])] if len(kinds) == 1 else "float32",
         dimensions=request.output_dimension,
     )
@@ -132,6 +134,8 @@ def _render(
         ]
         for kind in kinds
     }
+    # Version 1 gives a bare list of vectors where the request names no type. Its clients tell the
+    # two forms apart by `response_type`.
     by_type = version == "2" or request.embedding_types is not None
     told: dict[str, Any] = {
         "id": answer.request_id,

@@ -152,8 +152,12 @@ def answered_items(answer: Answer) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for index, entry in enumerate(answer.fields["items"]):
         value = read_answer(entry, from_wire)
+        # Results go by their place in these APIs, which have no word for one that is missing: one
+        # failed item fails the whole.
         if "error" in value:
             code, message = value["error"]["code"], value["error"]["message"]
+            # A job that failed whole blames none of its items: with several jobs an innocent text
+            # was named.
             if index not in answer.own_failures:
                 raise error_for(code, message)
             where = f"{answer.items_path}[{index}]"
@@ -184,6 +188,8 @@ def ranking(answer: Answer) -> list[Relevance]:
     return [
         Relevance(
             int(entry["item_id"]),
+            # A worker of the release before tells the score alone, a logit. Where the model has
+            # said a probability it is taken: the sigmoid of one made 0.70 both of 0.87 and of 0.85.
             _sigmoid(told.score) if told.relevance is None else told.relevance,
             told.score if told.logit is None else told.logit,
         )
@@ -193,6 +199,7 @@ def ranking(answer: Answer) -> list[Relevance]:
 
 def only(value: Any, default: Any, field: str) -> None:
     """Take a field that is absent or says what is so anyway. Raises `FixRequest`."""
+    # Clients send their defaults with each request. Refused is only what would change the answer.
     if value is not None and value != default:
         said = f"may only be {default!r} here" if default is not None else "is not taken here"
         raise unsupported(field, f"{value!r} {said}; leave it out")
@@ -236,6 +243,8 @@ def _checked(operation: Operation, request: Request, limits: Limits, field: str)
         return msgspec.structs.replace(asked, items_path=f"$.{field}")
     except FixRequest as error:
         raise FixRequest(
+            # The check speaks of our own form. The client knows the field by the name that it
+            # wrote.
             error.message.replace("$.items", f"$.{field}"),
             code=error.code,
             field=(error.field or "$").replace("$.items", f"$.{field}").removesuffix(".text"),
@@ -243,6 +252,7 @@ def _checked(operation: Operation, request: Request, limits: Limits, field: str)
 
 
 def _sigmoid(logit: float) -> float:
+    # Each side takes the exponent that falls: e^800 is no float.
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     grown = math.exp(logit)

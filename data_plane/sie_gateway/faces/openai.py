@@ -84,6 +84,7 @@ def _read(body: bytes, limits: Limits, models: FaceModels, every: int | None = N
     """`every` is the word for all numbers of a vector, where there is one."""
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
+    # Jina's clients and vLLM's send these with what is so anyway.
     only(request.late_chunking, False, "$.late_chunking")
     only(request.add_special_tokens, True, "$.add_special_tokens")
     only(request.priority, 0, "$.priority")
@@ -105,6 +106,7 @@ def _type_of(request: EmbeddingsBody) -> NumberType:
     found: NumberType | None = None
     for field in ("output_dtype", "embedding_type", "encoding_type"):
         said = getattr(request, field)
+        # `base64` is a form and no type, and stands in the same field at Jina's.
         if said is not None and said != "base64":
             if found is not None:
                 only(said, found, f"$.{field}")
@@ -122,6 +124,7 @@ def _render(answer: Answer, kind: NumberType, *, packed: bool) -> bytes:
         for index, vector in enumerate(as_type(kind, each) for each in dense_vectors(answer))
     ]
     told = {"object": "list", "data": data, "model": answer.route.model_name}
+    # Mistral's client refuses an answer without an id.
     return _JSON.encode({"id": answer.request_id, **told, "usage": usage_of(answer)})
 
 
@@ -142,6 +145,7 @@ def _options(request: EmbeddingsBody) -> dict[str, Any]:
         "normalize": request.normalized,
         "truncate": _cut(request),
     }
+    # `options` was written for us: it goes before what those APIs say.
     return {name: told for name, told in said.items() if told is not None} | request.options
 
 
@@ -170,6 +174,7 @@ def _cut(request: EmbeddingsBody) -> str | None:
 
 def error_body(error: SIEError) -> bytes:
     """An error in OpenAI's envelope, and beside it in our own shape."""
+    # Its clients tell by the type whether to come back, to mend the request or to give up.
     if error.status == 429:
         kind = "rate_limit_error"
     else:

@@ -128,6 +128,7 @@ class _Empty(FixRequest):
 
 
 def _require_some(given: str | Sequence[Any], field: str) -> None:
+    # An empty text is a text, and gets what the model's library gives; only none at all is refused.
     if isinstance(given, list) and not given:
         raise _Empty(f"{field} is empty: at least one text is wanted", field=field)
 
@@ -272,6 +273,7 @@ def _classified(inputs: str | list[str | list[str]]) -> tuple[str | list[str], b
         return inputs[0], True
     texts: list[str] = []
     for index, one in enumerate(inputs):
+        # Answered as two texts, as it once was, a pair gets two results that look right.
         if isinstance(one, str) or len(one) != 1:
             where = "$.inputs" if isinstance(one, str) else f"$.inputs[{index}]"
             raise unsupported(
@@ -302,6 +304,7 @@ def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    # A vector of zeros has no direction, and stays.
     return vector / np.float32(np.linalg.norm(vector) or 1)
 
 
@@ -311,11 +314,13 @@ def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     try:
         names = _NAMES.decode(body)
     except MALFORMED:
+        # Whoever reads it next says what is wrong with it, in that API's shape.
         names = {}
     if "texts" in names or "documents" in names:
         return _read_rerank(body, limits, models)
     if bytes(names.get("inputs", b"")).startswith(b"{"):
         return _read_similarity(body, limits, models)
+    # A classifier and an encoder get the same body here: what the model is for decides.
     named = models.path or _named(names) or models.embed
     tasks = models.tasks(named) if named else ()
     if "extract" in tasks and "encode" not in tasks:
@@ -346,6 +351,7 @@ def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any
 
 
 def _error(error: SIEError) -> bytes:
+    # The word tells that API's clients who can mend it.
     match error:
         case _Empty():
             kind = "Empty"

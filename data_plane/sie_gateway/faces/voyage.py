@@ -62,6 +62,7 @@ def _render(answer: Answer, request: VoyageRerankBody) -> bytes:
 
 
 def _error(error: SIEError) -> bytes:
+    # Its Python client shows `detail`, and fails itself on one that is no text, as ours would be.
     told = {"detail": error.message, "code": error.code}
     return _JSON.encode(told if error.field is None else {**told, "field": error.field})
 

@@ -18,11 +18,11 @@ from msgspec import Struct
 from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.chain import Position
 from sie_gateway.fleet.fleet import Fleet
+from sie_schemas.api.leases import LeaseSpec
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WorkerKind
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin, Job, subject
-from sie_schemas.leases import LeaseSpec
 
 __all__ = ["Cold", "Route", "Routes", "Wanted"]
 

@@ -10,10 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 from urllib.parse import quote
 
-import msgspec
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
@@ -22,12 +21,13 @@ from sie_core.catalog import Catalog
 from sie_gateway.faces import TEI_PREFIX, FaceModels
 from sie_gateway.faces.native import understands_202
 from sie_gateway.faces.openai import error_body
-from sie_gateway.http.long_answers import long_answer
+from sie_gateway.http.long_answers import long_answer, short_answer
 from sie_gateway.http.model_status import model_status
 from sie_gateway.http.model_traffic import model_traffic
 from sie_gateway.http.nearest import nearest
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
+from sie_gateway.http.slips import Slips
 from sie_gateway.http.tei_info import tei_info
 from sie_gateway.http.views import (
     LongView,
@@ -44,6 +44,7 @@ from sie_runtime.access.gate import principal_of
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
+from sie_schemas.api.models import ModelDims, ModelWithStatus, RegistryPosition
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 
@@ -61,6 +62,7 @@ class Cluster:
     ready; `widths` measures those of a model's vectors."""
 
     catalog: Callable[[], Catalog]
+    slips: Slips
     workers: Callable[[], list[Heartbeat]]
     clocks: Callable[[], dict[str, float]]
     not_ready: Callable[[], str]
@@ -170,14 +172,14 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")
-    async def model(spec: str, request: Request) -> dict[str, Any]:
+    async def model(spec: str, request: Request) -> Response:
         """One model."""
         view = model_view(cluster.catalog(), cluster.workers(), spec)
         is_sdk = not understands_202(dict(request.scope["headers"]))
         if view["dims"] is None and is_sdk and _may_infer(request):
             # The published SDK, whose integrations make tables of these widths.
-            view["dims"] = await cluster.widths(spec)
-        return view
+            view["dims"] = cast(ModelDims | None, await cluster.widths(spec))
+        return short_answer(view)
 
 
 def _may_infer(request: Request) -> bool:
@@ -188,22 +190,23 @@ def _may_infer(request: Request) -> bool:
 
 
 def _add_tei(app: FastAPI, cluster: Cluster) -> None:
-    def info(spec: str) -> dict[str, Any]:
-        return tei_info(
+    def info(spec: str) -> Response:
+        told = tei_info(
             cluster.catalog(),
             cluster.workers(),
             spec,
             items_max=cluster.items_max,
             in_flight_max=cluster.in_flight_max,
         )
+        return short_answer(told)
 
     @app.get("/info")
-    async def info_at_root() -> dict[str, Any]:
+    async def info_at_root() -> Response:
         """The model of requests that name none, as Text Embeddings Inference tells of its own."""
         return info(cluster.face_models.encoder(""))
 
     @app.get(f"{TEI_PREFIX}{{spec:path}}/info")
-    async def info_of_model(spec: str) -> dict[str, Any]:
+    async def info_of_model(spec: str) -> Response:
         """One model, as Text Embeddings Inference tells of its own."""
         return info(spec)
 
@@ -218,13 +221,14 @@ def _add_tei(app: FastAPI, cluster: Cluster) -> None:
 
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}/status")
-    async def config_model_status(model_id: str) -> dict[str, Any]:
+    async def config_model_status(model_id: str) -> Response:
         """The revision of a model that each worker serves, against the one that the log wants.
 
         `traffic` is of this gateway since its start; null where it counted none of this model.
         """
-        found = model_status(cluster.catalog(), cluster.workers(), model_id)
-        return found | {"traffic": model_traffic(model_id)}
+        status = model_status(cluster.catalog(), cluster.workers(), model_id)
+        told: ModelWithStatus = {**status, "traffic": model_traffic(model_id)}
+        return short_answer(told)
 
     @app.get("/v1/configs/models")
     async def config_models() -> Response:
@@ -234,7 +238,7 @@ def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}")
     async def config_model(model_id: str) -> Response:
         """One model's document."""
-        return _whole(config_view(cluster.catalog(), "model", model_id))
+        return short_answer(config_view(cluster.catalog(), "model", model_id))
 
     @app.get("/v1/configs/bundles")
     async def config_bundles() -> Response:
@@ -244,21 +248,17 @@ def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/bundles/{name}")
     async def config_bundle(name: str) -> Response:
         """One bundle's document."""
-        return _whole(config_view(cluster.catalog(), "bundle", name))
-
-
-def _whole(view: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(view), media_type="application/json")
+        return short_answer(config_view(cluster.catalog(), "bundle", name))
 
 
 def _add_configs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/epoch")
-    async def config_epoch() -> dict[str, Any]:
+    async def config_epoch() -> Response:
         """The position of this gateway's registry."""
         position = cluster.catalog().position
         if position is None:
             raise Later("this gateway has no verified registry yet", code="NOT_READY")
-        return {
+        told: RegistryPosition = {
             "log_id": position.log_id,
             "epoch": position.epoch,
             "hash": position.hash,
@@ -266,6 +266,7 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
             "term": position.term,
             "source": "gateway-registry",
         }
+        return short_answer(told)
 
     @app.api_route("/v1/configs/{rest:path}", methods=["GET", *_WRITES], include_in_schema=False)
     @any_query
@@ -287,7 +288,9 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
 
 async def _on_error(cluster: Cluster, request: Request, error: Exception) -> Response:
     assert isinstance(error, SIEError)
-    path = request.url.path
+    path, named = request.url.path, request.path_params
+    spec = named.get("spec") or named.get("model_id") or ""
+    cluster.slips.tell(error, spec, principal_of(request.scope))
     if isinstance(error, FixRequest) and error.details is None and path.startswith(_CONFIGS):
         # Most often it was meant for sie-config, which knows more names, moments and parameters.
         location = f"{cluster.config_url.rstrip('/')}{path}"

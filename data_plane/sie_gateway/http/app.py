@@ -22,6 +22,7 @@ from sie_gateway.faces.native import cold_error, cold_response, read_native, und
 from sie_gateway.fleet.routing import Cold, Wanted
 from sie_gateway.http.preferences import patience_s
 from sie_gateway.http.request_log import RequestLog
+from sie_gateway.http.slips import Slips
 from sie_gateway.request.asgi import (
     VERSION_HEADERS,
     Headers,
@@ -92,6 +93,7 @@ class GatewayApp:
         live: ASGIApplication,
         face_models: FaceModels,
         request_log: RequestLog,
+        slips: Slips,
         rates: Rates | None = None,
     ) -> None:
         self._inference = inference
@@ -102,6 +104,7 @@ class GatewayApp:
         self._live = live
         self._face_models = face_models
         self._request_log = request_log
+        self._slips = slips
         self._rates = rates
         self._models = BoundedLabels(_MODELS_MAX)
         for operation in _OPERATIONS:
@@ -177,6 +180,7 @@ class GatewayApp:
             )
             response = await self._infer(call, body, receive)
         except SIEError as error:
+            self._slips.tell(error, call.spec, principal_of(scope))
             response = self._refused(call, error)
         except ClientGone:
             raise

@@ -13,11 +13,16 @@ from fastapi.responses import Response, StreamingResponse
 
 from sie_gateway.http.views import LongView, Rows
 
-__all__ = ["long_answer", "long_text"]
+__all__ = ["long_answer", "long_text", "short_answer"]
 
 _PART: Final = 100
 """Rows encoded between two turns of the loop, so that requests wait milliseconds for them."""
 _JSON: Final = "application/json"
+
+
+def short_answer(told: object, *, status: int = 200) -> Response:
+    """An answer of one object, whose size does not grow with the registry."""
+    return Response(msgspec.json.encode(told), status_code=status, media_type=_JSON)
 
 
 async def long_answer(view: LongView) -> Response:

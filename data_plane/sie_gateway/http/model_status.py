@@ -7,10 +7,10 @@ nowhere.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from sie_core.catalog import Catalog
 from sie_core.stored_documents import ModelJson
+from sie_schemas.api.models import ModelStatus, ServedRevision
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.revisions import model_revision
@@ -18,7 +18,7 @@ from sie_schemas.revisions import model_revision
 __all__ = ["model_status"]
 
 
-def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) -> dict[str, Any]:
+def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) -> ModelStatus:
     """The status as JSON. Raises `FixRequest` MODEL_NOT_FOUND."""
     entity, position = catalog.registry.get("model", model_id), catalog.position
     if entity is None or position is None:
@@ -72,7 +72,7 @@ def _bundles(catalog: Catalog, document: ModelJson) -> frozenset[str]:
 
 def _row(
     worker: Heartbeat, model_id: str, wanted: frozenset[str], log_id: str, modified_epoch: int
-) -> dict[str, Any]:
+) -> ServedRevision:
     held = worker.models.get(model_id)
     knows = worker.log_id == log_id and worker.epoch >= modified_epoch
     state = held.state if held is not None else "available"

@@ -4,9 +4,10 @@
 has no traffic of its own. Seconds are counted of requests that were answered.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sie_gateway.metrics import MODEL_REQUEST_SECONDS
+from sie_schemas.api.models import ModelTraffic
 
 __all__ = ["model_traffic"]
 
@@ -14,7 +15,7 @@ _BUCKET: Final = "sie_gateway_model_request_seconds_bucket"
 _COUNT: Final = "sie_gateway_model_request_seconds_count"
 
 
-def model_traffic(model_id: str) -> dict[str, Any] | None:
+def model_traffic(model_id: str) -> ModelTraffic | None:
     """The traffic as JSON; None where no request of its own was counted."""
     statuses: dict[str, int] = {}
     below: dict[str, int] = {}

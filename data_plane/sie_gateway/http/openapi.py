@@ -14,8 +14,17 @@ from msgspec import Struct
 
 from sie_gateway.faces import FACES, TEI_FACES, TEI_PREFIX
 from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_schemas.api.cluster import HealthResponse
+from sie_schemas.api.leases import LeaseRequest
+from sie_schemas.api.models import (
+    ConfigDocument,
+    ModelList,
+    ModelWithStatus,
+    NamedModel,
+    RegistryPosition,
+)
+from sie_schemas.api.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
 from sie_schemas.items import EncodeRequest, ExtractRequest, ScoreRequest
-from sie_schemas.leases import LeaseRequest
 
 __all__ = ["openapi_document"]
 
@@ -27,6 +36,22 @@ _NATIVE: Final[Mapping[str, tuple[type[Struct], str]]] = {
     "extract": (ExtractRequest, "What is found in each item."),
 }
 _TEXT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_CONFIGS: Final = "/v1/configs"
+_ANSWERS: Final[Mapping[tuple[str, str], type]] = {
+    ("get", "/health"): HealthResponse,
+    ("get", "/v1/models"): ModelList,
+    ("get", "/v1/models/{spec}"): NamedModel,
+    ("get", f"{_CONFIGS}/epoch"): RegistryPosition,
+    ("get", f"{_CONFIGS}/models/{{model_id}}"): ConfigDocument,
+    ("get", f"{_CONFIGS}/models/{{model_id}}/status"): ModelWithStatus,
+    ("get", f"{_CONFIGS}/bundles/{{name}}"): ConfigDocument,
+    ("get", "/v1/pools"): PoolList,
+    ("post", "/v1/pools"): PoolResponse,
+    ("get", "/v1/pools/{name}"): PoolResponse,
+    ("post", "/v1/pools/{name}/renew"): PoolRenewed,
+    ("delete", "/v1/pools/{name}"): PoolDeleted,
+}
+"""The types of answers, by method and path. Those of TEI's own API are in its own words."""
 _ANY: Final[Mapping[str, Any]] = {}
 _WORD: Final = {"type": "string", "pattern": "^[!-~]{1,64}$"}
 _WAIT: Final = {"type": "string", "pattern": "^wait=[0-9]{1,6}$"}
@@ -71,8 +96,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     )
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            created = path == "/v1/pools" and method == "post"
-            operation["responses"] = _responses(path, "201" if created else "200")
+            operation["responses"] = _responses(method, path)
     document["paths"]["/v1/pools"]["post"]["requestBody"] = _body(LeaseRequest, msgpack=False)
     for operation_name, (body, summary) in _NATIVE.items():
         document["paths"][f"/v1/{operation_name}/{{model}}"] = {"post": _native(body, summary)}
@@ -127,15 +151,18 @@ def _body(body: type[Struct], *, msgpack: bool) -> dict[str, Any]:
     return {"required": True, "content": content}
 
 
-def _responses(path: str, success: str) -> dict[str, Any]:
-    done = answer("Done.")
+def _responses(method: str, path: str) -> dict[str, Any]:
+    told = _ANSWERS.get((method, path))
+    done = answer("Done.", ref(told.__name__) if told is not None else None)
     if path in _TEXT:
         done = {"description": "Text.", "content": {"text/plain": {}}}
+    success = "201" if (method, path) == ("post", "/v1/pools") else "200"
     return {success: done, **error_answers()}
 
 
 def _schemas() -> dict[str, Any]:
     bodies = [LeaseRequest, *(body for body, _ in _NATIVE.values())]
     bodies += [face.body for face in FACES.values()]
-    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    told = [*bodies, *dict.fromkeys(_ANSWERS.values())]
+    _, schemas = msgspec.json.schema_components(told, ref_template="#/components/schemas/{name}")
     return {**schemas, "Error": dict(ERROR)}

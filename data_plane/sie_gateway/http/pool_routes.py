@@ -4,19 +4,21 @@
 the clients write them. A pool of the log is changed at sie-config alone.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 
+from sie_gateway.http.long_answers import short_answer
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request.asgi import read_body
 from sie_gateway.request.requests import decode_body
 from sie_gateway.request.waiting import ClientGone
+from sie_schemas.api.leases import LEASE_REQUEST_DECODER, LeaseRequest
 from sie_schemas.errors import FixRequest
-from sie_schemas.leases import LEASE_REQUEST_DECODER, LeaseRequest
 
 __all__ = ["add_pools"]
 
+_CREATED: Final = 201
 _BODY_BYTES_MAX: Final = 64 * 1024
 """A lease with 1,000 pinned models is 50 KB."""
 
@@ -25,29 +27,29 @@ def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
     """Add the routes."""
 
     @app.get("/v1/pools")
-    async def pools() -> dict[str, Any]:
+    async def pools() -> Response:
         """Every pool of the log and every lease."""
-        return await desk.overview()
+        return short_answer(await desk.overview())
 
-    @app.post("/v1/pools", status_code=201)
-    async def create(request: Request) -> dict[str, Any]:
+    @app.post("/v1/pools", status_code=_CREATED)
+    async def create(request: Request) -> Response:
         """Lease a share of a pool; a lease of that name is changed and renewed."""
-        return await desk.create(await _read(request))
+        return short_answer(await desk.create(await _read(request)), status=_CREATED)
 
     @app.get("/v1/pools/{name}")
-    async def pool(name: str) -> dict[str, Any]:
+    async def pool(name: str) -> Response:
         """One lease, or one pool of the log."""
-        return await desk.get(name.lower())
+        return short_answer(await desk.get(name.lower()))
 
     @app.post("/v1/pools/{name}/renew")
-    async def renew(name: str) -> dict[str, Any]:
+    async def renew(name: str) -> Response:
         """Let a lease last its whole time from now."""
-        return await desk.renew(name.lower())
+        return short_answer(await desk.renew(name.lower()))
 
     @app.delete("/v1/pools/{name}")
-    async def delete(name: str) -> dict[str, Any]:
+    async def delete(name: str) -> Response:
         """End a lease, which frees its share."""
-        return await desk.delete(name.lower())
+        return short_answer(await desk.delete(name.lower()))
 
 
 async def _read(request: Request) -> LeaseRequest:

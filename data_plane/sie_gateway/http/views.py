@@ -8,15 +8,25 @@ knows are null until one is.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, to_builtins
 
 from sie_core.backend_options import inputs_of
 from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_core.stored_documents import ProfileJson, TasksJson
 from sie_core.troubles import fleet_troubles, worst_first
+from sie_schemas.api.cluster import ClusterHead, JudgedWorker, ModelSummary, WorkerInfo
+from sie_schemas.api.models import (
+    ConfigDocument,
+    InfinityModel,
+    ModelDims,
+    ModelInfo,
+    ModelLoadError,
+    NamedModel,
+    OpenAIModel,
+)
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
@@ -50,13 +60,13 @@ class Rows(Struct, frozen=True):
     """A list that is made as it is sent."""
 
     keys: Sequence[str]
-    row: Callable[[str], Any]
+    row: Callable[[str], object]
 
 
 class LongView(Struct, frozen=True):
     """An object in JSON: what is short, and its lists."""
 
-    head: Mapping[str, Any]
+    head: Mapping[str, object]
     lists: Mapping[str, Rows]
 
 
@@ -84,17 +94,21 @@ def infinity_models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> Long
     """The same, with what a client of Infinity reads of each."""
     view = models_view(catalog, workers)
 
-    def row(name: str) -> dict[str, Any]:
+    def row(name: str) -> InfinityModel:
         tasks = catalog.resolve(name).document["tasks"]
-        does = [_CAPABILITIES[task] for task in _CAPABILITIES if task in tasks]
-        told = {"owned_by": "infinity", "stats": {}, "backend": "sie", "capabilities": does}
-        return _openai(name) | told
+        return {
+            **_openai(name),
+            "owned_by": "infinity",
+            "stats": {},
+            "backend": "sie",
+            "capabilities": [_CAPABILITIES[task] for task in _CAPABILITIES if task in tasks],
+        }
 
     rows = Rows(view.lists["data"].keys, row)
     return LongView(view.head, {**view.lists, "data": rows})
 
 
-def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dict[str, Any]:
+def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> NamedModel:
     """One model. Raises `FixRequest` MODEL_NOT_FOUND or PROFILE_NOT_FOUND."""
 
     def said(model_id: str) -> list[tuple[Heartbeat, ModelReport]]:
@@ -106,7 +120,7 @@ def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dic
     return {**_model(catalog, said, spec), **_openai(spec), "model_type": kind}
 
 
-def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:
+def config_view(catalog: Catalog, kind: str, key: str) -> ConfigDocument:
     """A document as the log has it. Raises `FixRequest` MODEL_NOT_FOUND and the like."""
     entity = catalog.registry.get(kind, key)
     if entity is None:
@@ -122,7 +136,7 @@ def configs_view(catalog: Catalog, kind: Literal["model", "bundle"]) -> LongView
     """Every document of a kind, by key."""
     keys = sorted(catalog.models if kind == "model" else catalog.bundles)
 
-    def row(key: str) -> dict[str, Any]:
+    def row(key: str) -> ConfigDocument:
         entity = catalog.registry.get(kind, key)
         assert entity is not None, "a catalog is of its registry"
         return _config(entity)
@@ -147,7 +161,7 @@ def cluster_view(
     shown = {worker.worker_id: worker for worker in workers}
     rows = [_judged(worker) for worker in workers]
     pools = Counter(document["pool"] for document in catalog.models.values())
-    head = {
+    head: ClusterHead = {
         "timestamp": now,
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
         "type": "gateway",
@@ -164,7 +178,7 @@ def cluster_view(
             "total_qps": round(sum(worker.answered_per_s for worker in workers), 3),
         },
         "pending_generation": dict(_NO_GENERATION),
-        "troubles": worst_first(fleet_troubles(rows, pools, clocks)),
+        "troubles": to_builtins(worst_first(fleet_troubles(rows, pools, clocks))),
     }
     lists = {
         "workers": Rows(list(shown), lambda worker_id: _worker(shown[worker_id])),
@@ -176,13 +190,15 @@ def cluster_view(
     return LongView(head, lists)
 
 
-def _config(entity: Entity) -> dict[str, Any]:
-    return {
-        "model_id" if entity.kind == "model" else "name": entity.key,
+def _config(entity: Entity) -> ConfigDocument:
+    told: ConfigDocument = {
         "modified_epoch": entity.modified_epoch,
         "document": Raw(entity.document),
         "source": "gateway-registry",
     }
+    if entity.kind == "model":
+        return {"model_id": entity.key, **told}
+    return {"name": entity.key, **told}
 
 
 def _said_by_model(workers: Sequence[Heartbeat]) -> _SaidOf:
@@ -194,7 +210,7 @@ def _said_by_model(workers: Sequence[Heartbeat]) -> _SaidOf:
     return lambda model_id: said.get(model_id, ())
 
 
-def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
+def _model(catalog: Catalog, said: _SaidOf, name: str) -> ModelInfo:
     model_id, _, profile = name.partition(":")
     document = catalog.models.get(model_id)
     if document is None or (profile or "default") not in document["profiles"]:
@@ -211,7 +227,8 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
         "last_error": _last_error(reports) if state == "failed" else None,
         "inputs": list(inputs_of(document["profiles"][profile]["backend"]) or ("text",)),
         "outputs": _outputs(document["tasks"]),
-        **_sizes(reports, document["profiles"][profile]),
+        "dims": _dims(reports),
+        "max_sequence_length": _length(reports, document["profiles"][profile]),
         "operations": sorted(document["tasks"]),
         "revision": model_revision(document, profile),
         "profiles": {
@@ -229,18 +246,20 @@ def _outputs(tasks: TasksJson) -> list[str]:
     return outputs + [name for name in ("score", "extract") if name in tasks]
 
 
-def _sizes(reports: Sequence[ModelReport], profile: ProfileJson) -> dict[str, Any]:
-    """The widths of the outputs and the tokens that are read, of whoever has the model loaded. They
-    are null where nobody has, and the profile does not say."""
-    told = next((report for report in reports if report.dims), None)
-    length = next((each.max_sequence_length for each in reports if each.max_sequence_length), None)
-    return {
-        "dims": dict(told.dims) if told is not None else None,
-        "max_sequence_length": profile.get("max_sequence_length") or length,
-    }
+def _dims(reports: Sequence[ModelReport]) -> ModelDims | None:
+    """The widths of the outputs; None where nobody has the model loaded."""
+    told = next((report.dims for report in reports if report.dims), None)
+    return cast(ModelDims, dict(told)) if told is not None else None
 
 
-def _openai(name: str) -> dict[str, Any]:
+def _length(reports: Sequence[ModelReport], profile: ProfileJson) -> int | None:
+    """The tokens that are read; None where the profile does not say, and nobody has the model
+    loaded."""
+    loaded = (each.max_sequence_length for each in reports if each.max_sequence_length)
+    return profile.get("max_sequence_length") or next(loaded, None)
+
+
+def _openai(name: str) -> OpenAIModel:
     return {"id": name, "object": "model", "created": 0, "owned_by": "sie"}
 
 
@@ -250,7 +269,7 @@ def _state(reports: Sequence[ModelReport]) -> str:
     return next((state for state in _STATES_BEST_FIRST if state in states), "available")
 
 
-def _last_error(reports: Sequence[ModelReport]) -> dict[str, Any]:
+def _last_error(reports: Sequence[ModelReport]) -> ModelLoadError:
     reason = next((report.reason for report in reports if report.state == "failed"), "")
     return {"code": "MODEL_LOAD_FAILED", "message": reason}
 
@@ -264,7 +283,7 @@ def _loaded(worker: Heartbeat) -> list[str]:
     return sorted(name for name, report in worker.models.items() if report.state == _LOADED)
 
 
-def _judged(worker: Heartbeat) -> dict[str, Any]:
+def _judged(worker: Heartbeat) -> JudgedWorker:
     """The part of a worker's row by which `sie_core.troubles` judges it."""
     return {
         "name": worker.worker_id,
@@ -276,7 +295,7 @@ def _judged(worker: Heartbeat) -> dict[str, Any]:
     }
 
 
-def _worker(worker: Heartbeat) -> dict[str, Any]:
+def _worker(worker: Heartbeat) -> WorkerInfo:
     return {
         **_judged(worker),
         "url": "",
@@ -296,7 +315,7 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
     }
 
 
-def _model_health(model_id: str, said: Sequence[tuple[Heartbeat, ModelReport]]) -> dict[str, Any]:
+def _model_health(model_id: str, said: Sequence[tuple[Heartbeat, ModelReport]]) -> ModelSummary:
     holders = [worker for worker, report in said if report.state == _LOADED]
     return {
         "name": model_id,

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -31,9 +31,10 @@ from sie_gateway.leases.leases import (
     warm_workers,
 )
 from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
+from sie_schemas.api.leases import Lease, LeaseRequest
+from sie_schemas.api.pools import PoolDeleted, PoolList, PoolRenewed, PoolResponse
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
-from sie_schemas.leases import Lease, LeaseRequest
 
 __all__ = ["LeaseDesk", "Leases"]
 
@@ -126,7 +127,7 @@ class LeaseDesk:
         found = self._table.held.get(wanted.pool)
         return under_lease(wanted, found.lease.spec) if found is not None else wanted
 
-    async def create(self, request: LeaseRequest) -> dict[str, Any]:
+    async def create(self, request: LeaseRequest) -> PoolResponse:
         """Give a lease, or change and renew the one of that name.
 
         Raises `FixRequest`, or `Later` POOL_CAPACITY_UNAVAILABLE, NOT_READY.
@@ -155,7 +156,7 @@ class LeaseDesk:
             return lease_view(lease, self._workers())
         raise _crowded(request.name)
 
-    async def renew(self, name: str) -> dict[str, Any]:
+    async def renew(self, name: str) -> PoolRenewed:
         """Let a lease last its time from now. Raises `FixRequest` POOL_NOT_FOUND."""
         check_name(self._registry(), name)
         for attempt in range(_ATTEMPTS_MAX):
@@ -172,7 +173,7 @@ class LeaseDesk:
             return {"message": "Pool renewed", "ttl_seconds": lease.ttl_s}
         raise _crowded(name)
 
-    async def delete(self, name: str) -> dict[str, Any]:
+    async def delete(self, name: str) -> PoolDeleted:
         """End a lease. Raises `FixRequest` POOL_NOT_FOUND."""
         check_name(self._registry(), name, deleting=True)
         if name not in (await self._store.read()).held:
@@ -182,7 +183,7 @@ class LeaseDesk:
         self._table = LeaseTable(left, self._table.version)
         return {"message": "Pool deleted"}
 
-    async def get(self, name: str) -> dict[str, Any]:
+    async def get(self, name: str) -> PoolResponse:
         """A lease, or a pool of the log. Raises `FixRequest` POOL_NOT_FOUND."""
         pool = self._registry().pools.get(name)
         if pool is not None:
@@ -192,7 +193,7 @@ class LeaseDesk:
             raise _absent(name)
         return lease_view(held.lease, self._workers())
 
-    async def overview(self) -> dict[str, Any]:
+    async def overview(self) -> PoolList:
         """Every pool of the log and every lease, by name."""
         pools = self._registry().pools
         there: dict[str, list[Heartbeat]] = {}

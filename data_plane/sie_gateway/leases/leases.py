@@ -8,18 +8,20 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 import msgspec
 
 from sie_core.catalog import Catalog
+from sie_core.nearest import choice
 from sie_core.stored_documents import PoolJson
 from sie_gateway.fleet.routing import Wanted
+from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
+from sie_schemas.api.pools import AssignedWorkerInfo, PoolListItem, PoolResponse, PoolSpec
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
-from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
 
 __all__ = [
     "LeaseCaps",
@@ -104,7 +106,7 @@ def under_lease(wanted: Wanted, lease: LeaseSpec) -> Wanted:
     return msgspec.structs.replace(wanted, pool=lease.queue_pool, bundle=lease.bundle, lease=lease)
 
 
-def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> dict[str, Any]:
+def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> PoolResponse:
     """A lease as the API tells it."""
     spec = lease.spec
     assigned = _assigned(spec, workers)
@@ -112,8 +114,16 @@ def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> dict[str, Any]:
     active = bool(assigned) and all(have[name] >= count for name, count in spec.gpus.items())
     return {
         "name": spec.name,
-        "spec": {name: getattr(spec, name) for name in LeaseSpec.__struct_fields__}
-        | {"ttl_seconds": lease.ttl_s},
+        "spec": {
+            "name": spec.name,
+            "queue_pool": spec.queue_pool,
+            "gpus": spec.gpus,
+            "gpu_caps": spec.gpu_caps,
+            "bundle": spec.bundle,
+            "minimum_worker_count": spec.minimum_worker_count,
+            "pinned_models": list(spec.pinned_models),
+            "ttl_seconds": lease.ttl_s,
+        },
         "status": {
             "state": "active" if active else "pending",
             "assigned_workers": [_worker(each) for each in assigned],
@@ -123,12 +133,12 @@ def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> dict[str, Any]:
     }
 
 
-def pool_view(document: PoolJson, workers: Iterable[Heartbeat]) -> dict[str, Any]:
+def pool_view(document: PoolJson, workers: Iterable[Heartbeat]) -> PoolResponse:
     """A pool of the log in the same form: it has no share and does not end."""
     ready = [each for each in workers if each.ready and each.pool == document["name"]]
     return {
         "name": document["name"],
-        "spec": dict(document),
+        "spec": cast(PoolSpec, dict(document)),
         "status": {
             "state": "active" if ready else "pending",
             "assigned_workers": [_worker(each) for each in ready],
@@ -136,7 +146,7 @@ def pool_view(document: PoolJson, workers: Iterable[Heartbeat]) -> dict[str, Any
     }
 
 
-def list_entry(view: Mapping[str, Any]) -> dict[str, Any]:
+def list_entry(view: PoolResponse) -> PoolListItem:
     """One line of the list."""
     return {
         "name": view["name"],
@@ -179,7 +189,7 @@ def _check_places(catalog: Catalog, request: LeaseRequest) -> None:
     if pool is None:
         raise FixRequest(
             f"there is no pool {request.queue_pool!r} to lease of; "
-            f"there are: {', '.join(sorted(catalog.pools)) or 'none'}",
+            + choice(request.queue_pool, catalog.pools, "there are"),
             code="POOL_NOT_FOUND",
             field="$.queue_pool",
         )
@@ -238,7 +248,7 @@ def _assigned(spec: LeaseSpec, workers: Iterable[Heartbeat]) -> list[Heartbeat]:
     return found
 
 
-def _worker(worker: Heartbeat) -> dict[str, str]:
+def _worker(worker: Heartbeat) -> AssignedWorkerInfo:
     return {
         "name": worker.worker_id,
         "url": "",

@@ -32,7 +32,7 @@ from sie_runtime.broker.overdue import Overdue
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
 
-__all__ = ["Inference", "new_request_id"]
+__all__ = ["Inference", "InferenceLimits", "new_request_id"]
 
 _IDS: Final = random.Random()
 """Seeded by the system, in place of a call into it for each id; its own, so that nobody seeds it
@@ -63,6 +63,20 @@ class _Request(Struct, frozen=True):
     waiting: Waiting
 
 
+class InferenceLimits(Struct, frozen=True, kw_only=True):
+    """The bounds of what one gateway takes on."""
+
+    caps: Caps
+    """Of all that is in flight."""
+    job_caps: JobCaps
+    timeout_s: float
+    """The longest wait for an answer."""
+    lease_items_per_worker: int
+    """Items of a lease that may wait for one worker of its share."""
+    tenant_caps: Caps | None = None
+    """Of one tenant; None for no bound of its own."""
+
+
 class Inference:
     """Answers requests. One for each gateway process."""
 
@@ -72,14 +86,10 @@ class Inference:
         dispatcher: Dispatcher,
         watch: FleetWatch,
         catalog: Callable[[], Catalog],
-        caps: Caps,
-        job_caps: JobCaps,
-        timeout_s: float,
+        limits: InferenceLimits,
         placed: Callable[[Wanted], Awaitable[Wanted]],
         found_cold: Callable[[WorkerKind, WantedModel], Awaitable[None]],
         asked_for: Callable[[str, str | None], None],
-        lease_items_per_worker: int,
-        tenant_caps: Caps | None = None,
         wall: Callable[[], float] = time.time,
         loads: KindLoads | None = None,
     ) -> None:
@@ -90,19 +100,15 @@ class Inference:
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
-        self._caps = caps
-        self._job_caps = job_caps
-        self._timeout_s = timeout_s
+        self._limits = limits
         self._placed = placed
         self._found_cold = found_cold
         self._asked_for = asked_for
-        self._lease_items_per_worker = lease_items_per_worker
-        self._tenant_caps = tenant_caps
         self._routes = Routes()
         self._loads = loads if loads is not None else KindLoads()
-        patience_s = min(_PATIENCE_S, timeout_s)
+        patience_s = min(_PATIENCE_S, limits.timeout_s)
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
-        self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
+        self._old: Overdue[Waiting, None] = Overdue(limits.timeout_s - patience_s, _expire)
         self._in_flight = InFlight()
         self._shares = Shares()
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
@@ -134,8 +140,8 @@ class Inference:
         items, size = len(asked.items), asked.total_size
         # The tenant's own cap first: it is what the tenant can do something about.
         with self._within_tenant(tenant, asked):
-            self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
-            waiting = Waiting(self._timeout_s, until_gone, trace)
+            self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._limits.caps)
+            waiting = Waiting(self._limits.timeout_s, until_gone, trace)
             self._young.add(waiting, None)
             try:
                 if wanted.pool is not None:
@@ -254,7 +260,7 @@ class Inference:
             reply_to=inbox,
             published_at=published_at,
             deadline=published_at + max(0.0, waiting.ends_at - now),
-            caps=self._job_caps,
+            caps=self._limits.job_caps,
             tenant=request.tenant,
             trace=waiting.trace,
         )
@@ -268,9 +274,9 @@ class Inference:
 
     def _within_tenant(self, tenant: str, asked: Asked) -> AbstractContextManager[None]:
         """The tenant's own cap, where there is one."""
-        if self._tenant_caps is None:
+        if self._limits.tenant_caps is None:
             return _NO_CAP
-        return self._shared(f"tenant {tenant!r}", self._tenant_caps, asked)
+        return self._shared(f"tenant {tenant!r}", self._limits.tenant_caps, asked)
 
     def _within_lease(
         self, route: Route, wanted: Wanted, asked: Asked
@@ -280,7 +286,7 @@ class Inference:
         workers = lease.gpu_caps.get(route.machine_profile) if lease is not None else None
         if lease is None or workers is None:
             return _NO_CAP
-        caps = Caps(workers * self._lease_items_per_worker, self._caps.bytes_max)
+        caps = Caps(workers * self._limits.lease_items_per_worker, self._limits.caps.bytes_max)
         return self._shared(f"lease {lease.name!r} on {route.machine_profile}", caps, asked)
 
     def _shared(self, whose: str, caps: Caps, asked: Asked) -> AbstractContextManager[None]:

@@ -81,6 +81,7 @@ def bind(
     for product in low_ranks:
         name = _module_name(product.module, modules, prefix)
         module = modules[name]
+        # A pooler runs behind the hooks of the tokens: its product was lost without a word.
         if name.split(".", 1)[0] == _POOLER:
             if pools:
                 raise refused(
@@ -99,6 +100,8 @@ def bind(
         place = _place(module)
         up = (product.up.float() * product.scale).to(**place)
         delta = Delta(product.down.to(**place), up.T.contiguous())
+        # Every token is multiplied with the factors of all adapters of its row: one infinity would
+        # reach texts of others.
         if not (delta.down.isfinite().all() and delta.up.isfinite().all()):
             raise refused(
                 f"its factors of {name} hold numbers that are not finite in "

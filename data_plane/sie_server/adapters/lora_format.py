@@ -106,6 +106,7 @@ def _low_rank(
             f"the factors of {module} have shapes {tuple(down.shape)} and {tuple(up.shape)}, "
             f"which do not fit rank {rank:g} of the config: are both files of one training?"
         )
+    # As peft: with rank-stabilised training the product grows with the root of the rank alone.
     scale = alpha / (math.sqrt(rank) if stabilised else rank)
     return LowRank(module, down, up, scale)
 

@@ -49,6 +49,7 @@ def read_task_changes(
             for own, part in parts.items():
                 layer = own.removesuffix(_WEIGHT)
                 deltas[layer] = _delta(layers.get(layer), layer, down[place], part)
+    # A checkpoint without them would answer every task with the bare weights.
     if not all(found.values()):
         raise load_failed("the weights hold no changes of tasks: restore the file")
     return {task: Adapter(deltas) for task, deltas in found.items()}

@@ -82,6 +82,8 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
 
     Leaves the encoder padded: the caller probes, or has probed and chooses again.
     """
+    # The one way that runs a model of any family: what is compared here is the head, not the
+    # packing.
     encoder.choose("padded")
     generator = torch.Generator().manual_seed(7)
     vocabulary = model.config.vocab_size

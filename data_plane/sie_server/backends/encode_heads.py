@@ -25,6 +25,7 @@ Sparse = tuple[NDArray[np.int32], NDArray[np.float32]]
 def masked_language_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """The part of a masked-language model behind its encoder. Raises MODEL_LOAD_FAILED."""
     parts: Any = model
+    # Families give the same part other names; one that is nowhere here is refused and not guessed.
     for name in ("cls", "lm_head"):
         if isinstance(getattr(model, name, None), nn.Module):
             head: Callable[[Tensor], Tensor] = getattr(model, name)

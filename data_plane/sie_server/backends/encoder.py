@@ -74,6 +74,8 @@ class Encoder:
         self._model = model
         self._device = device
         self._own_attention: str = model.config._attn_implementation
+        # A model that takes no positions, or types that no file counts, would drop or misread them
+        # in silence.
         parameters = inspect.signature(model.forward).parameters
         self._takes_types = "token_type_ids" in parameters and bool(
             getattr(model.config, "type_vocab_size", None)
@@ -177,6 +179,8 @@ class Encoder:
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._row(row, [_types(batch, index) for index in row.order])
+        # One product for all adapters of the row: products of each had sizes that no batch had
+        # before, and a new kernel each time on AMX.
         with self._planned(plan), applied(self._model, adapters, row.owners, step=row.block):
             hidden: Tensor = self._model(**inputs).last_hidden_state
         return self._without_filling(row, hidden[0])
@@ -224,6 +228,7 @@ class Encoder:
         owner = batch.owners[chunk[0]]
         with applied(self._model, adapters, [(mask.numel(), owner)]):
             hidden: Tensor = self._model(**inputs).last_hidden_state
+        # By the mask of what is there: tokens at which the others do not look have states too.
         return hidden[mask.bool()]
 
     def _positions(self, texts: Sequence[Tensor]) -> list[Tensor]:

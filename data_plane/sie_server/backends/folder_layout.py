@@ -37,6 +37,7 @@ def read_layout(
         said = "; ".join(map(str, found.refusals))
         raise load_failed(f"{folder} is not run as its authors' library would run it: {said}")
     layout = found.layout
+    # No file of the three repositories says it.
     if hub_name.partition("@")[0] in LEAVE_PROMPTS_OUT:
         layout = replace(
             layout, document=_without_prompt(layout.document), query=_without_prompt(layout.query)

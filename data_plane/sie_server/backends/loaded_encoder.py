@@ -193,6 +193,8 @@ class LoadedEncoder:
             skips=skips if any(skips) else (),
             attended=_attended(inputs, ids),
         )
+        # A model that leaves again soon never earns it: laying weights out costs more than the rest
+        # of a load.
         if self._tokens_to_prepack:
             self._prepack_later(sum(sequences.lengths))
         if self._verdict.execution == "packed":
@@ -228,6 +230,7 @@ class LoadedEncoder:
 
     def _change(self, pin: AdapterPin | None, task: str) -> AdapterPin | str | None:
         """The one thing that changes the weights for an input. Raises `FixRequest`."""
+        # Both change the same weights. The reference has no call that names two.
         if pin is not None and task:
             raise FixRequest(
                 f"{self.spec.model_id} is asked for the adapter {pin.name} and the task {task}: "

@@ -88,6 +88,7 @@ class LookupBackend(WithoutAdapters):
             special_tokens=False,
             prompts=told_prompts(self._layout),
             cost_unit="tokens",
+            # Each token's row is looked up by itself: there is nothing to pad.
             execution="packed",
             dims={self._layout.output: width},
             batch_invariant=self._spec.profile.batch_invariant,

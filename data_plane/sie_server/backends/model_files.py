@@ -51,6 +51,7 @@ __all__ = [
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOADING_FAILS: Final = (
+    ImportError,
     OSError,
     ValueError,
     KeyError,
@@ -91,6 +92,7 @@ def load_model(
     for values of its config.json.
     """
     place = torch.device(device.name)
+    # transformers puts it on, or not, by whether peft is installed.
     if (spec.weights.folder / ADAPTER_FILE).is_file():
         raise load_failed(
             f"{spec.weights.folder} holds an {ADAPTER_FILE}, which transformers would put on the "
@@ -116,6 +118,7 @@ def load_model(
         spec, kind, place, dtype, files, runs_own_code, may_lack, takes_own_code, config_options
     )
     if not runs_own_code:
+        # Code of the model's own may make it in another way each time.
         device.skeletons.saw(key, model, files)
     return model
 
@@ -156,10 +159,11 @@ def _from_pretrained(
             model, info = _known(folder, files, kind, known, config_options, dtype)
         else:
             config = None
-            if config_options:
+            if config_options or _names_attention(_config(spec.weights)):
                 config = AutoConfig.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
                 )
+                config._attn_implementation = None
             model, info = kind.from_pretrained(
                 folder,
                 **({} if config is None else {"config": config}),
@@ -174,8 +178,15 @@ def _from_pretrained(
             f"transformers cannot load {folder}: {error}; {_cure(spec, error, takes_own_code)}"
         ) from error
     _require_complete(folder.name, info, may_lack)
+    # Answers are read by name, as the reference does whatever a config.json says.
+    model.config.return_dict = True
     loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
     return loaded
+
+
+def _names_attention(config: ConfigJson) -> bool:
+    """True of a config.json that names a kernel, which is the device's: they compute the same."""
+    return any(config.get(f"{start}attn_implementation") for start in ("", "_"))
 
 
 def _known(
@@ -224,6 +235,7 @@ def has_own_code(weights: Weights) -> bool:
     """
     code = _own_code(weights)
     foreign = [name for name in code if "--" in name]
+    # The operator has read one commit, and allowed that.
     if weights.may_run_code and foreign:
         raise load_failed(
             f"{weights.hub_name} takes code from another repository ({foreign[0]}), which its "
@@ -276,6 +288,7 @@ def _cure(spec: ModelSpec, error: Exception, takes_own_code: bool) -> str:
 
 def dtype_choice(spec: ModelSpec, device: DeviceSpec) -> Choice:
     """The type that a model computes in on a device, and why."""
+    # A CPU without the instructions multiplies bfloat16 at 2 GFLOP/s, and float32 at 63.
     on_cuda = device.name.startswith("cuda")
     return choose_dtype(
         spec.profile.dtype,
@@ -324,6 +337,7 @@ def _weight_files(weights: Weights) -> list[Path]:
 
 def _require_complete(name: str, info: dict[str, Any], may_lack: tuple[str, ...]) -> None:
     """A weight that is missing would be random."""
+    # transformers fills them with random numbers, and warns.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(may_lack))
     if missing or info.get("mismatched_keys"):
         raise load_failed(

@@ -99,6 +99,7 @@ def backend_names() -> tuple[str, ...]:
     """Every backend that this process can run, sorted."""
     registered = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
     built_in = {name for name, known in _BUILT_IN.items() if known.installed}
+    # A package cannot replace a built-in backend: the same config would mean other code.
     return tuple(sorted((registered - _BUILT_IN.keys()) | built_in))
 
 
@@ -134,6 +135,7 @@ def load_backend(spec: ModelSpec, device: DeviceSpec) -> Backend:
     load = find_backend(name)
     for option, problem in profile_problems(spec.profile.options, options_of(name), backend=name):
         raise load_failed(f"the profile's option {option}: {problem}")
+    # A config of a million layers was made, layer by layer, before anybody looked at a weight.
     for weights in (spec.weights, *spec.weights.beside.values()):
         _require_few_parts(weights.folder)
     return load(spec, device)

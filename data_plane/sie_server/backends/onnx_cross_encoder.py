@@ -67,6 +67,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     missing = {"input_ids", "attention_mask"} - {node.name for node in session.get_inputs()}
     if missing:
         raise load_failed(f"{path} does not take {sorted(missing)}: it is no text encoder's graph")
+    # Weights in files beside the graph were not counted once, and are most of it.
     memory_bytes = sum(each.stat().st_size for each in {path, *beside})
     return OnnxCrossEncoder(spec, session, memory_bytes)
 

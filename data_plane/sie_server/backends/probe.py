@@ -68,6 +68,8 @@ def probe(
             f"the model's own forward fails: {str(error)[:300]}; mend config.json, if it was edited"
         ) from error
     together = _batch(texts)
+    # Padding was believed in once. FNet, ConvBERT, MobileBERT and Nystromformer mix a text with the
+    # padding beside it: their vectors were other ones in a mixed batch, without a word.
     reason = padded_because or _packs(encoder, finish, together, alone)
     if not reason:
         return Verdict("packed", "", prepacked=_accelerate(encoder, finish, together, alone))

@@ -54,6 +54,7 @@ class RoutedBackend(WithoutAdapters):
             execution="padded" if padded else "packed",
             reason=padded[0].reason if padded else "",
             memory_bytes=self.memory_bytes(),
+            # An adapter is of one of the two, and nothing in a request says of which.
             fuses_adapters=False,
         )
 

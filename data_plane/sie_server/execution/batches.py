@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from sie_schemas import ipc
-from sie_schemas.frames import Frames, FrameTooLong
+from sie_schemas.ipc.frames import Frames, FrameTooLong
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["BatchConnections", "Send"]

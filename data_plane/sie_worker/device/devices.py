@@ -89,12 +89,6 @@ class Devices:
         return own + max((each.memory_bytes for each in hellos if each.memory_shared), default=0)
 
     @property
-    def last_loss(self) -> str:
-        """The reason why a device is away, if one is."""
-        losses = (device.trouble for device in self._devices if not device.connected)
-        return next(losses, "")
-
-    @property
     def trouble(self) -> str:
         """In words: what is wrong with each device that is away or silent."""
         told = [(number, each.trouble) for number, each in enumerate(self._devices)]
@@ -216,10 +210,11 @@ class Devices:
 
     def state(self) -> Mapping[str, Any]:
         """The part of `/readyz` that is about the devices."""
+        losses = (device.trouble for device in self._devices if not device.connected)
         return {
             "executor": self.connected > 0,
             "executors": self.connected,
-            "executor_loss": self.last_loss,
+            "executor_loss": next(losses, ""),
         }
 
     def _home(self, revision: str) -> Device:

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, cast
 
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError, error_for
-from sie_schemas.frames import Frames, FrameTooLong
+from sie_schemas.ipc.frames import Frames, FrameTooLong
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.malformed import MALFORMED

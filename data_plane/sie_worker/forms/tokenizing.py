@@ -63,6 +63,12 @@ class _Side(Struct, frozen=True):
     cutter: Cutter
     form: TextForm
 
+    @property
+    def reads(self) -> int:
+        """The tokens that the model reads of a text, with those that fill it up; 0: all."""
+        cut = self.cutter.tokens_max
+        return max(cut, self.form.filled_to) if cut else 0
+
     def made(self, ids: list[int], name: str) -> TokensInput:
         """The ids, filled up."""
         form, count = self.form, len(ids)
@@ -199,7 +205,7 @@ class Tokenizer:
         reads of one, 0 where nothing limits them."""
         side = self._sides[name]
         found = self._encoded(list(texts), side.cutter.at(cut))
-        return [side.made(each.ids, name) for each in found], side.cutter.tokens_max
+        return [side.made(each.ids, name) for each in found], side.reads
 
     def templated(
         self, form: PairForm, job: Job, texts: Sequence[str], cut: str | None

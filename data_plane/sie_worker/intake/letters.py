@@ -8,6 +8,7 @@ import time
 
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.dead_letters import dead_letter_of
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.jobs import JobResult, subject
 from sie_worker.jobs.holds import Hold
 
@@ -15,22 +16,12 @@ __all__ = ["JobLetters"]
 
 
 class JobLetters:
-    """The letters of one worker, which pulls for one place."""
+    """The letters of one worker, which pulls for one kind of worker."""
 
-    def __init__(
-        self,
-        letters: DeadLetters,
-        *,
-        worker_id: str,
-        pool: str,
-        machine_profile: str,
-        bundle: str,
-    ) -> None:
+    def __init__(self, letters: DeadLetters, *, worker_id: str, kind: WorkerKind) -> None:
         self._letters = letters
         self._worker_id = worker_id
-        self._pool = pool
-        self._machine_profile = machine_profile
-        self._bundle = bundle
+        self._kind = kind
 
     async def write(self, hold: Hold, result: JobResult) -> None:
         """Write the letter of a job. Raises `BusUnavailable`."""
@@ -38,8 +29,8 @@ class JobLetters:
         letter = dead_letter_of(
             job,
             hold.delivery.data,
-            pool=self._pool,
-            subject=subject(self._pool, self._machine_profile, self._bundle, job.model_id),
+            pool=self._kind.pool,
+            subject=subject(*self._kind, job.model_id),
             deliveries=hold.delivery.delivery_count,
             code=failure.code if failure is not None else "",
             reason=failure.message if failure is not None else "",

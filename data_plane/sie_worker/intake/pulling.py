@@ -15,6 +15,7 @@ from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.deliveries import Delivery
 from sie_runtime.streams.puller import Puller
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.jobs import consumer_name, stream_name
 from sie_worker import metrics
 
@@ -32,9 +33,7 @@ class Pulling:
         self,
         queue: WorkQueue,
         *,
-        pool: str,
-        machine_profile: str,
-        bundle: str,
+        kind: WorkerKind,
         placed: Callable[[], frozenset[str]],
         demand: Callable[[], int],
         on_job: Callable[[Delivery], None],
@@ -42,9 +41,7 @@ class Pulling:
         look_s: float,
     ) -> None:
         self._queue = queue
-        self._pool = pool
-        self._machine_profile = machine_profile
-        self._bundle = bundle
+        self._kind = kind
         self._placed = placed
         self._demand = demand
         self._on_job = on_job
@@ -113,14 +110,14 @@ class Pulling:
         """Ask the broker for its time, by one of the consumers that are pulled from."""
         model_id = model_id or next(iter(self._pullers), None)
         if model_id is not None:
-            consumer = consumer_name(self._machine_profile, self._bundle, model_id)
-            await self._broker_clock.look(stream_name(self._pool), consumer)
+            consumer = consumer_name(self._kind.machine_profile, self._kind.bundle, model_id)
+            await self._broker_clock.look(stream_name(self._kind.pool), consumer)
 
     async def _open(self, model_id: str) -> None:
         self._pullers[model_id] = await self._queue.open_puller(
-            pool=self._pool,
-            machine_profile=self._machine_profile,
-            bundle=self._bundle,
+            pool=self._kind.pool,
+            machine_profile=self._kind.machine_profile,
+            bundle=self._kind.bundle,
             model_id=model_id,
             on_job=self._on_job,
             demand=self._demand,

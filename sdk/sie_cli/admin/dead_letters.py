@@ -4,6 +4,7 @@
 Promises that nothing here prints the contents of a request unless asked to.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from sie_cli.access.named_cluster import Target
@@ -11,6 +12,7 @@ from sie_cli.access.operator_access import operator_bus
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.letter_runs import contents_of, run_again, told_of
+from sie_schemas.api.log import LetterRun, LetterShown
 from sie_schemas.errors import FixRequest
 from sie_sdk import SIEAsyncConfigClient
 
@@ -20,7 +22,7 @@ Place: TypeAlias = BusSettings | Target
 """The broker, or a cluster whose broker nobody named: sie-config reaches its letters."""
 
 
-async def list_letters(place: Place) -> list[dict[str, Any]]:
+async def list_letters(place: Place) -> list[LetterShown]:
     """Every letter, oldest first, without its payload."""
     if isinstance(place, Target):
         async with SIEAsyncConfigClient(place.url, token=place.token) as client:
@@ -29,7 +31,7 @@ async def list_letters(place: Place) -> list[dict[str, Any]]:
         return [told_of(found) async for found in DeadLetters(bus).read()]
 
 
-async def show_letter(place: Place, number: int, *, contents: bool) -> dict[str, Any]:
+async def show_letter(place: Place, number: int, *, contents: bool) -> Mapping[str, Any]:
     """One letter; with `contents` also what the request held, where that was kept."""
     if isinstance(place, Target) and not contents:
         found = [each for each in await list_letters(place) if each["number"] == number]
@@ -41,9 +43,7 @@ async def show_letter(place: Place, number: int, *, contents: bool) -> dict[str,
     async with operator_bus(_broker(place)) as bus:
         letter = await DeadLetters(bus).get(number)
     told = told_of(letter)
-    if contents:
-        told["contents"] = contents_of(letter)
-    return told
+    return {**told, "contents": contents_of(letter)} if contents else told
 
 
 async def drop_letters(place: Place, numbers: list[int]) -> None:
@@ -56,7 +56,7 @@ async def drop_letters(place: Place, numbers: list[int]) -> None:
         await DeadLetters(bus).drop_all(numbers)
 
 
-async def retry_letter(place: Place, number: int, *, within_s: float) -> dict[str, Any]:
+async def retry_letter(place: Place, number: int, *, within_s: float) -> LetterRun:
     """Run a job again and drop its letter when it succeeds.
 
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.

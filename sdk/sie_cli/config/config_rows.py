@@ -18,7 +18,9 @@ __all__ = [
     "failed_lines",
     "field_line",
     "name_of",
+    "replica_row",
     "shortened",
+    "state_of",
     "trial_line",
     "verified_lines",
 ]
@@ -72,6 +74,18 @@ def shortened(row: Mapping[str, Any]) -> dict[str, Any]:
         return dict(row)
     more = f"and {len(changes) - _CHANGES_SHOWN} more"
     return {**row, "changes": [*changes[:_CHANGES_SHOWN], more]}
+
+
+def state_of(row: Mapping[str, Any]) -> str:
+    """The state of a replica: its own word, or what became of it since."""
+    if row.get("gone"):
+        return "gone"
+    return str(row["state"]) if row["live"] else "lost"
+
+
+def replica_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A replica as a table shows it: one that is gone is no live one, whatever it said last."""
+    return dict(row) | {"state": state_of(row), "live": row["live"] and not row.get("gone")}
 
 
 def failed_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -7,22 +7,26 @@ is its exit status, and an error is one line.
 import getpass
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sie_cli.access.config_client import AttendedClient
 from sie_cli.access.named_cluster import Target, target_of
 from sie_cli.config.config_rows import name_of, trial_line
 from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status, line_of, line_of_os
 from sie_cli.show.printing import Form, print_difference, print_lines, print_value, talk
 from sie_cli.show.progress import progress
-from sie_cli.texts.relative_moments import moment_of
+from sie_cli.texts.relative_moments import is_by_the_clock, moment_of
 from sie_core.counted import counted
 from sie_core.nearest import nearest
+from sie_schemas.api.log import Waited
+from sie_schemas.api.past import EntityShown
 from sie_schemas.errors import FixRequest, Later, SIEError
-from sie_sdk import SIEConfigClient, Terms
+from sie_sdk import Terms
 from sie_sdk.config.calls import Kind
 
 __all__ = ["Ask", "Work", "run_work"]
@@ -105,16 +109,23 @@ class Work:
         self._target = target
         self.form = Form(output)
         try:
-            self.client = SIEConfigClient(target.url, token=target.token, actor=_actor())
+            self.client = AttendedClient(target.url, token=target.token, actor=_actor())
         except ValueError as error:
             raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
         except ImportError as error:
             raise FixRequest(f"the proxy of the environment cannot be used: {error}") from error
 
-    def entity(self, kind: Kind, name: str, *, at: str | None = None) -> dict[str, Any]:
+    def entity(self, kind: Kind, name: str, *, at: str | None = None) -> EntityShown:
         """One entity. Raises `FixRequest` with the name that was meant, where there is none."""
-        try:
+        with self.naming(kind, name, at=at):
             return self.client.get(kind, name, at=at)
+
+    @contextmanager
+    def naming(self, kind: Kind, name: str, *, at: str | None = None) -> Iterator[None]:
+        """Around what is done with one entity: where there is none, the error has the name that
+        was meant."""
+        try:
+            yield
         except FixRequest as error:
             if not error.code.endswith("NOT_FOUND"):
                 raise
@@ -130,7 +141,9 @@ class Work:
         """The epoch or time that a text means; None where none is given. Raises `SIEError`."""
         if not text:
             return None
-        now = datetime.now().astimezone()
+        # Of two clocks that differ, the one that wrote the log counts.
+        by_clock = is_by_the_clock(text)
+        now = self.client.now() if by_clock else datetime.now().astimezone()
         return moment_of(text, now=now, head=lambda: int(self.client.head()["epoch"]))
 
     def told(self, answer: Mapping[str, Any], ask: "Ask | None" = None) -> int:
@@ -155,7 +168,7 @@ class Work:
             print_lines([*lines, f"epoch {answer['epoch']}"])
         return self.convergence(answer["convergence"]) if "convergence" in answer else 0
 
-    def waited(self, goal: Mapping[str, Any]) -> dict[str, Any]:
+    def waited(self, goal: Mapping[str, Any]) -> Waited:
         """Wait for replicas, in steps: whoever looks on sees how many have come."""
         ends_at = time.monotonic() + goal["timeout_s"]
         with progress("waiting for replicas") as told:

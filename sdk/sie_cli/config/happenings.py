@@ -7,6 +7,8 @@ the one before gives no row, and that what a replica cannot load is told once.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from sie_cli.config.config_rows import state_of
+
 __all__ = ["COLUMNS", "Happening", "ReplicaChanges", "of_audit"]
 
 COLUMNS: Final = ("ts", "what", "who", "message")
@@ -43,7 +45,7 @@ class ReplicaChanges:
 
     def rows(self, replicas: Sequence[Mapping[str, Any]], ts: str) -> Iterator[Happening]:
         """The rows of a view. Of the first one only what is amiss."""
-        seen = {f"{row['role']} {row['id']}": _state(row) for row in replicas}
+        seen = {f"{row['role']} {row['id']}": state_of(row) for row in replicas}
         reasons = {f"{row['role']} {row['id']}": row["reason"] for row in replicas}
         for who, move in _moves(self._seen, seen):
             why = f": {reasons[who]}" if reasons.get(who) else ""
@@ -63,12 +65,6 @@ class ReplicaChanges:
                 message = f"cannot load {model}: {reason}"
                 yield {"ts": ts, "what": "failed", "who": who, "message": message}
         self._failed = failed
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    if row["gone"]:
-        return "gone"
-    return str(row["state"]) if row["live"] else "lost"
 
 
 def _moves(before: Mapping[str, str] | None, now: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sie_cli.config.config_rows import (
     COLUMNS,
@@ -14,6 +14,7 @@ from sie_cli.config.config_rows import (
     entry_row,
     failed_lines,
     field_line,
+    replica_row,
     shortened,
     verified_lines,
 )
@@ -22,6 +23,9 @@ from sie_cli.config.kinds import kind_named, kinds_named
 from sie_cli.config.selecting import Selector
 from sie_cli.show.exit_statuses import DIFFERS
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
+from sie_core.nearest import nearest
+from sie_schemas.api.past import AuditRow
+from sie_schemas.errors import CODES, FixRequest
 from sie_sdk.config.answers import Listing
 from sie_sdk.config.calls import Kind
 
@@ -109,8 +113,11 @@ def describe(work: Work, kind_name: str, name: str) -> int:
 def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
     """The newest changes up to a moment, oldest of them first."""
     if name:
-        found = work.client.history(kind_named(kind_name), name, at=work.at(at))
-        rows, count = found[-number:], len(found)
+        kind, until = kind_named(kind_name), work.at(at)
+        with work.naming(kind, name, at=until):
+            found = work.client.history(kind, name, at=until)
+        rows: Sequence[Mapping[str, Any]] = found[-number:]
+        count = len(found)
     else:
         moment = work.at(at)
         place = work.client.diff(moment, moment)["to"] if moment else work.client.head()
@@ -129,7 +136,9 @@ def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
 
 def blame(work: Work, kind_name: str, name: str, at: str) -> int:
     """Print the origin of each field."""
-    rows = work.client.blame(kind_named(kind_name), name, at=work.at(at))
+    kind, moment = kind_named(kind_name), work.at(at)
+    with work.naming(kind, name, at=moment):
+        rows = work.client.blame(kind, name, at=moment)
     columns = ["path", "value", "epoch", "ts", "actor", "reason"]
     print_rows(rows, columns, work.form, more=["hash"], names=[row["path"] for row in rows])
     return 0
@@ -184,7 +193,8 @@ def replicas(work: Work) -> int:
         columns = ["role", "id", "epoch", "lag", "lag_s", "state", "live", "converged"]
         names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
         more = ["age_s", "digest", "life", "shares_name", "reason"]
-        print_rows(view["replicas"], columns, work.form, more=more, names=names)
+        shown = [replica_row(row) for row in view["replicas"]]
+        print_rows(shown, columns, work.form, more=more, names=names)
         for line in failed_lines(view["replicas"]):
             talk(line)
     return 0 if view["converged"] else DIFFERS
@@ -206,7 +216,10 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
     told |= {name: work.at(told[name]) for name in ("since", "before") if name in told}
     if "kind" in told:
         told["kind"] = kind_named(told["kind"])
+    _check_outcome(told.get("outcome", ""))
     rows, has_more = audited(work, told, number)
+    if not rows:
+        talk("nothing of the audit matches")
     if has_more:
         talk(f"the newest {len(rows)}; -n shows more")
     shown = [audit_row(row) for row in rows]
@@ -219,7 +232,18 @@ def audit(work: Work, filters: Mapping[str, str], number: int) -> int:
     return 0
 
 
-def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[dict[str, Any]], bool]:
+def _check_outcome(outcome: str) -> None:
+    """Raises `FixRequest`: a word that no row has would show an empty list, as if all were well."""
+    words = ("accepted", "refused", *CODES)
+    if outcome and outcome not in words:
+        meant = nearest(outcome, words)
+        raise FixRequest(
+            f"--outcome knows no {outcome!r}: it is accepted, refused, or the code of a refusal, "
+            f"like {meant or 'FORBIDDEN'}"
+        )
+
+
+def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[AuditRow], bool]:
     """The newest rows of the audit, and true where there are more."""
     asked = dict(told)
     found = Listing(
@@ -229,5 +253,5 @@ def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[dict
         left = number - len(found.rows)
         has_more = found.take(work.client.audit(**asked, limit=min(_PAGE, left)))
         if not has_more or len(found.rows) >= number:
-            return found.rows, has_more
+            return cast(list[AuditRow], found.rows), has_more
         asked["before"] = found.after

@@ -106,7 +106,9 @@ def diff(work: Work, start: str, end: str) -> int:
 
 def edit(work: Work, kind_name: str, name: str, ask: Ask) -> int:
     """Change an entity in an editor; what was typed is never lost."""
-    answer = edit_one(work.client, kind_named(kind_name), name, ask.terms(), editor=editor_of())
+    kind = kind_named(kind_name)
+    with work.naming(kind, name):
+        answer = edit_one(work.client, kind, name, ask.terms(), editor=editor_of())
     if answer is None:
         talk("nothing was changed")
         return 0
@@ -116,14 +118,21 @@ def edit(work: Work, kind_name: str, name: str, ask: Ask) -> int:
 def delete(work: Work, kind_name: str, name: str, ask: Ask) -> int:
     """Remove an entity."""
     kind = kind_named(kind_name)
-    answer = work.client.delete(kind, name, ask.terms())
+    with work.naming(kind, name):
+        answer = work.client.delete(kind, name, ask.terms())
     return work.told(answer | {"changes": [{"kind": kind, "key": name, "verb": "delete"}]}, ask)
 
 
 def revert(work: Work, to: str, entities: Sequence[str], ask: Ask) -> int:
     """Bring back an older moment."""
     chosen = [_entity_named(text) for text in entities] or None
-    return work.told(work.client.revert(work.at(to) or to, ask.terms(), entities=chosen), ask)
+    answer = work.client.revert(work.at(to) or to, ask.terms(), entities=chosen)
+    if not answer["changed"]:
+        # A name with a slip is as it was, too: it never was there.
+        for kind, name in chosen or ():
+            with work.naming(kind, name):
+                work.client.history(kind, name)
+    return work.told(answer, ask)
 
 
 def resync(work: Work, role: str, replica_id: str) -> int:

@@ -31,7 +31,7 @@ _TIMEOUT_S: Final = 5.0
 _Way: TypeAlias = Callable[[str], httpx.Response]
 _ANSWER_BYTES_MAX: Final = 64 * 1024**2
 """Many times the figures of a process, and the places of 10,000 replicas."""
-_ASKED_MAX: Final = 16
+_ASKED_MAX: Final = 32
 """A service is asked two or three things, and a machine has some ten processes."""
 UNANSWERED: Final = "no answer in time"
 """The error of a service that is connected to, and says nothing."""
@@ -75,7 +75,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was found. `parts` are the answers of local workers and executions, by role.
+    """All that was found. `parts` are the answers of local workers and executions, by role, and
+    `part_metrics` their metrics.
 
     `tails` has the last lines of the logs of local processes that do not run.
     """
@@ -87,6 +88,7 @@ class Facts:
     gateway: Answer | None
     gateway_metrics: Answer | None
     parts: Mapping[str, Answer] = field(default_factory=dict)
+    part_metrics: Mapping[str, Answer] = field(default_factory=dict)
     tails: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -148,10 +150,11 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
         ready = threads.submit(_asked, config, f"{base}/readyz")
         replicas = threads.submit(_asked, config, f"{base}/v1/configs/replicas")
         figures = threads.submit(_asked, config, f"{base}/metrics")
-        parts = {
-            role: threads.submit(_asked, nobody, url)
-            for role, url in _part_urls(place.record).items()
-        }
+        urls = _part_urls(place.record)
+        parts, part_metrics = (
+            {role: threads.submit(_asked, nobody, f"{url}/{path}") for role, url in urls.items()}
+            for path in ("readyz", "metrics")
+        )
     seen = health.result()
     return Facts(
         place=place,
@@ -161,6 +164,7 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
         gateway=seen if way_in or seen.status != httpx.codes.NOT_FOUND else None,
         gateway_metrics=metrics.result() if metrics is not None else None,
         parts={role: answer.result() for role, answer in parts.items()},
+        part_metrics={role: answer.result() for role, answer in part_metrics.items()},
         tails=_tails(place.record),
     )
 
@@ -178,11 +182,11 @@ def _way(token: str | None, timeout_s: float) -> _Way:
 
 
 def _part_urls(record: ClusterState | None) -> dict[str, str]:
-    """The address of the status of each local worker and execution that runs."""
+    """The address of each local worker and execution that runs."""
     if record is None:
         return {}
     return {
-        each.role: f"http://{_HOST}:{each.port}/readyz"
+        each.role: f"http://{_HOST}:{each.port}"
         for each in record.processes
         if each.alive and each.role.startswith(("server-", "worker-"))
     }

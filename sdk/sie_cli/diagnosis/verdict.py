@@ -13,6 +13,7 @@ import msgspec
 
 from sie_cli.diagnosis.facts import UNANSWERED, Answer, Facts
 from sie_cli.diagnosis.figures import read_figures, signals_of
+from sie_cli.diagnosis.metered import metered_troubles
 from sie_core.counted import counted
 from sie_core.troubles import (
     Trouble,
@@ -74,6 +75,7 @@ def judge(facts: Facts) -> Verdict:
         *_signals(facts, looks),
         *_gateway(facts, looks),
         *_parts(facts, looks),
+        *_metered(facts),
         *_clocks(facts),
     ]
     first = {each.id: each for each in reversed(troubles)}
@@ -249,6 +251,17 @@ def _parts(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         looks.append(
             Look("workers", f"{ready} of {counted(len(facts.parts), 'process', 'processes')} ready")
         )
+
+
+def _metered(facts: Facts) -> Iterator[Trouble]:
+    """The troubles that metrics show, of those whose metrics can be read."""
+    told = {"config": facts.config_metrics, "gateway": facts.gateway_metrics, **facts.part_metrics}
+    pages = {
+        role: read_figures(answer.body)
+        for role, answer in told.items()
+        if answer is not None and answer.status and not answer.error
+    }
+    return metered_troubles(pages, facts.config_metrics.moment)
 
 
 def _clocks(facts: Facts) -> Iterator[Trouble]:

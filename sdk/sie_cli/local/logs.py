@@ -110,7 +110,8 @@ class Following:
         # Half a line is one that is still written.
         whole = data[: data.rfind(b"\n") + 1]
         self._read_to[path] = start + len(whole)
-        texts = whole.decode(errors="replace").splitlines()
+        # Not where else a line might end, as U+2028 does: JSON holds it as it is.
+        texts = whole.decode(errors="replace").split("\n")[:-1]
         for line in _lines(path.stem, texts):
             # A line without a time of its own goes with what was shown last.
             self._last_ts = max(self._last_ts, line.ts)

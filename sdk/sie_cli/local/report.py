@@ -15,7 +15,7 @@ from sie_cli.access import state
 from sie_cli.access.named_cluster import is_alive
 from sie_cli.access.operator_access import config_bearer
 from sie_cli.access.state import ClusterState
-from sie_cli.config.config_rows import failed_lines
+from sie_cli.config.config_rows import failed_lines, replica_row
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
 from sie_runtime.http.bounded_answers import ask
 from sie_sdk.wire.transport import verify_of
@@ -152,7 +152,10 @@ def _print_tables(status: dict[str, Any], form: Form) -> None:
     place = (head["epoch"], head["digest"])
     print_lines([f"head: epoch {head['epoch']}, digest {head['digest'][:_SHOWN_DIGITS]}"])
     rows = [
-        {**row, "in step": "yes" if (row["epoch"], row["digest"]) == place else "not yet"}
+        {
+            **replica_row(row),
+            "in step": "yes" if (row["epoch"], row["digest"]) == place else "not yet",
+        }
         | {"digest": row["digest"][:_SHOWN_DIGITS]}
         for row in status["replicas"]
     ]

@@ -28,6 +28,7 @@ from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
+from sie_schemas.api.past import EntityShown
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
@@ -125,7 +126,12 @@ def _of_folder(folder: Path, wanted: Wanted) -> Found:
             raise FixRequest(f"a folder has no {name}: leave --{name} out", field=name)
     files = FolderFiles(folder)
     proposal = propose(
-        files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
+        # Of a folder no worker converts a pickle: nothing writes where an operator keeps files.
+        files,
+        takes_pickles=False,
+        name=folder.name,
+        task=wanted.task,
+        template=wanted.template,
     )
     absent = tuple(
         Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
@@ -170,10 +176,11 @@ def _condition(
             f"{kind} {key} is registered already, from {_place(there['document']['source'])}: ask "
             "for it by its name, give this one another with --name, or say --replace"
         )
+    # What somebody changed since it was read is a conflict.
     return {"if_match": there["etag"]}
 
 
-def _entity(work: Work, kind: Kind, key: str) -> dict[str, Any] | None:
+def _entity(work: Work, kind: Kind, key: str) -> EntityShown | None:
     try:
         return work.client.get(kind, key)
     except FixRequest as error:

@@ -15,6 +15,7 @@ from sie_cli.models.adding import ABSENT, adapter_operation
 from sie_cli.models.catalog_changes import Change, judge, operation_of
 from sie_cli.show.exit_statuses import DIFFERS, NOT_NOW
 from sie_cli.show.printing import print_lines, print_rows, print_value, talk
+from sie_schemas.api.past import HistoryRow
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest, SIEError
 
@@ -96,7 +97,7 @@ def _changes(work: Work, choice: Choice) -> list[Change]:
     return found
 
 
-def _history(work: Work, model_id: str) -> list[dict[str, Any]]:
+def _history(work: Work, model_id: str) -> list[HistoryRow]:
     try:
         return work.client.history("model", model_id)
     except FixRequest as error:

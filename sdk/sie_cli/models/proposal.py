@@ -29,6 +29,7 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
+from sie_layouts.inputs.texts import require_marks
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader, joined
 from sie_layouts.reading import (
@@ -39,6 +40,7 @@ from sie_layouts.reading import (
     kind_of,
     read,
     unlike_tensors,
+    without_length,
 )
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TransformerStep
@@ -111,7 +113,7 @@ def propose(
     if labelled is not None:
         absent = missing or absent_of_transformer(files, "", takes_pickles=takes_pickles)
         head: Head = "tokens" if labelled.backend == "token-classification" else "classes"
-        absent = (*absent, *_unknown_head(files, head), *lacking(files, "", head))
+        absent = (*absent, *_of_labels(files, head), *lacking(files, "", head))
         found = replace(labelled, facts=(*labelled.facts, *facts), refusals=absent)
     elif for_any is not None:
         refusals = (*for_any.refusals, *missing)
@@ -142,7 +144,8 @@ def _of_layout(
         absent = absent_files(files, reading.layout, takes_pickles=takes_pickles)
         unlike = unlike_tensors(files, reading.layout)
         refusals = (*refusals, *absent, *_absent_heads(names, takes_pickles), *unlike)
-    refusals = (*refusals, *_unknown_type(files, reading.layout))
+    unlimited = without_length(files, reading.layout)
+    refusals = (*refusals, *_unknown_type(files, reading.layout), *unlimited)
     tasks, why = _tasks(reading.layout, kind, names)
     backend = Fact("backend", _BACKENDS[kind], why[0].source)
     said = (*(purpose.facts or why), backend, *reading.layout.facts)
@@ -168,9 +171,10 @@ def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
         yield Refusal(f"{name}: model_type", what, "restore the file")
 
 
-def _unknown_head(files: Files, head: Head) -> list[Refusal]:
-    """Of whole texts every head runs by its own forward."""
+def _of_labels(files: Files, head: Head) -> list[Refusal]:
+    """The tokenizer, and the head of tokens: of whole texts every head runs by its own forward."""
     reader = Reader(files)
+    require_marks(reader, "")
     if head == "tokens":
         require_head(reader, _CONFIG, head)
     return reader.refusals

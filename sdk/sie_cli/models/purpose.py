@@ -63,6 +63,7 @@ def purpose_of(files: Files, name: str, asked: Task | None = None, template: str
     reader = Reader(files)
     config = reader.table(_CONFIG)
     classes = [str(each) for each in config.get("architectures") or []]
+    # Such a folder says itself what it is for.
     if reader.has(MODULES_FILE):
         return Purpose()
     if any(each.endswith("ForCausalLM") for each in classes):
@@ -137,6 +138,8 @@ def _said(
     told = (
         (f"{_CARD}: pipeline_tag", {_OF_TAGS.get(tag) for tag in _words(card.get("pipeline_tag"))}),
         (f"{_CARD}: tags", {_OF_TAGS.get(tag) for tag in _words(card.get("tags"))}),
+        # Last: a name may mislead. The wrong task answers with numbers that look right, so the fact
+        # that it was the name is shown.
         (f"the name {name}", set(_of_name(name))),
     )
     for source, tasks in told:

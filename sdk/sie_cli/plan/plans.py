@@ -264,24 +264,7 @@ def plan_cluster(
         if spawns
         else None,
     )
-    own = maker.own
-    kinds = [
-        *(_Workers(str(index), "", own, options.devices) for index in range(options.workers)),
-        *(_Workers(name, name, programs.get(name, own), 1) for name in options.bundles),
-    ]
-    servers: list[ChildPlan] = []
-    workers: list[ChildPlan] = []
-    left = iter(server_ports)
-    for kind, port in zip(kinds, worker_ports, strict=True):
-        names = [str(len(servers) + place) for place in range(kind.devices)]
-        names = [kind.bundle] if kind.bundle else names
-        sockets = [layout.sockets / f"server-{name}.sock" for name in names]
-        servers += [
-            maker.server(name, kind.program, socket, next(left), place)
-            for place, (name, socket) in enumerate(zip(names, sockets, strict=True))
-        ]
-        paths = ",".join(map(str, sockets))
-        workers.append(maker.worker(kind.name, paths, options, config_url, port, kind.bundle))
+    servers, workers = _serving(maker, options, config_url, worker_ports, server_ports, programs)
     return ClusterPlan(
         broker=maker.broker(broker),
         config=maker.on_bus(
@@ -298,9 +281,39 @@ def plan_cluster(
             maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)
             for index in range(1, options.gateways)
         ),
-        servers=tuple(servers),
-        workers=tuple(workers),
+        servers=servers,
+        workers=workers,
         gateway_url=gateway_url,
         config_url=config_url,
         nats_url=nats_url,
     )
+
+
+def _serving(
+    maker: _Maker,
+    options: ClusterOptions,
+    config_url: str,
+    worker_ports: Sequence[int],
+    server_ports: Sequence[int],
+    programs: Mapping[str, Sequence[str]],
+) -> tuple[tuple[ChildPlan, ...], tuple[ChildPlan, ...]]:
+    """The execution processes, and the workers in front of them."""
+    own = maker.own
+    kinds = [
+        *(_Workers(str(index), "", own, options.devices) for index in range(options.workers)),
+        *(_Workers(name, name, programs.get(name, own), 1) for name in options.bundles),
+    ]
+    servers: list[ChildPlan] = []
+    workers: list[ChildPlan] = []
+    left = iter(server_ports)
+    for kind, port in zip(kinds, worker_ports, strict=True):
+        names = [str(len(servers) + place) for place in range(kind.devices)]
+        names = [kind.bundle] if kind.bundle else names
+        sockets = [maker.layout.sockets / f"server-{name}.sock" for name in names]
+        servers += [
+            maker.server(name, kind.program, socket, next(left), place)
+            for place, (name, socket) in enumerate(zip(names, sockets, strict=True))
+        ]
+        paths = ",".join(map(str, sockets))
+        workers.append(maker.worker(kind.name, paths, options, config_url, port, kind.bundle))
+    return tuple(servers), tuple(workers)

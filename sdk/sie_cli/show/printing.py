@@ -48,6 +48,7 @@ _COLOURS: Final = {
     "not yet": "yellow",
     "stale": "yellow",
     "false": "yellow",
+    "gone": "red",
     "lost": "red",
     "failed": "red",
     "forked": "red",

@@ -11,12 +11,14 @@ from typing import Final
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["moment_of", "time_of"]
+__all__ = ["is_by_the_clock", "moment_of", "time_of"]
 
 _AGO: Final = re.compile(r"([0-9]{1,6})\s*(s|sec|m|min|h|d|w)(\s+ago)?", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 _HEAD: Final = re.compile(r"HEAD(~([0-9]{0,9}))?", re.IGNORECASE)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PLACE: Final = re.compile(r"[0-9a-f]{8}\.([0-9]{1,15})")
+"""As messages and logs write a position."""
 _WORDS: Final = {"now": 0, "yesterday": 86400}
 
 
@@ -45,10 +47,23 @@ def moment_of(text: str, *, now: datetime, head: Callable[[], int]) -> str:
             raise FixRequest(f"{told} is no day of the calendar: {error}") from error
         return _written(day)
     if told and not told.isdecimal() and not _is_time(told):
-        raise FixRequest(
-            f"{text!r} is no moment: say an epoch, HEAD~1, 5m, yesterday, or 2026-01-31T12:00:00Z"
-        )
+        raise _no_moment(told)
     return told
+
+
+def _no_moment(told: str) -> FixRequest:
+    place = _PLACE.fullmatch(told)
+    if place is not None:
+        return FixRequest(f"{told} is epoch {place[1]} of a log: say {place[1]}")
+    return FixRequest(
+        f"{told!r} is no moment: say an epoch, HEAD~1, 5m, yesterday, or 2026-01-31T12:00:00Z"
+    )
+
+
+def is_by_the_clock(text: str) -> bool:
+    """True if it depends on the time of now, as `5m` and `yesterday` do."""
+    told = text.strip()
+    return _AGO.fullmatch(told) is not None or told.lower() in _WORDS
 
 
 def _is_time(text: str) -> bool:

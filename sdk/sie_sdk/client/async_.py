@@ -300,6 +300,7 @@ class SIEAsyncClient:
         """End a lease; False where there was none any more. Without a name it is the client's own
         `pool`."""
         name = leasing.named(name, self._defaults.pool)
+        # Before the lease ends: a renewal that finds it gone is told as a loss.
         self._leases.here().forget(name)
         try:
             await self._json(leasing.pool_call("DELETE", name))
@@ -390,6 +391,8 @@ class SIEAsyncClient:
                 )
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
+        # Who was here before is being replaced when it goes: 20 tries outlast a rollout, 4 would
+        # not. A gateway that was killed in the middle of 1,000 requests cost none of them.
         self._was_reached = True
         return response
 

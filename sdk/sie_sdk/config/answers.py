@@ -41,6 +41,7 @@ class Listing(Generic[_Place]):
         self.rows += rows
         if place is None:
             return False
+        # A stranger's page that led to itself was asked for without end, and every row was kept.
         if not rows or type(place) is not type(self.after) or place == self.after:
             raise _not_ours(self._url, f"a page of {self._name} leads to no other")
         if len(self.rows) > _ROWS_MAX:
@@ -67,6 +68,7 @@ def read_config_answer(
         raise _not_ours(url, error.message) from error
     if not isinstance(answer, dict):
         raise _not_ours(url, "the answer is no mapping")
+    # A gateway shows some of the same below the same paths: at its address this was a KeyError.
     if _is_a_gateways(answer) and not _holds(answer, call.wants):
         raise FixRequest(
             f"{url} is a gateway, which shows some of the configuration: give the address of "

@@ -12,10 +12,27 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
+from sie_schemas.api.log import (
+    HeadWithWriter,
+    LetterRun,
+    LetterShown,
+    Replicas,
+    Verified,
+    Waited,
+)
+from sie_schemas.api.past import (
+    Audit,
+    BlamedField,
+    Difference,
+    EntityShown,
+    EntryEnvelope,
+    HistoryRow,
+    Resolved,
+)
 from sie_schemas.errors import SIEError
 from sie_sdk.attempts import Attempts
 from sie_sdk.config import calls
@@ -80,21 +97,21 @@ class SIEAsyncConfigClient:
         )
         self._http = PerProcess(own)
 
-    async def head(self) -> dict[str, Any]:
+    async def head(self) -> HeadWithWriter:
         """The head of the log, and the state of its writer."""
-        return dict(await self._json(calls.epoch_call()))
+        return cast(HeadWithWriter, await self._json(calls.epoch_call()))
 
-    async def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
+    async def entities(self, kind: Kind, *, at: str | None = None) -> list[EntityShown]:
         """Every entity of a kind, now or at an epoch or time."""
         found = Listing(f"{kind}s", "", self.base_url)
         while True:
             call = calls.list_call(kind, at=at, after=found.after, limit=_PAGE)
             if not found.take(await self._json(call)):
-                return found.rows
+                return cast(list[EntityShown], found.rows)
 
-    async def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
+    async def get(self, kind: Kind, key: str, *, at: str | None = None) -> EntityShown:
         """One entity: its document, ETag and the epoch that made it."""
-        return dict(await self._json(calls.entity_call(kind, key, at=at)))
+        return cast(EntityShown, await self._json(calls.entity_call(kind, key, at=at)))
 
     async def put(
         self, kind: Kind, key: str, document: Mapping[str, Any], terms: Terms = PLAIN
@@ -133,55 +150,60 @@ class SIEAsyncConfigClient:
 
     async def history(
         self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[HistoryRow]:
         """Every change of an entity, oldest first; with `at`, up to that moment."""
         found = Listing("history", 0, self.base_url)
         while True:
             call = calls.history_call(kind, key, after=found.after, limit=_PAGE, diff=diff, at=at)
             if not found.take(await self._json(call)):
-                return found.rows
+                return cast(list[HistoryRow], found.rows)
 
-    async def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
+    async def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[BlamedField]:
         """For each field, the change that gave it its value."""
-        return list((await self._json(calls.blame_call(kind, key, at=at)))["fields"])
+        return cast(
+            list[BlamedField], (await self._json(calls.blame_call(kind, key, at=at)))["fields"]
+        )
 
-    async def entries(self, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+    async def entries(self, *, after: int = 0, limit: int = 100) -> list[EntryEnvelope]:
         """Entries of the log after an epoch, as envelopes: `hash` and `body`."""
-        return list((await self._json(calls.entries_call(after=after, limit=limit)))["entries"])
+        return cast(
+            list[EntryEnvelope],
+            (await self._json(calls.entries_call(after=after, limit=limit)))["entries"],
+        )
 
-    async def entry(self, epoch: int) -> dict[str, Any]:
+    async def entry(self, epoch: int) -> EntryEnvelope:
         """One entry of the log, as an envelope."""
-        return dict(await self._json(calls.entry_call(epoch)))
+        return cast(EntryEnvelope, await self._json(calls.entry_call(epoch)))
 
     async def poll(
         self, *, after: int, log_id: str = "", digest: str = "", wait_s: float = 0.0
-    ) -> dict[str, Any]:
+    ) -> HeadWithWriter:
         """The head, as soon as it is not at this position; after `wait_s` in any case."""
         call = calls.poll_call(after=after, log_id=log_id, digest=digest, wait_s=wait_s)
-        return dict(await self._json(call, wait_s=wait_s))
+        return cast(HeadWithWriter, await self._json(call, wait_s=wait_s))
 
-    async def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
+    async def diff(self, start: int | str, end: int | str | None = None) -> Difference:
         """The difference between two moments."""
         to = None if end is None else str(end)
-        return dict(await self._json(calls.diff_call(str(start), to)))
+        return cast(Difference, await self._json(calls.diff_call(str(start), to)))
 
     async def resolve(
         self, revision: str, *, key: str | None = None, at: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Resolved:
         """From the revision that an answer carried to the config and the entry that made it."""
-        return dict(await self._json(calls.resolve_call(revision, key=key, at=at)))
+        return cast(Resolved, await self._json(calls.resolve_call(revision, key=key, at=at)))
 
     async def export(self, *, at: str | None = None) -> dict[str, Any]:
         """A snapshot: every entity, with its proof."""
         return dict(await self._json(calls.export_call(at=at)))
 
-    async def verify(self) -> dict[str, Any]:
+    async def verify(self) -> Verified:
         """Check the snapshot against the log, here and at a replica: `sound`."""
-        return dict(await self._json(calls.verify_call()))
+        return cast(Verified, await self._json(calls.verify_call()))
 
-    async def replicas(self) -> dict[str, Any]:
+    async def replicas(self) -> Replicas:
         """The place of every replica in the log."""
-        return dict(await self._json(calls.replicas_call()))
+        return cast(Replicas, await self._json(calls.replicas_call()))
 
     async def wait(
         self,
@@ -193,7 +215,7 @@ class SIEAsyncConfigClient:
         quorum: int | None = None,
         replicas_min: int = 1,
         timeout_s: float = 30.0,
-    ) -> dict[str, Any]:
+    ) -> Waited:
         """Wait until the chosen replicas are at an epoch; `reached` says whether they are."""
         body = {
             "epoch": epoch,
@@ -204,7 +226,7 @@ class SIEAsyncConfigClient:
             "min": replicas_min,
             "timeout_s": timeout_s,
         }
-        return dict(await self._json(calls.wait_call(body), wait_s=timeout_s))
+        return cast(Waited, await self._json(calls.wait_call(body), wait_s=timeout_s))
 
     async def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back."""
@@ -224,7 +246,7 @@ class SIEAsyncConfigClient:
         since: str | None = None,
         before: str | None = None,
         limit: int = 100,
-    ) -> dict[str, Any]:
+    ) -> Audit:
         """Accepted changes and refused attempts, newest first; `next_before` is the next page."""
         call = calls.audit_call(
             actor=actor,
@@ -235,7 +257,7 @@ class SIEAsyncConfigClient:
             before=before,
             limit=limit,
         )
-        return dict(await self._json(call))
+        return cast(Audit, await self._json(call))
 
     async def follow(self, last_id: str = "") -> AsyncIterator[FeedEvent]:
         """The events of the feed after one of them; it ends when the connection does.
@@ -256,27 +278,28 @@ class SIEAsyncConfigClient:
                     call = Call("GET", FEED_PATH)
                     told = (response.status_code, response.headers, await response.aread())
                     read_config_answer(call, *told, self.base_url)
-                async for line in response.aiter_lines():
-                    event = reader.take(line)
-                    if event is not None:
-                        yield event
+                async for data in response.aiter_bytes():
+                    for line in reader.lines(data):
+                        event = reader.take(line)
+                        if event is not None:
+                            yield event
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
-    async def letters(self) -> list[dict[str, Any]]:
+    async def letters(self) -> list[LetterShown]:
         """Jobs that failed for good, oldest first, without what their requests held."""
         found = Listing("letters", 0, self.base_url)
         while True:
             if not found.take(await self._json(calls.letters_call(after=found.after))):
-                return found.rows
+                return cast(list[LetterShown], found.rows)
 
-    async def retry_letter(self, number: int, *, within_s: float = 60.0) -> dict[str, Any]:
+    async def retry_letter(self, number: int, *, within_s: float = 60.0) -> LetterRun:
         """Run a dead letter's job again; its letter is dropped when that succeeds.
 
         Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
         """
         call = calls.retry_letter_call(number, within_s=within_s)
-        return dict(await self._json(call, wait_s=within_s))
+        return cast(LetterRun, await self._json(call, wait_s=within_s))
 
     async def drop_letters(self, numbers: Sequence[int]) -> None:
         """Forget dead letters: each that is there. Raises `FixRequest` that names the others."""

@@ -259,6 +259,7 @@ def _write(method: str, path: str, body: Any, terms: Terms, fresh: str) -> Call:
     query: dict[str, str] = {"dry_run": "true"} if terms.dry_run else {}
     if terms.wait is not None:
         query |= {"wait": terms.wait, "timeout": f"{terms.wait_timeout_s:g}"}
+    # An answer can be lost behind the commit: the same key gets it again, and no second entry.
     headers = {"Idempotency-Key": terms.idempotency_key or fresh}
     optional = {
         "X-SIE-Reason": _header(terms.reason),

@@ -12,10 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
+from sie_schemas.api.log import (
+    HeadWithWriter,
+    LetterRun,
+    LetterShown,
+    Replicas,
+    Verified,
+    Waited,
+)
+from sie_schemas.api.past import (
+    Audit,
+    BlamedField,
+    Difference,
+    EntityShown,
+    EntryEnvelope,
+    HistoryRow,
+    Resolved,
+)
 from sie_schemas.errors import SIEError
 from sie_sdk.attempts import Attempts
 from sie_sdk.config import calls
@@ -80,21 +97,21 @@ class SIEConfigClient:
         )
         self._http = PerProcess(own)
 
-    def head(self) -> dict[str, Any]:
+    def head(self) -> HeadWithWriter:
         """The head of the log, and the state of its writer."""
-        return dict(self._json(calls.epoch_call()))
+        return cast(HeadWithWriter, self._json(calls.epoch_call()))
 
-    def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
+    def entities(self, kind: Kind, *, at: str | None = None) -> list[EntityShown]:
         """Every entity of a kind, now or at an epoch or time."""
         found = Listing(f"{kind}s", "", self.base_url)
         while True:
             call = calls.list_call(kind, at=at, after=found.after, limit=_PAGE)
             if not found.take(self._json(call)):
-                return found.rows
+                return cast(list[EntityShown], found.rows)
 
-    def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
+    def get(self, kind: Kind, key: str, *, at: str | None = None) -> EntityShown:
         """One entity: its document, ETag and the epoch that made it."""
-        return dict(self._json(calls.entity_call(kind, key, at=at)))
+        return cast(EntityShown, self._json(calls.entity_call(kind, key, at=at)))
 
     def put(
         self, kind: Kind, key: str, document: Mapping[str, Any], terms: Terms = PLAIN
@@ -133,55 +150,56 @@ class SIEConfigClient:
 
     def history(
         self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[HistoryRow]:
         """Every change of an entity, oldest first; with `at`, up to that moment."""
         found = Listing("history", 0, self.base_url)
         while True:
             call = calls.history_call(kind, key, after=found.after, limit=_PAGE, diff=diff, at=at)
             if not found.take(self._json(call)):
-                return found.rows
+                return cast(list[HistoryRow], found.rows)
 
-    def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
+    def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[BlamedField]:
         """For each field, the change that gave it its value."""
-        return list((self._json(calls.blame_call(kind, key, at=at)))["fields"])
+        return cast(list[BlamedField], (self._json(calls.blame_call(kind, key, at=at)))["fields"])
 
-    def entries(self, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+    def entries(self, *, after: int = 0, limit: int = 100) -> list[EntryEnvelope]:
         """Entries of the log after an epoch, as envelopes: `hash` and `body`."""
-        return list((self._json(calls.entries_call(after=after, limit=limit)))["entries"])
+        return cast(
+            list[EntryEnvelope],
+            (self._json(calls.entries_call(after=after, limit=limit)))["entries"],
+        )
 
-    def entry(self, epoch: int) -> dict[str, Any]:
+    def entry(self, epoch: int) -> EntryEnvelope:
         """One entry of the log, as an envelope."""
-        return dict(self._json(calls.entry_call(epoch)))
+        return cast(EntryEnvelope, self._json(calls.entry_call(epoch)))
 
     def poll(
         self, *, after: int, log_id: str = "", digest: str = "", wait_s: float = 0.0
-    ) -> dict[str, Any]:
+    ) -> HeadWithWriter:
         """The head, as soon as it is not at this position; after `wait_s` in any case."""
         call = calls.poll_call(after=after, log_id=log_id, digest=digest, wait_s=wait_s)
-        return dict(self._json(call, wait_s=wait_s))
+        return cast(HeadWithWriter, self._json(call, wait_s=wait_s))
 
-    def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
+    def diff(self, start: int | str, end: int | str | None = None) -> Difference:
         """The difference between two moments."""
         to = None if end is None else str(end)
-        return dict(self._json(calls.diff_call(str(start), to)))
+        return cast(Difference, self._json(calls.diff_call(str(start), to)))
 
-    def resolve(
-        self, revision: str, *, key: str | None = None, at: str | None = None
-    ) -> dict[str, Any]:
+    def resolve(self, revision: str, *, key: str | None = None, at: str | None = None) -> Resolved:
         """From the revision that an answer carried to the config and the entry that made it."""
-        return dict(self._json(calls.resolve_call(revision, key=key, at=at)))
+        return cast(Resolved, self._json(calls.resolve_call(revision, key=key, at=at)))
 
     def export(self, *, at: str | None = None) -> dict[str, Any]:
         """A snapshot: every entity, with its proof."""
         return dict(self._json(calls.export_call(at=at)))
 
-    def verify(self) -> dict[str, Any]:
+    def verify(self) -> Verified:
         """Check the snapshot against the log, here and at a replica: `sound`."""
-        return dict(self._json(calls.verify_call()))
+        return cast(Verified, self._json(calls.verify_call()))
 
-    def replicas(self) -> dict[str, Any]:
+    def replicas(self) -> Replicas:
         """The place of every replica in the log."""
-        return dict(self._json(calls.replicas_call()))
+        return cast(Replicas, self._json(calls.replicas_call()))
 
     def wait(
         self,
@@ -193,7 +211,7 @@ class SIEConfigClient:
         quorum: int | None = None,
         replicas_min: int = 1,
         timeout_s: float = 30.0,
-    ) -> dict[str, Any]:
+    ) -> Waited:
         """Wait until the chosen replicas are at an epoch; `reached` says whether they are."""
         body = {
             "epoch": epoch,
@@ -204,7 +222,7 @@ class SIEConfigClient:
             "min": replicas_min,
             "timeout_s": timeout_s,
         }
-        return dict(self._json(calls.wait_call(body), wait_s=timeout_s))
+        return cast(Waited, self._json(calls.wait_call(body), wait_s=timeout_s))
 
     def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back."""
@@ -224,7 +242,7 @@ class SIEConfigClient:
         since: str | None = None,
         before: str | None = None,
         limit: int = 100,
-    ) -> dict[str, Any]:
+    ) -> Audit:
         """Accepted changes and refused attempts, newest first; `next_before` is the next page."""
         call = calls.audit_call(
             actor=actor,
@@ -235,7 +253,7 @@ class SIEConfigClient:
             before=before,
             limit=limit,
         )
-        return dict(self._json(call))
+        return cast(Audit, self._json(call))
 
     def follow(self, last_id: str = "") -> Iterator[FeedEvent]:
         """The events of the feed after one of them; it ends when the connection does.
@@ -256,27 +274,28 @@ class SIEConfigClient:
                     call = Call("GET", FEED_PATH)
                     told = (response.status_code, response.headers, response.read())
                     read_config_answer(call, *told, self.base_url)
-                for line in response.iter_lines():
-                    event = reader.take(line)
-                    if event is not None:
-                        yield event
+                for data in response.iter_bytes():
+                    for line in reader.lines(data):
+                        event = reader.take(line)
+                        if event is not None:
+                            yield event
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
-    def letters(self) -> list[dict[str, Any]]:
+    def letters(self) -> list[LetterShown]:
         """Jobs that failed for good, oldest first, without what their requests held."""
         found = Listing("letters", 0, self.base_url)
         while True:
             if not found.take(self._json(calls.letters_call(after=found.after))):
-                return found.rows
+                return cast(list[LetterShown], found.rows)
 
-    def retry_letter(self, number: int, *, within_s: float = 60.0) -> dict[str, Any]:
+    def retry_letter(self, number: int, *, within_s: float = 60.0) -> LetterRun:
         """Run a dead letter's job again; its letter is dropped when that succeeds.
 
         Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
         """
         call = calls.retry_letter_call(number, within_s=within_s)
-        return dict(self._json(call, wait_s=within_s))
+        return cast(LetterRun, self._json(call, wait_s=within_s))
 
     def drop_letters(self, numbers: Sequence[int]) -> None:
         """Forget dead letters: each that is there. Raises `FixRequest` that names the others."""

@@ -37,6 +37,13 @@ class FeedReader:
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
+        self._rest = b""
+
+    def lines(self, data: bytes) -> list[str]:
+        """The lines that end within these bytes, the next of an answer."""
+        # Only there: a text may hold what other tools take for the end of a line, like U+2028.
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return [line.removesuffix(b"\r").decode(errors="replace") for line in whole]
 
     def take(self, line: str) -> FeedEvent | None:
         """The event that ends with this line, if one does. Raises `OurFault`."""

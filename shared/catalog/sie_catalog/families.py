@@ -121,12 +121,31 @@ def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
 
-_OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
-_NO_IMAGES: Final = "this release finds no things in images, and makes no text of them"
-_OPEN_CLIP: Final = "its files are those of open_clip, which this release does not read"
-_ANY_SHAPE: Final = "its images keep their shape (NaFlex): take a SigLIP 2 of one resolution"
-_OTHER_LIBRARY: Final = "its authors' library is another than GLiNER's, and not run here"
-_RELATIONS: Final = "this release extracts no relations"
+# Each ends with the way on: a model that is offered, or a command that finds one.
+_OWN_CODE: Final = (
+    "its architecture is code of its own, which this release replaces by none: "
+    "`sie models search` lists those that run"
+)
+_NO_IMAGES: Final = (
+    "this release finds no things in images, and makes no text of them: "
+    "google/siglip2-base-patch16-224 compares images with texts"
+)
+_OPEN_CLIP: Final = (
+    "its files are those of open_clip, which this release does not read: take "
+    "google/siglip-base-patch16-256, or `sie add` a copy of it that transformers saved"
+)
+_ANY_SHAPE: Final = (
+    "its images keep their shape (NaFlex): google/siglip2-base-patch16-224 is of one resolution"
+)
+_OTHER_LIBRARY: Final = (
+    "its authors' library is another than GLiNER's, and not run here: "
+    "urchade/gliner_multi-v2.1 finds entities, knowledgator/gliclass-base-v3.0 classes, of any "
+    "labels"
+)
+_RELATIONS: Final = (
+    "this release extracts no relations: urchade/gliner_multi-v2.1 finds the entities alone"
+)
+_NO_PAGES: Final = "this release reads no documents: `sie models search` lists those that read text"
 _NAMED_LABELS: Final = "it is urchade/gliner_multi_pii-v1 asked for fifty labels: name them there"
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -190,7 +209,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "unsaid-direction": _not_here(
         "a decoder with code of its own",
         "its code alone says whether a token looks ahead, of which what is published disagrees, "
-        "and its tokenizer's code which token ends a text: a copy that says both runs",
+        "and its tokenizer's code which token ends a text: `sie add` a folder of it whose files say "
+        "both",
     ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
@@ -213,5 +233,5 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "naflex": _not_here("SigLIP 2 of any shape", _ANY_SHAPE),
     "open-clip": _not_here("OpenCLIP", _OPEN_CLIP),
     "pictures": _not_here("a model of pictures", _NO_IMAGES),
-    "documents": _not_here("a model of pages", "this release reads no documents"),
+    "documents": _not_here("a model of pages", _NO_PAGES),
 }

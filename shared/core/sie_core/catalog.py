@@ -14,6 +14,7 @@ import msgspec
 
 from sie_core.chain import Position
 from sie_core.layered import Layered
+from sie_core.nearest import choice
 from sie_core.registry import Entity, Registry
 from sie_core.stored_documents import (
     AdapterJson,
@@ -148,6 +149,11 @@ class Catalog:
             self._memo[memo_key] = found
         return found
 
+    @property
+    def aliases(self) -> Collection[str]:
+        """The other names of the models."""
+        return self._aliases.keys()
+
     def tasks_of(self, spec: str) -> Collection[str]:
         """The tasks of the model that a client named; none where there is no such model."""
         try:
@@ -178,7 +184,7 @@ class Catalog:
         if entity is None:
             known = self.adapter_names(model_id)
             raise FixRequest(
-                f"model {model_id!r} has no adapter {name!r}; it has: {', '.join(known) or 'none'}",
+                f"model {model_id!r} has no adapter {name!r}; {choice(name, known, 'it has')}",
                 code="ADAPTER_NOT_FOUND",
                 field="options.lora",
             )
@@ -205,8 +211,8 @@ class Catalog:
         profile = profile or _DEFAULT_PROFILE
         if profile not in document["profiles"]:
             raise FixRequest(
-                f"model {model_id!r} has no profile {profile!r}; it has: "
-                + ", ".join(sorted(document["profiles"])),
+                f"model {model_id!r} has no profile {profile!r}; "
+                + choice(profile, document["profiles"], "it has"),
                 code="PROFILE_NOT_FOUND",
                 field="model",
             )
@@ -223,7 +229,7 @@ class Catalog:
         document = self.models[model_id]
         if pool not in self.pools:
             raise FixRequest(
-                f"there is no pool {pool!r}; there are: {', '.join(sorted(self.pools)) or 'none'}",
+                f"there is no pool {pool!r}; {choice(pool, self.pools, 'there are')}",
                 code="POOL_NOT_FOUND",
                 field="pool",
             )
@@ -254,8 +260,7 @@ class Catalog:
             return compatible[0][1] if compatible else None
         if wanted not in self.bundles:
             raise FixRequest(
-                f"there is no bundle {wanted!r}; there are: "
-                + (", ".join(sorted(self.bundles)) or "none"),
+                f"there is no bundle {wanted!r}; {choice(wanted, self.bundles, 'there are')}",
                 code="BUNDLE_NOT_FOUND",
                 field="model",
             )

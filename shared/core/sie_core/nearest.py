@@ -9,12 +9,16 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["advice", "nearest"]
+__all__ = ["advice", "choice", "nearest"]
 
 _SHOWN_MAX: Final = 40
 """Names are short: the cost of a comparison grows with the product of lengths."""
 _PART_MIN: Final = 4
 """A shorter name is part of too many words."""
+_NAMED_MAX: Final = 20
+"""More than anybody reads in a sentence."""
+_COMPARED_MAX: Final = 100
+"""Half a millisecond on the loop of a gateway."""
 _WORDS: Final = re.compile("[^a-z0-9]+")
 
 
@@ -35,6 +39,15 @@ def advice(name: str, known: Collection[str]) -> str:
         return "it takes none"
     meant = nearest(name, known)
     return f"did you mean {meant!r}?" if meant else f"it takes {', '.join(sorted(known))}"
+
+
+def choice(name: str, known: Collection[str], lead: str) -> str:
+    """`lead` and the names that there are, after the one that was meant. Of many, some."""
+    names = sorted(known)
+    meant = nearest(name, names[:_COMPARED_MAX])
+    told = ", ".join(names[:_NAMED_MAX]) or "none"
+    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return (f"did you mean {meant!r}? " if meant else "") + f"{lead}: {told}{more}"
 
 
 def _plain(name: str) -> str:

@@ -33,7 +33,9 @@ SILENT_S: Final = 5.0
 CLOCK_S: Final = 5.0
 """Logs, stamps and traces of hosts that differ by so much cannot be laid side by side."""
 _BEHIND: Final = 5
-"""A replica that is a moment behind is no news."""
+_BEHIND_S: Final = 30.0
+"""A replica that is a moment behind is no news. One that gets nothing for so long does not reach
+what it asks: a fetch takes milliseconds."""
 _FULL: Final = 0.8
 """A fifth is left: hours on a log, minutes in a queue."""
 _FREE: Final = 0.1
@@ -112,7 +114,8 @@ _CURES: Final[Mapping[str, tuple[str, str]]] = {
         "sie replicas -o wide",
     ),
     "behind": (
-        "It is catching up. If that lasts, see whether it reaches the broker.",
+        "It is catching up. If that lasts, let it reach sie-config and the broker: their "
+        "addresses, its token, a NetworkPolicy.",
         "sie replicas",
     ),
 }
@@ -185,7 +188,8 @@ def _of_replica(row: Row) -> Iterable[Trouble]:
     who = f"{row['role']} {row['id']}"
     tone, word = replica_state(row)
     kind = "behind" if word.endswith("behind") else word
-    if tone != "ok" and (kind != "behind" or row["lag"] > _BEHIND):
+    late = kind == "behind" and (row.get("lag_s") or 0.0) > _BEHIND_S
+    if tone != "ok" and (kind != "behind" or late or row["lag"] > _BEHIND):
         cure, command = _CURES.get(kind, ("See its log.", "sie logs {role}"))
         yield Trouble(
             tone="bad" if tone == "bad" else "warn",
@@ -334,8 +338,8 @@ def _of_broker(signals: Signals) -> Iterable[Trouble]:
             what="JetStream is nearly full",
             evidence=f"{signals.stored:.0f} of {signals.stored_max:.0f} bytes",
             cure="At its end jobs and entries are refused. More workers empty the queues; else "
-            "give it a larger disk.",
-            command="sie dlq ls",
+            "give it a larger disk, or the account a larger bound.",
+            command="sie top",
         )
 
 

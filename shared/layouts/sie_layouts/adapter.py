@@ -64,6 +64,8 @@ def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
             yield _refusal(key, what)
     if config.get("bias", "none") != "none":
         yield _refusal("bias", f"is {config['bias']!r}: it trains biases")
+    # peft takes the adapter's part out of the base for these: over the registered model the sum is
+    # another one.
     if config.get("init_lora_weights") not in _KEEPS_BASE:
         yield Refusal(
             f"{ADAPTER_FILE}: init_lora_weights",
@@ -84,6 +86,8 @@ def other_steps(adapter: Files, base: Files) -> str:
 
     An adapter that peft itself saved has no steps beside it, and is of any.
     """
+    # sentence-transformers saves steps, prompts and lengths of a whole model with an adapter, and
+    # trains the layers behind the encoder with it. All of that was passed over once.
     if MODULES_FILE not in adapter.names():
         return ""
     kind = kind_of(base)
@@ -147,6 +151,8 @@ def _flat(value: Any, files: Files, positions: int | None, path: str = "") -> di
     elif isinstance(value, Mapping):
         parts = [(str(name), part) for name, part in value.items() if part]
     elif path.endswith(" file"):
+        # By content: the layers behind the encoder have the same names and shapes in every
+        # training.
         return {path: hashlib.sha256(files.read(value) or b"").hexdigest()}
     else:
         return {path: value}

@@ -78,6 +78,7 @@ _WEIGHTS: Final = "model.safetensors"
 
 def module_name(reader: Reader, source: str, path: str) -> str | None:
     """The last word of a class of the reference; None, and a refusal, for any other class."""
+    # A class elsewhere is code beside the weights: running it gives a stranger the worker.
     if path.startswith("sentence_transformers."):
         return path.rsplit(".", 1)[-1]
     reader.refuse(
@@ -162,6 +163,7 @@ def dense_step(reader: Reader, folder: str, *, source: str = "sentence_embedding
 
 def _activation(reader: Reader, name: str, table: Mapping[str, Any]) -> str:
     path = table.get("activation_function")
+    # The class's own default. A null that is written is none, and refused below.
     if path is None and "activation_function" not in table:
         return "Tanh"
     word = str(path).rsplit(".", 1)[-1]

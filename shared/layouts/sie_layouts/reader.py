@@ -79,6 +79,8 @@ class Reader:
         self, name: str, table: Mapping[str, Any], known: Iterable[str], reader: str
     ) -> None:
         """Refuse each key that is not known: it could change every answer."""
+        # Six kinds of folders answered with other vectors than their authors' library, each because
+        # a file was read in part.
         for key in sorted(table.keys() - set(known)):
             self.refuse(
                 f"{name}: {key}",
@@ -92,6 +94,7 @@ class Reader:
         value = table.get(key)
         if value is None:
             return absent
+        # Python takes True for a whole number; JSON does not.
         is_number = kind is int and isinstance(value, bool)
         if not isinstance(value, kind) or is_number:
             self.refuse(

@@ -36,6 +36,7 @@ def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
         folder = table.get("path", "")
         if place < first:
             continue
+        # The list is a stranger's: a path out of the folder would have a worker read its own disk.
         if not isinstance(folder, str) or _leaves(folder):
             reader.refuse(f"{MODULES_FILE}: {place}.path", f"is {folder!r}, outside the folder")
             continue

@@ -75,6 +75,7 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     model = _model(reader, config)
     require_own_architecture(reader, "")
     if model == "classifier":
+        # A decoder's score is made of its logits: it has no head to judge.
         require_head(reader, _CONFIG, "classes")
     form = published_form(config)
     if form not in (None, "flash_roberta"):
@@ -143,6 +144,7 @@ def _steps(reader: Reader, model: str) -> LogitStep | None:
         module_name(reader, f"{MODULES_FILE}: {place}.type", str(table.get("type")))
         for place, table in enumerate(tables)
     ]
+    # A step that is not done would change every score, and each score would still look like one.
     if names != _STEPS[model] or joined(str(tables[0].get("path") or ""), ""):
         reader.refuse(
             MODULES_FILE,
@@ -226,7 +228,7 @@ def _activation(
 def _prompt(reader: Reader, settings: Mapping[str, Any]) -> str:
     name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
     prompts = reader.take(SETTINGS_FILE, settings, "prompts", dict, {})
-    if not name:
+    if settings.get("default_prompt_name") is None:
         return ""
     source = f"{SETTINGS_FILE}: default_prompt_name"
     if name not in prompts:

@@ -52,6 +52,8 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
     document = _steps(reader, "document", found)
     query = _steps(reader, "query", found)
     unnamed = _steps(reader, "", found)
+    # A sidecar knows two ways of reading a text, and takes one of them for a text that is called
+    # neither. It once took the way of documents, whatever the folder said.
     if unnamed not in (document, query):
         reader.refuse(
             MODULES_FILE,
@@ -107,6 +109,7 @@ def _steps(reader: Reader, task: str, output: Output) -> tuple[Step, ...]:
     if reader.has(MODULES_FILE):
         return steps_of(reader, task)
     config = reader.table(_CONFIG)
+    # The class that was saved is the one word of a bare folder on what it is for.
     classes = [str(name) for name in config.get("architectures") or []]
     if output == "sparse":
         if not any(name.endswith("ForMaskedLM") for name in classes):
@@ -204,11 +207,13 @@ def _prompts(reader: Reader, settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _default_prompt(reader: Reader, settings: Mapping[str, Any]) -> str | None:
-    name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
-    if not name:
+    if settings.get("default_prompt_name") is None:
         return None
+    # A name of no letters is one too.
+    name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
     source = f"{SETTINGS_FILE}: default_prompt_name"
     prompts = reader.take(SETTINGS_FILE, settings, "prompts", dict, {})
+    # The reference has these two names, without a text, also where a folder lists none.
     if name not in prompts and name not in ("query", "document"):
         reader.refuse(source, f"is {name!r}, and the prompts are {sorted(prompts)}")
     reader.fact("default prompt", name, source)

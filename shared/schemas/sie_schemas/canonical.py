@@ -66,6 +66,7 @@ def _plain(value: Any) -> Any:
 
 def _are_plain(keys: Iterable[Any]) -> bool:
     try:
+        # Beyond ASCII the canonical order of keys is by UTF-16, and the encoder's by code points.
         return "".join(keys).isascii()
     except TypeError:
         return False

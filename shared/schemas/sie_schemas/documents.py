@@ -334,5 +334,7 @@ def admit_document(kind: str, value: object) -> dict[str, Any]:
     if isinstance(document, ModelDocument):
         extract = admitted["tasks"].get("extract")
         if extract is not None:
+            # Written into the document: a later release may know more words, and changes no answer
+            # by it.
             extract.setdefault("synonyms", {word: [*kinds] for word, kinds in SYNONYMS.items()})
     return admitted

@@ -210,6 +210,7 @@ def build_entry(
     if idempotency is not None:
         fields["idempotency"] = msgspec.to_builtins(idempotency)
     if forced:
+        # A field of its own and no suffix of the reason: it is hashed, and can be asked for.
         fields["forced"] = forced
     body = canonical.dumps(fields)
     # Not read back from its bytes: an entry is made of what it was given, 9 µs in place of 16.

@@ -198,6 +198,7 @@ def token(value: str) -> str:
     Injective on model ids, names of pools, bundles and machine profiles: none may hold `~`.
     """
     return (
+        # `/` as `__` would give two models one subject, and one consumer.
         value.replace("/", "~s")
         .replace(".", "~d")
         .replace("*", "~a")

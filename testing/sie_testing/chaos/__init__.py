@@ -1,4 +1,4 @@
-"""The cost of faults of running processes: one row of a table for each, measured on real clusters.
+"""The cost of faults of real processes: a row of a table for each, measured.
 
 `sie soak --chaos` runs it; `run_chaos` is the whole of it.
 """

@@ -1,4 +1,4 @@
-"""The data plane in one thread: gateways, workers and their broker in a simulated world, judged.
+"""The data plane in one thread: gateways, workers and broker in a simulated world, judged.
 
 Seeded and deterministic, as `sie_testing.simulation`: both stand on `sie_testing.stage`.
 """

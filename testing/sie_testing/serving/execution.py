@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from sie_schemas import ipc
-from sie_schemas.frames import Frames
+from sie_schemas.ipc.frames import Frames
 from sie_testing.processes.echo_execution import DIMS, echo_vector
 from sie_testing.stage.loop import Host, SimulatedLoop
 

@@ -14,7 +14,7 @@ from typing import Final
 from sie_gateway.leases.lease_desk import Leases
 from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.streams.lease_store import HeldLease, LeaseMoved, LeaseTable
-from sie_schemas.leases import Lease, LeaseSpec
+from sie_schemas.api.leases import Lease, LeaseSpec
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.broker import Broker, Connection
 

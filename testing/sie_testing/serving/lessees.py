@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sie_gateway.leases.lease_desk import LeaseDesk
+from sie_schemas.api.leases import LeaseRequest
 from sie_schemas.errors import SIEError
-from sie_schemas.leases import LeaseRequest
 from sie_testing.serving.models import LEASABLE, PROFILE
 from sie_testing.stage.broken import Broken
 

@@ -1,4 +1,4 @@
-"""Whole processes in one thread: the real shells on a simulated loop, broker, HTTP and disk.
+"""Whole processes in one thread: real shells on a simulated loop, broker, HTTP and disk.
 
 Seeded and deterministic: the same seed gives the same trace, byte for byte.
 """

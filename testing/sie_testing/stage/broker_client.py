@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import StreamConfig
-from nats.js.errors import NotFoundError
 
 from sie_testing.stage.broker import Arrival, Broker
+from sie_testing.stage.jet_stream import JetStream
 from sie_testing.stage.loop import Host
 
 __all__ = ["BrokerClient"]
@@ -207,7 +206,7 @@ class BrokerClient:
         self._inboxes += 1
         return f"sie.answer.{self._role}.{self._number}.{self._inboxes}"
 
-    def jetstream(self, timeout: float = 5.0) -> "JetStream":
+    def jetstream(self, timeout: float = 5.0) -> JetStream:
         """The part that speaks of streams."""
         return JetStream(self, self._broker, timeout)
 
@@ -359,42 +358,3 @@ class BrokerClient:
 
     def _later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._broker.loop.call_later(delay_s, callback, context=self.host.context)
-
-
-class JetStream:
-    """The part of the library's JetStream context that is used."""
-
-    def __init__(self, client: BrokerClient, broker: Broker, timeout_s: float) -> None:
-        self._client = client
-        self._broker = broker
-        self._timeout_s = timeout_s
-
-    async def add_stream(self, config: StreamConfig) -> None:
-        """Make a stream."""
-        await self._round_trip()
-        assert config.name is not None and config.subjects is not None
-        assert config.republish is not None
-        first = config.first_seq or 1
-        said_again = {"src": config.republish.src or "", "dest": config.republish.dest or ""}
-        self._broker.add_stream(
-            config.name, config.subjects[0], first, config.metadata or {}, said_again
-        )
-
-    async def get_msg(self, name: str, seq: int, direct: bool = True) -> Arrival:
-        """The message at a sequence. Raises `NotFoundError`."""
-        del direct
-        await self._round_trip()
-        stream = self._broker.streams.get(name)
-        data = stream.messages.get(seq) if stream is not None else None
-        if data is None:
-            raise NotFoundError(code=404, description="no message found", err_code=10037)
-        return Arrival(f"{name}.{seq}", data)
-
-    async def _round_trip(self) -> None:
-        client, broker = self._client, self._broker
-        session = client.session
-        if client.linked:
-            await asyncio.sleep(broker.network.delay_s() + broker.network.delay_s())
-        if not client.linked or client.session != session:
-            await asyncio.sleep(self._timeout_s)
-            raise NatsTimeoutError

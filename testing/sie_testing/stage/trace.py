@@ -23,8 +23,6 @@ class Trace(logging.Handler):
         super().__init__(logging.INFO)
         self._loggers = tuple(loggers)
         self._clock = clock
-        self.alarms = 0
-        """Errors that the code under test has logged: an operator was told something."""
         self._lines: list[tuple[float, str, str]] = []
 
     def say(self, who: str, text: str) -> None:
@@ -33,7 +31,6 @@ class Trace(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add what the code under test logs."""
-        self.alarms += record.levelno >= logging.ERROR
         host = HOST.get()
         reason = getattr(record, "reason", "")
         text = record.getMessage() + (f": {reason}" if reason else "")

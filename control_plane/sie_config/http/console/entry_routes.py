@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from sie_config.http.history_routes import AtText
 from sie_config.http.json_answers import json_answer
-from sie_config.past.audit import AuditQuery, accepted, entry_row
+from sie_config.past.audit import AuditQuery, accepted, timeline_row
 from sie_config.writer.operations import Kind
 from sie_config.writer_process import ControlPlane
+from sie_schemas.api.past import EntryList
 
 __all__ = ["add_entry_routes"]
 
@@ -21,8 +22,6 @@ _PAGE: Final = 50
 """Rows that fill a tall screen once."""
 _PAGE_MAX: Final = 500
 """Rows that a browser lays out without a pause."""
-_CHANGES_SHOWN: Final = 20
-"""One entry may change 10,000 models; its own page lists them all."""
 
 Text = Annotated[str | None, Query(max_length=512)]
 
@@ -50,16 +49,11 @@ def add_entry_routes(app: FastAPI, plane: ControlPlane) -> None:
             last = min(last, before - 1)
         query = AuditQuery(actor=actor, kind=kind, key=key, limit=limit)
         found = await accepted(query, plane.timeline, plane.lookup, first=1, last=last)
-        rows = [entry_row(entry) for entry in found[:limit]]
-        for row in rows:
-            row["changed"] = len(row["changes"])
-            row["changes"] = row["changes"][:_CHANGES_SHOWN]
         more = len(found) > limit
-        return json_answer(
-            {
-                "log_id": head.log_id,
-                "head": head.epoch,
-                "entries": rows,
-                "next_before": found[limit - 1].epoch if more else None,
-            }
-        )
+        told: EntryList = {
+            "log_id": head.log_id,
+            "head": head.epoch,
+            "entries": [timeline_row(entry) for entry in found[:limit]],
+            "next_before": found[limit - 1].epoch if more else None,
+        }
+        return json_answer(told)

@@ -2,17 +2,17 @@
 
 *shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
 that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
-a second `replicas` tells where everyone is. Promises that clients are bounded in number, all
-together and of each token, and share what is made for them. One who reads slowly misses nothing and
-holds up nobody.
+a second `replicas` tells where everyone is, and the time here. Promises that clients are bounded in
+number, all together and of each token, and share what is made for them. One who reads slowly misses
+nothing and holds up nobody.
 
-While somebody looks, a replica that was quiet for a moment is asked for a sign of life. The broker
-says at once that nobody listens when its connection is gone.
+While somebody looks, replicas that were quiet for a moment are asked for a sign of life.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -22,12 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.http.follow_routes import head_body
-from sie_config.past.audit import entry_row
+from sie_config.past.audit import timeline_row
 from sie_config.writer_process import ControlPlane
 from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
 from sie_runtime.access.gate import principal_of
 from sie_runtime.process.waiting import first_of
-from sie_schemas.entry import Entry, log_id8
+from sie_schemas.api.log import ReplicaRow
+from sie_schemas.entry import log_id8
 from sie_schemas.errors import Later
 
 __all__ = ["Feed", "add_feed"]
@@ -42,11 +43,6 @@ _PAGE: Final = 100
 """Entries read for one event, so that a burst of writes keeps the loop for milliseconds."""
 _BEAT_S: Final = 0.5
 """A state that changed without an entry is shown within it; a killed replica has 2 s."""
-_QUIET_S: Final = 0.75
-"""A replica that said nothing for so long is asked for a sign of life: a killed one shows within 2
-s."""
-_ASKED_MAX: Final = 64
-"""Replicas that are asked for a sign of life at a time."""
 _SHOWN_MAX: Final = 100
 """An event stays small at 1,000 replicas; those in trouble come first."""
 _CHANGES_SHOWN: Final = 20
@@ -103,7 +99,7 @@ class Feed:
                     log_id, after = head.log_id, head.epoch
                     yield _event("reset", {"epoch": after}, event_id=self._id(after))
                 for entry in await plane.journal.page(after, head.epoch, _PAGE):
-                    yield _event("entry", _told(entry), event_id=self._id(entry.epoch))
+                    yield _event("entry", timeline_row(entry), event_id=self._id(entry.epoch))
                     after = entry.epoch
                 yield await self._replicas()
                 if plane.sequencer.position.epoch == after and not plane.stopping:
@@ -130,9 +126,11 @@ class Feed:
 
     async def _make(self) -> bytes:
         plane = self._plane
-        await plane.replica_requests.look_for(plane.now(), quiet_s=_QUIET_S, most=_ASKED_MAX)
+        await plane.life_signs.look()
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
+        for row in rows:
+            row["lag_s"] = plane.convergence.lag_s(row["epoch"]) if row["lag"] else None
         head, published = head_body(plane), plane.broadcast.published_epoch
         troubles = worst_first(
             [
@@ -141,6 +139,7 @@ class Feed:
             ]
         )
         told = {
+            "now": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "head": head,
             "published_epoch": published,
             "troubles": troubles[:_TROUBLES_SHOWN],
@@ -169,6 +168,8 @@ def add_feed(app: FastAPI, plane: ControlPlane) -> None:
         return StreamingResponse(
             feed.events(last_event_id, whose),
             media_type="text/event-stream",
+            # nginx keeps an answer back until it has a buffer full: the events of a quiet log would
+            # come in minutes.
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 
@@ -178,11 +179,6 @@ def _event(name: str, value: Any, *, event_id: str = "") -> bytes:
     return f"{told}event: {name}\ndata: ".encode() + msgspec.json.encode(value) + b"\n\n"
 
 
-def _told(entry: Entry) -> dict[str, Any]:
-    row = entry_row(entry)
-    return row | {"changes": row["changes"][:_CHANGES_SHOWN], "changed": len(row["changes"])}
-
-
 def _epoch_in(event_id: str, log_id: str) -> int | None:
     """The epoch of an event's id; None for one of another log, or for none."""
     log, _, epoch = event_id.partition(".")
@@ -190,12 +186,12 @@ def _epoch_in(event_id: str, log_id: str) -> int | None:
     return int(epoch) if is_ours else None
 
 
-def _worst_first(row: dict[str, Any]) -> tuple[object, ...]:
+def _worst_first(row: ReplicaRow) -> tuple[object, ...]:
     is_well = row["live"] and not row["gone"] and row["converged"]
     return (is_well, row["role"], row["id"])
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _short(row: ReplicaRow) -> dict[str, Any]:
     names = (
         "role", "id", "epoch", "state", "reason", "age_s", "live", "gone", "lag", "converged",
         "shares_name", "place",
@@ -207,4 +203,5 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     shown = dict(sorted(failed.items())[:_CHANGES_SHOWN])
     tone, word = replica_state(row)
     own = {"tone": tone, "word": word, "loaded": loaded, "failed": shown}
-    return {name: row[name] for name in names} | own
+    said: Mapping[str, Any] = row
+    return {name: said[name] for name in names} | own

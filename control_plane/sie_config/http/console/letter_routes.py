@@ -7,9 +7,8 @@ at a time.
 """
 
 import logging
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from fastapi import FastAPI, Query
 from msgspec import Meta, Struct
 from starlette.requests import Request
@@ -25,6 +24,7 @@ from sie_config.writer_process import ControlPlane
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.letter_runs import run_again, told_of
+from sie_schemas.api.log import LetterList, LettersDropped, LetterShown
 from sie_schemas.errors import Later
 
 __all__ = ["LETTER_BODIES", "DropBody", "RetryBody", "add_letter_routes"]
@@ -82,12 +82,17 @@ def _add_list(app: FastAPI, plane: ControlPlane) -> None:
         limit: Annotated[int, Query(ge=1, le=_PAGE_MAX)] = _PAGE,
     ) -> Response:
         """Jobs that failed for good, oldest first, without what their requests held."""
-        found: list[dict[str, Any]] = []
+        found: list[LetterShown] = []
         async for each in _letters(_bus(plane)).read(after=after):
             if len(found) == limit:
-                return json_answer({"letters": found, "next_after": found[-1]["number"]})
+                return _listed(found, found[-1]["number"])
             found.append(told_of(each))
-        return json_answer({"letters": found, "next_after": None})
+        return _listed(found, None)
+
+
+def _listed(letters: list[LetterShown], next_after: int | None) -> Response:
+    told: LetterList = {"letters": letters, "next_after": next_after}
+    return json_answer(told)
 
 
 class _LetterWork:
@@ -132,7 +137,8 @@ class _LetterWork:
         wanted = ", ".join(map(str, body.numbers))
         _LOG.info("%s asks to drop dead letters %s", _actor(request), wanted)
         await letters.drop_all(body.numbers)
-        return json_answer({"dropped": msgspec.to_builtins(body.numbers)})
+        told: LettersDropped = {"dropped": list(body.numbers)}
+        return json_answer(told)
 
 
 def _actor(request: Request) -> str:

@@ -13,6 +13,7 @@ from sie_config.http.json_answers import json_answer
 from sie_config.writer_process import ControlPlane
 from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.streams.broker_usage import read_usage
+from sie_schemas.api.log import QueueList, QueueShown
 
 __all__ = ["add_queue_routes"]
 
@@ -28,7 +29,7 @@ def add_queue_routes(app: FastAPI, plane: ControlPlane) -> None:
             raise BusUnavailable("queues are at the broker, and there is none")
         usage = await read_usage(plane.bus)
         now = time.time()
-        rows = [
+        rows: list[QueueShown] = [
             {
                 "pool": pool,
                 "jobs": queue.jobs,
@@ -40,4 +41,5 @@ def add_queue_routes(app: FastAPI, plane: ControlPlane) -> None:
             }
             for pool, queue in sorted(usage.queues.items())
         ]
-        return json_answer({"queues": rows, "dead_letters": usage.dead_letters})
+        told: QueueList = {"queues": rows, "dead_letters": usage.dead_letters}
+        return json_answer(told)

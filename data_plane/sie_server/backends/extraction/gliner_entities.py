@@ -108,6 +108,8 @@ class GlinerEntities(WithoutAdapters):
         assert spec.tasks.extract is not None, "load has checked that"
         self._spec = spec
         self._model = model
+        # The library chooses within what it is given at once. Names at a seam are seen by two
+        # windows, and the choice belongs to the whole text.
         model.decoder.greedy_search = _everything
         self._dtype = dtype
         self._own_labels = spec.tasks.extract.labels
@@ -258,6 +260,7 @@ class GlinerEntities(WithoutAdapters):
         """A label may not hold what tells labels apart."""
         marks = (self._model.config.ent_token, self._model.config.sep_token)
         for label in labels:
+            # The library would read two labels where there is one, and tell entities of neither.
             if any(mark in label for mark in marks):
                 raise FixRequest(
                     f"the label {label[:80]!r} holds one of the model's marks {', '.join(marks)}",
@@ -284,10 +287,12 @@ def _assembled(spec: ModelSpec, layout: GlinerLayout) -> Iterator[Path]:
         folder = Path(made)
         for path in weights.folder.iterdir():
             (folder / path.name).symlink_to(path.absolute())
+        # The library fetches what it finds by a name, at whatever commit is newest.
         config = json.loads((weights.folder / GLINER_FILE).read_bytes())
         for key in ("model_name", "labels_encoder"):
             if config.get(key) in layout.beside:
                 config[key] = str(weights.beside[config[key]].folder)
+        # It is a link to the pinned file, which writing through it would change.
         (folder / GLINER_FILE).unlink()
         (folder / GLINER_FILE).write_text(json.dumps(config))
         yield folder

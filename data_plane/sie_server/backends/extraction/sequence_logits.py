@@ -28,7 +28,7 @@ from sie_server.tolerances import logits_agree
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import TokenizerFile, tokenizer_file
 
-__all__ = ["SequenceLogits"]
+__all__ = ["LogitsBackend", "SequenceLogits"]
 
 _TRIED: Final = (33, 5, 19)
 """Tokens of the texts by which padding is tried."""
@@ -37,8 +37,7 @@ _AT_ONCE: Final = 256
 
 
 class SequenceLogits:
-    """One classifier, owned by the device's thread. A backend that stands on it passes through to
-    it what it does not do itself."""
+    """One classifier, owned by the device's thread."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
         register()
@@ -198,6 +197,7 @@ class SequenceLogits:
         ]
         if isinstance(end, int):
             for text in texts:
+                # One end in each text, as tokenizers give it: BART takes no batch of others.
                 text[text == end] = min(10, vocabulary - 1)
                 text[-1] = end
         try:
@@ -229,6 +229,28 @@ class SequenceLogits:
         return torch.nn.utils.rnn.pad_sequence(
             list(rows), batch_first=True, padding_value=value
         ).to(self._place)
+
+
+class LogitsBackend:
+    """The part of a backend that is its classifier's. A subclass sets `_core` when it is made."""
+
+    _core: SequenceLogits
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return self._core.memory_bytes()
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
+        self._core.load_adapter(pin, weights)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Have the batch's adapters in memory."""
+        self._core.prepare(batch)
+
+    def leave(self) -> None:
+        """Let go of the adapters."""
+        self._core.leave()
 
 
 def _limits(spec: ModelSpec, model: PreTrainedModel) -> TokenLimits:

@@ -49,6 +49,7 @@ def _scheme(kinds: Iterable[set[str]]) -> frozenset[str]:
     """The prefixes that are prefixes: none where the letters are parts of names."""
     told = list(kinds)
     used = frozenset().union(*told)
+    # `E-MAIL` beside `PHONE`: the letter is of the name.
     if "" in used and not any(len(own) > 1 for own in told):
         return frozenset()
     if not used & (_BEGINS | _INSIDE):

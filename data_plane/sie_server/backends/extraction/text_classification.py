@@ -9,7 +9,6 @@ may hold, or where there is one. The option `activation` chooses otherwise.
 from typing import Final
 
 from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TokensInput
-from sie_schemas.jobs import AdapterPin
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
@@ -21,8 +20,7 @@ from sie_server.backends.backend import (
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import FixedLabels
 from sie_server.backends.extraction.options import CLASSES, chosen
-from sie_server.backends.extraction.sequence_logits import SequenceLogits
-from sie_server.weights.sources import Weights
+from sie_server.backends.extraction.sequence_logits import LogitsBackend, SequenceLogits
 
 __all__ = ["TextClassifier", "load"]
 
@@ -36,7 +34,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     return TextClassifier(spec, device)
 
 
-class TextClassifier:
+class TextClassifier(LogitsBackend):
     """One classifier, owned by the device's thread."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
@@ -48,22 +46,6 @@ class TextClassifier:
     def describe(self) -> Loaded:
         """Token ids in, classes out."""
         return self._core.describe()
-
-    def memory_bytes(self) -> int:
-        """Bytes of the weights."""
-        return self._core.memory_bytes()
-
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
-        self._core.load_adapter(pin, weights)
-
-    def prepare(self, batch: RunBatch) -> None:
-        """Have the batch's adapters in memory."""
-        self._core.prepare(batch)
-
-    def leave(self) -> None:
-        """Let go of the adapters."""
-        self._core.leave()
 
     def run(self, batch: RunBatch) -> Answers:
         """The classes of each text, the likeliest first."""

@@ -64,6 +64,7 @@ class TextTokens:
         windows = []
         for start in starts:
             stop = min(start + room, count)
+            # Half of what two windows share is each one's: there a token lies farthest from a cut.
             first = start + (shared + 1) // 2 if start else 0
             last = stop - shared // 2 if stop < count else count
             windows.append(

@@ -15,7 +15,6 @@ from tokenizers import Encoding
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TextInput, TokensInput
-from sie_schemas.jobs import AdapterPin
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
@@ -27,8 +26,7 @@ from sie_server.backends.backend import (
 from sie_server.backends.extraction.classes import entailment, entailment_of, told
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.options import CLASSES, chosen
-from sie_server.backends.extraction.sequence_logits import SequenceLogits
-from sie_server.weights.sources import Weights
+from sie_server.backends.extraction.sequence_logits import LogitsBackend, SequenceLogits
 from sie_server.weights.tokenizer_file import read_tokenizer
 
 __all__ = ["ZeroShotClassifier", "load"]
@@ -47,7 +45,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     return ZeroShotClassifier(spec, device)
 
 
-class ZeroShotClassifier:
+class ZeroShotClassifier(LogitsBackend):
     """One classifier, owned by the device's thread."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
@@ -77,24 +75,9 @@ class ZeroShotClassifier:
             tokenizer_path="",
             tokenizer_sha256="",
             cost_unit="bytes4",
+            # A text is read once for each label, which a batch's budget did not know at first.
             reads_per_label=max(1, len(self._own_labels)),
         )
-
-    def memory_bytes(self) -> int:
-        """Bytes of the weights."""
-        return self._core.memory_bytes()
-
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
-        self._core.load_adapter(pin, weights)
-
-    def prepare(self, batch: RunBatch) -> None:
-        """Have the batch's adapters in memory."""
-        self._core.prepare(batch)
-
-    def leave(self) -> None:
-        """Let go of the adapters."""
-        self._core.leave()
 
     def run(self, batch: RunBatch) -> Answers:
         """A score for each label of each text, the likeliest first."""

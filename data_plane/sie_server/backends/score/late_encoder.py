@@ -185,17 +185,20 @@ def _forms(layout: TokenLayout, names: PreTrainedTokenizerBase) -> dict[str, Tex
 def _lengths(
     forms: dict[str, TextForm], text: TextLayout
 ) -> tuple[dict[str, TextForm], TextLayout]:
-    """A side's own length counts over the texts' in general, also where it is the greater."""
-    own = [form.tokens_max for form in forms.values()]
-    if all(own):
-        text = dataclasses.replace(text, tokens_max=max(own), capped_by_positions=False)
-    elif text.tokens_max is not None and max(own) > text.tokens_max:
+    """A side's own length counts over the texts' in general, also where it is the greater.
+
+    A query is filled up to more tokens than it is cut at, where its expansion says so.
+    """
+    longest = max(max(form.tokens_max, form.filled_to) for form in forms.values())
+    if all(form.tokens_max for form in forms.values()):
+        text = dataclasses.replace(text, tokens_max=longest, capped_by_positions=False)
+    elif text.tokens_max is not None and longest > text.tokens_max:
         general = text.tokens_max
         forms = {
             name: replace(form, tokens_max=form.tokens_max or general)
             for name, form in forms.items()
         }
-        text = dataclasses.replace(text, tokens_max=max(own))
+        text = dataclasses.replace(text, tokens_max=longest)
     return forms, text
 
 

@@ -1,6 +1,16 @@
 {{/* What no schema can say: values that hold each for itself and cannot work together. */}}
 {{- define "sie.checks" -}}
 {{- $values := .Values -}}
+{{- /* With --reuse-values the older chart's defaults stand in for these, and a new one would be nothing. */ -}}
+{{- range $path := .Files.Get "files/values.txt" | trim | splitList "\n" -}}
+{{- $at := $values -}}
+{{- range $part := splitList "." $path -}}
+{{- if not (hasKey $at $part) }}{{ fail (printf "%s is not among the values: those of an older chart were reused, or it was set to null. Upgrade with --reset-then-reuse-values, which takes your own values and this chart's defaults" $path) }}{{ end -}}
+{{- $at = get $at $part -}}
+{{- end -}}
+{{- end -}}
+{{- /* Helm takes other names, and the cluster refuses the Services of such a release half-way. */ -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" (include "sie.fullname" .)) }}{{ fail (printf "a release's name is of small letters, digits and -, and begins with a letter: its Services are named by it (%s)" (include "sie.fullname" .)) }}{{ end -}}
 {{- with $values.gateway.autoscaling -}}
 {{- if gt (int .min) (int .max) }}{{ fail (printf "gateway.autoscaling.min (%d) is above max (%d)" (int .min) (int .max)) }}{{ end -}}
 {{- if and .enabled (not (dig "requests" "cpu" "" $values.gateway.resources)) }}{{ fail "gateway.resources.requests.cpu is wanted where gateway.autoscaling.enabled is true: gateways are counted by their share of it" }}{{ end -}}
@@ -74,4 +84,23 @@
 {{- fail "auth.existingSecret is wanted where expose.configHost is set: everybody outside could change the configuration" }}
 {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/* Refuses requests above their limits: (dict resources where). */}}
+{{- define "sie.withinLimits" -}}
+{{- $limits := .resources.limits | default dict -}}
+{{- range $name, $wanted := .resources.requests | default dict -}}
+{{- with get $limits $name -}}
+{{- if gt (include "sie.number" $wanted | float64) (include "sie.number" . | float64) -}}
+{{- fail (printf "%s.resources: requests.%s (%v) is above limits.%s (%v), so no pod could be made" $.where $name $wanted $name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A quantity of Kubernetes as a number. */}}
+{{- define "sie.number" -}}
+{{- $told := kindIs "string" . | ternary . (toJson .) -}}
+{{- $unit := get (dict "" 1 "m" 1e-3 "K" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624) (regexFind "[A-Za-z]*$" $told) -}}
+{{- mulf (regexFind "^[0-9.]+" $told | float64) ($unit | float64) -}}
 {{- end }}

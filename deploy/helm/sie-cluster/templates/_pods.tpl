@@ -78,7 +78,14 @@ spec:
   containers:
     {{- .containers | trim | nindent 4 }}
   {{- $more := concat $common.extraVolumes ($own.extraVolumes | default list) }}
-  {{- include "sie.twice" (list "name" (concat ($volumes | fromYamlArray) $more) .role "extraVolumes") }}
+  {{- $all := concat ($volumes | fromYamlArray) $more }}
+  {{- include "sie.twice" (list "name" $all .role "extraVolumes") }}
+  {{- $there := list "data" }}{{ range $all }}{{ $there = append $there .name }}{{ end }}
+  {{- range concat (.initContainers | default "" | fromYamlArray) (.containers | fromYamlArray) }}
+  {{- range .volumeMounts }}
+  {{- if not (has .name $there) }}{{ fail (printf "%s.extraVolumeMounts: there is no volume %s; name it in extraVolumes" $.role .name) }}{{ end }}
+  {{- end }}
+  {{- end }}
   volumes:
     {{- $volumes | nindent 4 }}
     {{- with $more }}
@@ -173,6 +180,7 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
+{{- include "sie.withinLimits" (dict "resources" .own.resources "where" (.where | default .role | trimSuffix ".env")) }}
 resources: {{- toYaml .own.resources | nindent 2 }}
 {{- $mounts := printf "- {name: tmp, mountPath: /tmp}\n%s" (.mounts | default "" | trim) | trim }}
 {{- if and .root.Values.tls.enabled (include "sie.tlsSecret" .) }}

@@ -1,1 +1,1 @@
-"""Architectures by what config.json says: the libraries' own, and those published as code."""
+"""Architectures by their config.json: the libraries' own, and those published as code."""

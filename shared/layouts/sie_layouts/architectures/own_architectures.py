@@ -21,7 +21,13 @@ __all__ = ["require_own_architecture"]
 _ONLY_ENCODED: Final = frozenset({"t5", "mt5", "umt5"})
 """Encoder-decoders of which the encoder alone is run."""
 _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
-"""Families whose code has a table of positions and no other way to place a token."""
+"""Families of BERT's code: a table of positions, and no other way to place a token."""
+_CHUNKED: Final = _ABSOLUTE | {
+    "albert", "bert-generation", "big_bird", "convbert", "data2vec-text", "distilbert", "ernie",
+    "esm", "fnet", "layoutlm", "longformer", "luke", "megatron-bert", "nystromformer", "rembert",
+    "roberta-prelayernorm", "roc_bert", "roformer", "splinter", "xlm-roberta-xl", "xlnet", "xmod",
+}  # fmt: skip
+"""Families whose feed-forward layers read a text in parts of one size, where config.json says so."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
@@ -35,6 +41,7 @@ def require_own_architecture(reader: Reader, folder: str, *, takes_tasks: bool =
     kind = str(config.get("model_type"))
     _require_plain(reader, name, config)
     adapter = joined(folder, "adapter_config.json")
+    # transformers puts it on, or not, by whether peft is installed.
     if reader.has(adapter):
         reader.refuse(
             adapter,
@@ -79,6 +86,13 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
     for key in _OTHER_INPUTS:
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
+    chunk = config.get("chunk_size_feed_forward")
+    if isinstance(chunk, int) and chunk > 1 and config.get("model_type") in _CHUNKED:
+        reader.refuse(
+            f"{name}: chunk_size_feed_forward",
+            f"is {chunk}: transformers fails at each text whose length is no multiple of it",
+            "set it to 0, which changes no vector",
+        )
     if config.get("quantization_config"):
         reader.refuse(
             f"{name}: quantization_config",

@@ -103,6 +103,8 @@ def looks_by_code(config: ConfigJson) -> bool:
     transformers has a class of that name, which looks back: gte-Qwen2 and its kin look both ways.
     """
     code = config.get("auto_map")
+    # What config.json and page say of gte-Qwen2's direction contradict each other, and random
+    # weights cannot tell who is right.
     named = isinstance(code, dict) and "AutoModel" in code
     known = "is_causal" in config or published_form(config) is not None
     return named and not known and config.get("model_type") in _DECODERS
@@ -114,6 +116,8 @@ def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
     Its vector is often that of the last token, and that code alone says which one ends a text.
     """
     code = tokenizer.get("auto_map")
+    # transformers has a class of the same name which puts no token at the end: the vector would be
+    # another token's.
     named = isinstance(code, dict) and "AutoTokenizer" in code
     return named and config.get("model_type") in _DECODERS
 

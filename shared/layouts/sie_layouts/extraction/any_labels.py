@@ -138,6 +138,8 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
 
 def _beside(reader: Reader, config: Mapping[str, Any], *, two: bool) -> Iterator[str]:
     """The repositories that the library would look for on the hub."""
+    # The library fetches what the folder lacks, at whatever commit is newest. So each of these is
+    # pinned beside the model.
     if not reader.has(_TOKENIZER) or config.get("encoder_config") is None:
         yield from _repository(reader, config, "model_name")
     no_labels = not reader.has(_LABELS_TOKENIZER) or config.get("labels_encoder_config") is None

@@ -128,7 +128,11 @@ def _text(
     if not isinstance(positions, int) or positions < 1:
         reader.refuse(f"{joined(folder, _CONFIG)}: text_config", "has no positions", "restore it")
         positions = 1
+    # Positions are a table: a text beyond its end has none.
     limit = min(found.tokens_max or positions, positions)
+    # SigLIP reads the state at its last place, and its authors fill each text to 64 tokens.
+    # sentence-transformers fills to the longest of a batch: a vector then depends on its
+    # batch-mates.
     if family == "siglip" and reader.has(MODULES_FILE):
         _require_filled(reader, name, table)
     reader.fact("tokens_max", limit, f"{joined(folder, _CONFIG)}: text_config")

@@ -83,6 +83,7 @@ def read_picture(
     name, given = _table(reader, folder)
     named = given.get("image_processor_type") or given.get("feature_extractor_type")
     kind = str(named or _USUAL.get(family))
+    # The same class by its older and newer names: how an image is read is alike.
     kind = kind.removesuffix("Fast").removesuffix("Pil")
     if kind not in _CLIP | _SIGLIP:
         reader.refuse(
@@ -136,6 +137,7 @@ def _table(reader: Reader, folder: str) -> tuple[str, dict[str, Any]]:
 
 
 def _tower(reader: Reader, name: str, family: str, vision: Mapping[str, Any]) -> tuple[int, int]:
+    # A config leaves out what is its class's own.
     edge, patch = _IMAGE_SIZES.get(family, (0, 0))
     found = (vision.get("image_size", edge), vision.get("patch_size", patch))
     if not all(_is_count(each) for each in found):

@@ -12,11 +12,13 @@ from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
 
 __all__ = [
+    "FILL_AT_THE_LEFT",
     "IGNORED_OPTIONS",
     "SENTENCE_FILES",
     "bare_text",
     "chat_template",
     "padding_side",
+    "require_marks",
     "sentence_table",
     "text_layout",
 ]
@@ -32,6 +34,14 @@ SENTENCE_FILES: Final = (
 )
 """The names under which a transformer step keeps its settings, the first that is there counts."""
 TOKENIZER_FILE: Final = "tokenizer_config.json"
+_NATIVE_FILE: Final = "tokenizer.json"
+FILL_AT_THE_LEFT: Final = frozenset(
+    {
+        "CodeLlamaTokenizer", "CohereTokenizer", "CpmAntTokenizer", "GemmaTokenizer",
+        "LlamaTokenizer", "Siglip2Tokenizer", "XLNetTokenizer",
+    }
+)  # fmt: skip
+"""The classes of transformers that fill a text up at its beginning where no file says a side."""
 IGNORED_OPTIONS: Final = frozenset(
     {"cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code"}
 )
@@ -71,7 +81,7 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
         reader.fact("tokens_max", given, f"{name}: max_seq_length")
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
-    _require_marks(reader, folder)
+    require_marks(reader, folder)
     limit = _bounded(given) if given is not None else _told(reader, folder, found)
     called = _processing_limit(reader, name, table)
     return TextLayout(
@@ -88,7 +98,8 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
     )
 
 
-def _require_marks(reader: Reader, folder: str) -> None:
+def require_marks(reader: Reader, folder: str) -> None:
+    """Refuse a tokenizer that reads a text's own marks as words."""
     name = joined(folder, TOKENIZER_FILE)
     if reader.table(name).get("split_special_tokens"):
         reader.refuse(
@@ -112,8 +123,8 @@ def padding_side(
 ) -> tuple[str, Literal["left", "right"] | None]:
     """The side on which the tokenizer of a model's own folder fills a text up, and who says so.
 
-    What the call is given counts over what the tokenizer is made with, and that over its file.
-    None: its class decides.
+    What the call is given counts over what the tokenizer is made with, and that over its files.
+    None: nobody says so, and its class is one that a file does not name.
     """
     calls = reader.take(name, table, "processing_kwargs", dict, {})
     key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
@@ -126,7 +137,17 @@ def padding_side(
         side = options.get("padding_side") if isinstance(options, Mapping) else None
         if side is not None:
             return f"{source}.padding_side", "left" if side == "left" else "right"
-    return "", None
+    return _padding_of_class(reader)
+
+
+def _padding_of_class(reader: Reader) -> tuple[str, Literal["left", "right"] | None]:
+    padding = reader.table(_NATIVE_FILE).get("padding")
+    side = padding.get("direction") if isinstance(padding, dict) else None
+    if side is not None:
+        return f"{_NATIVE_FILE}: padding.direction", "left" if side == "Left" else "right"
+    name = str(reader.table(TOKENIZER_FILE).get("tokenizer_class")).removesuffix("Fast")
+    fills_left = name in FILL_AT_THE_LEFT
+    return (f"{TOKENIZER_FILE}: tokenizer_class", "left") if fills_left else ("", None)
 
 
 def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
@@ -143,6 +164,7 @@ def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
 def _tokenizer_limit(reader: Reader, folder: str) -> int | None:
     name = joined(folder, TOKENIZER_FILE)
     table = reader.table(name)
+    # Older releases of transformers wrote `max_len`.
     key = "model_max_length" if table.get("model_max_length") is not None else "max_len"
     value = table.get(key)
     if value is None:

@@ -225,6 +225,8 @@ def _for_page(scope: Scope, send: Send, origin: bytes) -> tuple[Scope, Send]:
             message = {**message, "headers": [*message["headers"], *told]}
         await send(message)
 
+    # Without the short way by which an answer is written at once: it goes past `send`, and would
+    # leave without these headers.
     return {**scope, "extensions": {}}, send_told
 
 

@@ -13,6 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal, assert_never, get_args
 
 from prometheus_client import Counter, Enum, Gauge
@@ -49,7 +50,7 @@ from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import ModelReport, ReplicaReport, ReplicaState
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "ProcessReport"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -64,6 +65,20 @@ _FORGED = Counter(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReport:
+    """The part of a replica's report that is about its process, asked anew for each report."""
+
+    models: Callable[[], dict[str, ModelReport]] = dict
+    """The state of each model, by name."""
+    traffic: Callable[[], dict[str, int]] = dict
+    """Requests of each model, by name."""
+    adapters: Callable[[], dict[str, int]] = dict
+    """Requests of each adapter, by name."""
+    place: tuple[str, str, str] | None = None
+    """Pool, machine profile and bundle of a worker."""
+
+
 class Follower:
     """See the module. Owner: the process's main task; `catalog` may be read by anyone."""
 
@@ -74,10 +89,7 @@ class Follower:
         role: Literal["gateway", "worker"],
         process_id: str,
         bus: Bus,
-        models_report: Callable[[], dict[str, ModelReport]] = dict,
-        traffic_report: Callable[[], dict[str, int]] = dict,
-        adapters_report: Callable[[], dict[str, int]] = dict,
-        place: tuple[str, str, str] | None = None,
+        process: ProcessReport | None = None,
         source: LogSource | None = None,
         files: ReplicaFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,25 +103,10 @@ class Follower:
         self._id = process_id
         self._life = life if life is not None else secrets.token_hex(8)
         self._bus = bus
-        self._models_report = models_report
-        self._traffic_report = traffic_report
-        self._adapters_report = adapters_report
-        self._place = place
-        self._replica = Replica(
-            _trust_of(settings),
-            ReplicaLimits(
-                retry_s=settings.replica_retry_s,
-                retry_max_s=settings.replica_retry_max_s,
-                stale_after_s=settings.replica_stale_after_s,
-            ),
-        )
+        self._process = process or ProcessReport()
+        self._replica = Replica(_trust_of(settings), _limits_of(settings))
         self._source = source or source_of(settings, bus)
-        if files is None and settings.replica_dir is not None:
-            files = ReplicaFiles(
-                settings.replica_dir, tail_entries_min=settings.replica_tail_entries
-            )
-            show_room(settings.replica_dir)
-        self._files = files
+        self._files = files = files or _files_of(settings)
         self._events = ReplicaQueue(settings.replica_queue_max)
         self._fetcher = Fetcher(self._source, put=self._events.put)
         # On Python 3.11 a cancellation can be lost inside `wait_for`, which nats-py uses: each loop
@@ -346,13 +343,28 @@ class Follower:
             state=replica.state,
             reason=replica.reason,
             speaks=SPEAKS,
-            models=self._models_report(),
-            traffic=self._traffic_report(),
-            adapters=self._adapters_report(),
-            place=self._place,
+            models=self._process.models(),
+            traffic=self._process.traffic(),
+            adapters=self._process.adapters(),
+            place=self._process.place,
             leaving=leaving,
             signature=self._last.signature if here is not None and self._last else None,
         )
+
+
+def _limits_of(settings: FollowerSettings) -> ReplicaLimits:
+    return ReplicaLimits(
+        retry_s=settings.replica_retry_s,
+        retry_max_s=settings.replica_retry_max_s,
+        stale_after_s=settings.replica_stale_after_s,
+    )
+
+
+def _files_of(settings: FollowerSettings) -> ReplicaFiles | None:
+    if settings.replica_dir is None:
+        return None
+    show_room(settings.replica_dir)
+    return ReplicaFiles(settings.replica_dir, tail_entries_min=settings.replica_tail_entries)
 
 
 def _trust_of(settings: FollowerSettings) -> Trust:

@@ -15,11 +15,10 @@ from typing import Any, Final
 
 import httptools  # type: ignore[import-untyped]
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from sie_runtime.http.direct_http import DirectHttp
 from sie_runtime.http.http_heads import UNKNOWN, check_size, declared_size, without_offers
-from sie_runtime.http.last_answers import refusal_bytes, refusing
+from sie_runtime.http.last_answers import Lingering, last_cycle, refusal_bytes, refusing
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["BoundedHttp"]
@@ -262,7 +261,7 @@ class BoundedHttp(DirectHttp):
             # Whoever answers before the body is here ends the connection.
             self._early_ends = True
             cycle.keep_alive = False
-            cycle.transport = _Lingering(self)  # type: ignore[assignment]
+            cycle.transport = Lingering(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -334,9 +333,9 @@ class BoundedHttp(DirectHttp):
             self.linger()
         elif not self._in_body:
             # Others are being answered: it comes after them.
-            self.pipeline.appendleft((self._last_cycle(), refusing(error)))
+            self.pipeline.appendleft((last_cycle(self), refusing(error)))
         elif self.pipeline:
-            self.pipeline[0] = (self._last_cycle(), refusing(error))
+            self.pipeline[0] = (last_cycle(self), refusing(error))
         else:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -345,23 +344,6 @@ class BoundedHttp(DirectHttp):
             else:
                 self.transport.write(refusal_bytes(error))
                 self.linger()
-
-    def _last_cycle(self) -> RequestResponseCycle:
-        before = self.cycle
-        self.cycle = RequestResponseCycle(
-            scope={"type": "http", "method": "GET", "headers": [], "http_version": "1.1"},  # type: ignore[typeddict-item]
-            transport=_Lingering(self),  # type: ignore[arg-type]
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=before.message_event,
-            expect_100_continue=False,
-            keep_alive=False,
-            on_response=self.on_response_complete,
-        )
-        return self.cycle
 
     def linger(self) -> None:
         """Close when the client has, or soon: before it has read its answer it would lose it."""
@@ -376,18 +358,6 @@ class BoundedHttp(DirectHttp):
     def _release(self) -> None:
         self._account.body_bytes -= self._held
         self._held = 0
-
-
-class _Lingering:
-    """The transport for an answer that may come before the request is whole."""
-
-    def __init__(self, connection: BoundedHttp) -> None:
-        self._connection = connection
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-
-    def close(self) -> None:
-        self._connection.linger()
 
 
 def _long_head(bytes_max: int) -> FixRequest:

@@ -20,7 +20,7 @@ from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.settings import constant
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_runtime.streams.stored import StoredMessage, read_stored
-from sie_schemas.leases import LEASE_DECODER, Lease
+from sie_schemas.api.leases import LEASE_DECODER, Lease
 from sie_schemas.malformed import MALFORMED
 
 __all__ = [

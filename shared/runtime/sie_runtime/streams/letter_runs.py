@@ -10,13 +10,14 @@ import re
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.dead_letters import DeadLetters, NumberedLetter
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_schemas.api.log import LetterRun, LetterShown
 from sie_schemas.dead_letters import DeadLetter
 from sie_schemas.errors import FixRequest, OurFault, TimeRanOut, error_for
 from sie_schemas.jobs import (
@@ -35,13 +36,14 @@ _QUEUE: Final = re.compile(r"sie\.work(\.[^.*>\s\x00-\x1f\x7f]+){4}")
 """The subject of a job. Who runs it again may publish the log too, and writes it unchecked."""
 
 
-def told_of(found: NumberedLetter) -> dict[str, Any]:
+def told_of(found: NumberedLetter) -> LetterShown:
     """All that is known of a letter, but for its payload."""
     letter = found.letter
     fields = msgspec.structs.asdict(letter)
     del fields["payload"]
     at = datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="seconds")
-    return {"number": found.number, **fields, "at": at, "payload_kept": letter.payload is not None}
+    told = {"number": found.number, **fields, "at": at, "payload_kept": letter.payload is not None}
+    return cast(LetterShown, told)
 
 
 def contents_of(found: NumberedLetter) -> dict[str, Any]:
@@ -51,9 +53,7 @@ def contents_of(found: NumberedLetter) -> dict[str, Any]:
     return told
 
 
-async def run_again(
-    bus: Bus, letters: DeadLetters, number: int, *, within_s: float
-) -> dict[str, Any]:
+async def run_again(bus: Bus, letters: DeadLetters, number: int, *, within_s: float) -> LetterRun:
     """Run a job again and drop its letter when it succeeds.
 
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.

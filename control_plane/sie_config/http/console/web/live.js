@@ -1,7 +1,7 @@
 // What the feed of sie-config tells, for every view: the head, the replicas, the newest entries.
 
 import { get, url } from "./api.js";
-import { useEffect, useState } from "./parts.js";
+import { keepClock, useEffect, useState } from "./parts.js";
 
 const KEPT = 600; // Points of the chart: five minutes.
 const ENTRIES = 100;
@@ -50,6 +50,7 @@ function take(name, data) {
     told.entries = [];
     told.resets += 1;
   } else if (name === "replicas") {
+    keepClock(data.now);
     Object.assign(told, {
       head: data.head,
       published: data.published_epoch,

@@ -127,9 +127,21 @@ export const bytes = (number) => {
 const ages = new Set();
 setInterval(() => ages.forEach((each) => each()), 5000);
 
+// A laptop's clock may be wrong: ages are told by the service's, from the last event of the feed.
+const SKEW_MS = 2000;
+let skew = 0;
+
+export function keepClock(there) {
+  const gap = Date.parse(there) - Date.now();
+  // An event takes a moment to come, which is no skew.
+  const was = skew;
+  skew = Math.abs(gap) > SKEW_MS ? gap : 0;
+  if (Math.abs(skew - was) > SKEW_MS) ages.forEach((each) => each());
+}
+
 export function Ago({ ts }) {
   const at = new Date(ts);
-  const told = () => `${span((Date.now() - at) / 1000)} ago`;
+  const told = () => `${span((Date.now() + skew - at) / 1000)} ago`;
   const [text, set] = useState(told);
   useEffect(() => {
     const tick = () => set(told());

@@ -102,17 +102,27 @@ def lacking(
     `changed` are values that stand for those of its config.json.
     """
     name, main = joined(folder, "config.json"), main_file(files, folder)
-    if main not in files.names():
-        return ()
-    read = held_by(files, main)
-    if read is None:
-        return ()
-    held, refusals = read
     config = {**Reader(files).table(name), **(changed or {})}
+    small = tuple(_too_small(name, config))
+    read = held_by(files, main) if main in files.names() and not small else None
+    if read is None:
+        return small
+    held, refusals = read
     if refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
     return tuple(_unlike(main, name, by_name, tuple(dict.fromkeys(wanted(config, head)))))
+
+
+def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
+    family = _family(config)
+    if family is None:
+        return
+    sizes = _sizes(config, family)
+    for key, least in family.least.items():
+        if sizes.get(key, least) < least:
+            said = f"is {sizes[key]}, and transformers' own forward reads {least}: it fails"
+            yield Refusal(f"{name}: {key}", said, "use the model as its authors published it")
 
 
 def _unlike(
@@ -186,6 +196,7 @@ def _lines(text: str, layer: str, family: Family, sizes: Mapping[str, int]) -> I
         kind, names, *dimensions = line.split()
         kind, _, condition = kind.partition("?")
         shape = tuple(_number(each, sizes) for each in dimensions)
+        # A declaration is never too strict: what only some configs have is for the loader to judge.
         if None in shape or (condition and not sizes.get(condition)):
             continue
         for part in _PARTS[kind]:

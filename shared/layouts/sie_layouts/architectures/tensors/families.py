@@ -32,6 +32,8 @@ class Family:
     usual: Mapping[str, Any] = field(default_factory=dict)
     """The values of keys that a config.json may leave out."""
     count: str = "num_hidden_layers"
+    least: Mapping[str, int] = field(default_factory=dict)
+    """The sizes that transformers' forward counts on, whatever a config.json says."""
 
 
 _SIZES: Final[Mapping[str, Any]] = {
@@ -59,6 +61,10 @@ _BERT_LAYER: Final = (
         for part in ("query", "key", "value")
     )
     + _BERT_REST
+    + """
+linear?add_cross_attention crossattention.self.query hidden_size hidden_size
+linear?add_cross_attention crossattention.output.dense hidden_size hidden_size
+"""
 )
 _OF_TOKENS: Final = "linear classifier num_labels hidden_size"
 _POOLED: Final = "linear pooler.dense hidden_size hidden_size\n"
@@ -174,6 +180,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         + "\n".join(_BERT_REST.strip().splitlines()[2:]),
         {"classes": _TWO_LAYERS, "tokens": _OF_TOKENS, "masked_language": _WORDS_OF_ROBERTA},
         {**_SIZES, "relative_attention_num_buckets": 32},
+        least={"relative_attention_num_buckets": 32},
     ),
     "distilbert": Family(
         ("distilbert.",),

@@ -65,6 +65,8 @@ def read_header(files: Files, name: str) -> dict[str, Held]:
         raise ValueError(f"ends inside its header of {length} bytes: it is cut short")
     found, data_bytes = _parsed(content[_LENGTH_BYTES:whole])
     size = files.names().get(name, 0)
+    # The one proof that a file is whole without its bytes: a download that broke off has a good
+    # header.
     if size and size != whole + data_bytes:
         raise ValueError(
             f"has {size} bytes, and its header describes {whole + data_bytes}: it is cut short, or "

@@ -6,7 +6,7 @@ than one copy of it.
 
 from typing import Final
 
-from sie_schemas.ipc import FRAME_BYTES_MAX, FRAME_HEADER
+from sie_schemas.ipc.messages import FRAME_BYTES_MAX, FRAME_HEADER
 
 __all__ = ["FrameTooLong", "Frames"]
 
