@@ -182,10 +182,11 @@ class _Clients:
             protocol.data_received(self._request)
         await _settled()
         used = clock() - began
+        inbox = JOB_DECODER.decode(self._bus.sent[0]).reply_to
         results = _results(self._bus.sent)
         self._bus.sent.clear()
         began = clock()
-        self._bus.hear("sie.result.g1", results)
+        self._bus.hear(inbox, results)
         await _settled()
         used += clock() - began
         for _, transport in self._connections:

@@ -200,6 +200,7 @@ async def opened_parts(
             settings.chunked_bytes_max,
             settings.queue_publish_timeout_s,
         ),
+        rng=rng,
     )
     watch = FleetWatch(
         bus,

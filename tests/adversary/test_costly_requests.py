@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.config_writer import client_of, model, running
 from tests.support.console_world import console_of
@@ -163,3 +163,35 @@ async def test_who_signs_in_again_and_again_signs_nobody_else_out(tmp_path: Any)
         client.cookies.clear()
         client.cookies.update(cookies)
         assert (await client.get("/console/session")).json()["name"] == "boss"
+
+
+MANY = {
+    "items": (b"\x81\xa5items%b", b"\x80"),
+    "options": (b"\x82\xa5items\x91\x80\xa6params\x81\xa7options\x81\xa1x%b", b"\x91\x90"),
+    "in JSON": (b'{"items": [%b{}]}', b"{},"),
+}
+
+
+@pytest.mark.parametrize("place", MANY)
+def test_a_million_empty_maps_are_not_built(place: str) -> None:
+    """Sixteen megabytes of them were two gigabytes of a gateway, for seconds of its loop."""
+    head, one = MANY[place]
+    is_msgpack = place != "in JSON"
+    count = 1_200_000
+    length = b"\xdd" + count.to_bytes(4) if is_msgpack else b""
+    body = head % (length + one * count)
+    # Built, it would be told as too many items, or as too large.
+    with pytest.raises(FixRequest, match="over 1000000 lists and maps"):
+        read_request("encode", body, is_msgpack=is_msgpack, limits=LIMITS)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.sampled_from(["\u8c9d", "[{", '\\"[', "a", "\u0301"]), min_size=1, max_size=4))
+def test_what_looks_like_lists_in_a_text_is_none(words: list[str]) -> None:
+    text = ("".join(words) * 800_000)[:800_000]
+    numbers = [1.5, None, -7, 2**40, 2**9, -(2**20), "", "a" * 40, 0.0, True]
+    value = {"items": [{"text": text[::-1]}, {"text": text, "metadata": {"a": numbers}}]}
+    limits = Limits(items_max=9, chars_max=10**7, payload_bytes_max=10**8)
+    for encode, is_msgpack in ((msgspec.json.encode, False), (msgspec.msgpack.encode, True)):
+        asked = read_request("encode", encode(value), is_msgpack=is_msgpack, limits=limits)
+        assert asked.items[1].text == text

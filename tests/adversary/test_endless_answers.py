@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,13 +12,22 @@ import pytest
 from huggingface_hub import constants
 from tests.support.log_world import nowhere
 
+from sie_cli.config.config_work import run_work
+from sie_cli.config.views import audit
+from sie_cli.diagnosis.facts import UNANSWERED, Place, gather
 from sie_cli.models.hub import open_revision
+from sie_config.offline.access import asked_json
+from sie_config.offline.compaction import writers_log_id
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
-from sie_runtime.http.bounded_answers import BoundedClient, bounding_sync, closing_after
+from sie_runtime.http.bounded_answers import BoundedClient, ask
 from sie_schemas.documents import HubSource
-from sie_schemas.errors import FixRequest, Later
+from sie_schemas.errors import FixRequest, Later, TimeRanOut
+from sie_sdk import SIEAsyncClient, SIEClient
+from sie_sdk.client import async_, sync
+from sie_sdk.config import async_client, client
 from sie_sdk.config.async_client import SIEAsyncConfigClient
+from sie_sdk.config.client import SIEConfigClient
 from sie_server.weights import hub_reach
 
 LINE = b"HTTP/1.1 200 OK\r\n"
@@ -147,15 +157,12 @@ async def test_the_thread_that_asks_a_hub_ends_with_its_time(told, monkeypatch) 
         assert await asked is None
 
 
-async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks() -> None:
-    def read(url: str) -> None:
-        hooks = {"response": [bounding_sync(1_000_000, timeout_s=60)]}
-        with httpx.Client(event_hooks=hooks) as http, closing_after(http, 60):
-            http.get(url)
-
-    async with stranger(HEAD + b"\r\n", b" " * 65536) as url:
+@pytest.mark.parametrize("head", [HEAD, b"HTTP/1.1 302 Found\r\nLocation: /x\r\n"])
+async def test_no_more_is_held_than_the_bound_by_a_client_that_blocks(head) -> None:
+    asked = partial(ask, body_bytes_max=1_000_000, within_s=FOREVER_S, verify=False)
+    async with stranger(head + b"\r\n", b" " * 65536) as url:
         with pytest.raises(httpx.TransportError, match="over 1000000 bytes"):
-            await asyncio.to_thread(read, url)
+            await asyncio.to_thread(asked, "GET", url, follow_redirects=True)
 
 
 @contextlib.asynccontextmanager
@@ -217,3 +224,77 @@ async def test_pages_that_lead_nowhere_end_a_listing(told) -> None:
     async with saying(page) as url, SIEAsyncConfigClient(url) as client:
         with pytest.raises(FixRequest, match="does not answer as sie-config does"):
             await asked(client)
+
+
+CUT_OFF: dict[str, tuple[bytes, bytes, float]] = {
+    "in drops": (HEAD + b"\r\n", b" ", 0.02),
+    "packed": (HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b" " * 1000), 0.0),
+    "without end": (HEAD + b"\r\n", b" " * 65536, 0.0),
+}
+READERS: dict[str, Callable[[str, float], Any]] = {
+    "the SDK": lambda url, within_s: SIEClient(url, timeout_s=within_s).health(),
+    "its asynchronous client": lambda url, within_s: asyncio.run(
+        SIEAsyncClient(url, timeout_s=within_s).health()
+    ),
+    "the SDK of sie-config": lambda url, within_s: SIEConfigClient(url, timeout_s=within_s).head(),
+}
+
+
+ASKERS: dict[str, Callable[[str], Any]] = {
+    "doctor": lambda url: gather(Place(url, gateway_url=url), timeout_s=TIMEOUT_S).replicas.error,
+    "doctor of a log": lambda url: asked_json(url, within_s=TIMEOUT_S),
+    "compaction": lambda url: writers_log_id(url, within_s=TIMEOUT_S) or "drops",
+}
+
+
+@pytest.mark.parametrize("asker", ASKERS.values(), ids=ASKERS)
+@pytest.mark.parametrize("told", [DROPS["a head"], DROPS["a trailer"]], ids=["head", "trailer"])
+async def test_a_command_that_asks_a_stranger_ends(told, asker) -> None:
+    async with stranger(*told, pause_s=0.02) as url:
+        try:
+            found = await asyncio.to_thread(asker, url)
+        except httpx.ReadTimeout:
+            found = UNANSWERED
+        assert found in {UNANSWERED, "drops"}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("told", CUT_OFF.values(), ids=CUT_OFF)
+async def test_a_client_of_a_stranger_ends_and_holds_no_more_than_its_bound(
+    told, reader, monkeypatch
+) -> None:
+    for module in (async_, sync, client, async_client):
+        monkeypatch.setattr(module, "ANSWER_BYTES_MAX", 1_000_000)
+    head, part, pause_s = told
+    async with stranger(head, part, pause_s=pause_s) as url:
+        with pytest.raises((TimeRanOut, FixRequest), match=r"drops|unasked|over 1000000"):
+            await asyncio.to_thread(reader, url, TIMEOUT_S if pause_s else FOREVER_S)
+
+
+async def test_a_feed_lasts_and_each_of_its_events_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(async_client, "ANSWER_BYTES_MAX", 2_000)
+    event = b"event: head\ndata: {}\n\n"
+    async with (
+        stranger(HEAD + b"\r\n", event, pause_s=0.001) as url,
+        SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+    ):
+        feed = reader.follow()
+        # In all more than one may have.
+        assert [(await anext(feed)).name for _ in range(200)] == ["head"] * 200
+    for part in (b"data: a", b"a: b\nc: d\n"):
+        async with (
+            stranger(HEAD + b"\r\n", part) as url,
+            SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+        ):
+            with pytest.raises(FixRequest, match="over 2000 bytes"):
+                await anext(reader.follow())
+
+
+async def test_pages_of_an_audit_that_lead_nowhere_end_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for page in (b'{"rows": [], "next_before": "m"}', b'{"rows": [{}], "next_before": "m"}'):
+        async with saying(page) as url:
+            # Of the newest a thousand are wanted, and each page has one at most.
+            assert await asyncio.to_thread(run_work, url, "json", lambda work: audit(work, {}, 999))
+        assert "leads to no other" in capsys.readouterr().err

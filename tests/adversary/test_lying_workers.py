@@ -4,6 +4,7 @@ What a worker says of its own is believed. It costs nobody else more than its by
 header and names no series of metrics, and it hides nothing from operators.
 """
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -16,12 +17,14 @@ from tests.adversary.test_broker_lines import encoded
 from tests.support.gateway_world import World, echo_result, gateway_world, heartbeat
 from tests.support.log_world import metric
 from tests.support.nats import nats_server
+from tests.support.polling import until
 from tests.support.provisioned import provide
 from tests.support.small_jobs import small_job
 
 from sie_cli.admin.dead_letters import list_letters
 from sie_gateway.fleet.fleet import FLEET_BYTES_MAX, HEARTBEAT_BYTES_MAX, Fleet
 from sie_runtime.broker.bus import BusSettings, connected_bus
+from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.arrays import wire_of
 from sie_schemas.dead_letters import DeadLetter, dead_letter_of
 from sie_schemas.fleet import WorkerKind
@@ -33,6 +36,7 @@ from sie_schemas.jobs import (
     ResultBatch,
 )
 from sie_schemas.malformed import MALFORMED
+from sie_worker.forms.chunking import chunks_of
 from sie_worker.intake.peers import PEERS_MAX, Peers
 
 KIND = WorkerKind("default", "cpu", "default")
@@ -185,3 +189,57 @@ async def test_a_letter_of_no_time_or_of_megabytes_hides_no_other(tmp_path: Path
         assert [letter["number"] for letter in await list_letters(access)] == [8]
         # What a worker of ours says is cut before it is written.
         assert len(dead_letter(reason="a" * 10_000).message) == 4096
+
+
+async def test_a_worker_of_another_pool_answers_no_job_whose_id_it_knows() -> None:
+    """Ids of jobs are heard by each worker's user, in questions for what a worker holds."""
+    async with gateway_world() as world:
+        await world.hear(heartbeat("evil", pool="night"))
+        world.echo.answer = lambda _: None
+        body = {"items": [{"text": "abc"}]}
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            asking = [
+                asyncio.create_task(
+                    client.post("/v1/encode/org/dense", json=body, headers={"x-sie-pool": pool})
+                )
+                for pool in ("default", "night")
+            ]
+            await until(lambda: len(world.echo.seen) == 2)
+            pools = [subject.split(".")[2] for subject in world.echo.subjects]
+            jobs = dict(zip(pools, world.echo.seen, strict=True))
+            wanted, own = jobs["default"], jobs["night"]
+            forged = echo_result(wanted, answers=echo_result(own).answers, worker_id="evil")
+            for result in (forged, echo_result(wanted, failure=JobFailure("INVALID_INPUT", "no"))):
+                batch = JOB_ENCODER.encode(ResultBatch(worker_id="evil", results=(result,)))
+                # What it has is the inbox of its own pool; the id alone is no place to answer.
+                await world.bus.request(own.reply_to, batch)
+                assert await world.bus.request("sie.result.g1", batch) == []
+                whole = JOB_ENCODER.encode(result)
+                for chunk in chunks_of(whole, job_id=wanted.job_id, bytes_max=64):
+                    told = ResultBatch(worker_id="evil", results=(), chunk=chunk)
+                    await world.bus.request(own.reply_to, JOB_ENCODER.encode(told))
+            await world.bus.deliver(echo_result(wanted))
+            await world.bus.deliver(echo_result(own))
+            answers = [await each for each in asking]
+    assert [each.status_code for each in answers] == [200, 200]
+    assert answers[0].headers["x-sie-worker"] == "w1"
+
+
+@pytest.mark.integration
+async def test_a_letter_of_another_pool_keeps_none_out(tmp_path: Path) -> None:
+    """A worker's user writes letters under the id of a job that it heard, and of one of its own."""
+    honest, own = dead_letter(reason="it broke"), "sie.result.g-of-another-pool"
+    async with nats_server(tmp_path) as url:
+        access = BusSettings(nats_url=url)
+        async with connected_bus(access, role="worker", process_id="w") as bus:
+            await provide(bus)
+            letters = DeadLetters(bus)
+            await letters.write(msgspec.structs.replace(honest, pool="evil"), reply_to=own)
+            await bus.client.jetstream().publish(
+                "sie.dead.evil", b"", headers={"Nats-Msg-Id": honest.job_id}
+            )
+            for _ in range(2):
+                await letters.write(honest, reply_to=small_job().reply_to)
+        told = await list_letters(access)
+    assert [letter["pool"] for letter in told] == ["evil", "default"]

@@ -1,5 +1,7 @@
 """The limits of a token, tried against a real sie-config: asked for as a trial, it was done."""
 
+import json
+import re
 from pathlib import Path
 
 import httpx
@@ -8,6 +10,7 @@ from tests.support.config_process import config_process
 from tests.support.config_writer import model
 from tests.support.gateway_world import gateway_world
 from tests.support.log_world import nowhere
+from tests.support.openapi_file import OPENAPI_FILES
 from tests.support.tokens import bearer, tokens_file
 
 from sie_gateway.http.rules import role_of
@@ -103,3 +106,61 @@ async def test_who_may_only_look_has_no_model_loaded_and_run(tmp_path: Path) -> 
             assert not world.echo.seen
             asked = await http.get("/v1/models/org/dense", headers=bearer("app") | published)
             assert asked.json()["dims"] == {"dense": 3}
+
+
+GATEWAYS = json.loads(OPENAPI_FILES["sie-gateway"].read_text())["paths"]
+HOLDERS: dict[str, tuple[str, ...]] = {
+    "caller": ("infer",),
+    "viewer": ("read",),
+    "scraper": ("metrics",),
+    "bot": ("read", "propose"),
+    "auditor": ("audit",),
+}
+SPELLINGS = (
+    "{}",
+    "{}/",
+    "/{}",
+    "{}/../pools",
+    "/v1/encode/..{}",
+    "/v1/encode/%2e%2e{}",
+    "{};a",
+    "{}%00",
+)
+
+
+def wanted(method: str, path: str) -> set[str]:
+    """The roles that may ask the gateway so, by what the manual says; empty is everybody."""
+    if path in {"/healthz", "/readyz"}:
+        return set()
+    if method == "GET":
+        return {"metrics", "read"} if path == "/metrics" else {"read"}
+    return {"admin"} if path.startswith("/v1/pools") else {"infer"}
+
+
+async def test_no_token_does_more_at_a_gateway_than_its_role_however_the_path_is_spelt(
+    tmp_path: Path,
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", **HOLDERS, boss=("admin",))
+    asked = [(method.upper(), path) for path, methods in GATEWAYS.items() for method in methods]
+    assert ("POST", "/v1/pools") in asked
+    async with gateway_world() as world:
+        gate = Gate(world.app, Access(AccessSettings(auth_file=tokens)), role_of)
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            for method, path in asked:
+                place = re.sub(r"\{[a-z_]+\}", "org/dense", path)
+                for name, roles in {"nobody": (), "taken back": (), **HOLDERS}.items():
+                    headers = {} if name == "nobody" else bearer(name)
+                    may = not wanted(method, path) or wanted(method, path) & {*roles}
+                    told = await http.request(method, place, json={}, headers=headers)
+                    assert (told.status_code in {401, 403}) == (not may), (method, place, name)
+            before = (await http.get("/v1/pools", headers=bearer("boss"))).json()
+            for spelling in SPELLINGS:
+                for name in HOLDERS:
+                    for method in ("POST", "DELETE", "PUT", "PATCH", "post"):
+                        lease = {"name": "mine", "gpus": {"cpu": 1}}
+                        url = spelling.format("/v1/pools")
+                        await http.request(method, url, json=lease, headers=bearer(name))
+            assert (await http.get("/v1/pools", headers=bearer("boss"))).json() == before
+            made = await http.post("/v1/pools", json=lease, headers=bearer("boss"))
+            assert made.status_code in {200, 201}, made.text

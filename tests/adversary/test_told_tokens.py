@@ -1,5 +1,7 @@
 """Somebody pastes a token into a reason or a name: the log and the audit keep it for good."""
 
+import io
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,10 @@ from typing import Any
 import pytest
 from tests.support.config_writer import client_of, model, running
 
-from sie_config.documents.secret_rules import secrets_in, without_secrets
+from sie_config.documents.secret_rules import secrets_in
+from sie_runtime.process.named_requests import echoed_id
+from sie_runtime.process.telemetry import configure_logs
+from sie_runtime.texts.secret_shapes import without_secrets
 
 HUB = "hf_" + "abcdEFGH12" * 4
 WRITTEN = ("x-sie-actor", "x-sie-reason", "x-sie-force")
@@ -17,6 +22,9 @@ SECRETS = {
     "key": "-----BEGIN PRIVATE KEY----- MC4CAQAwBQYDK2VwBCIEIA",
     "loud scheme": "HTTPS://me:word@host/x",
     "no user": "https://:word@host/x",
+    "slash": "https://me:wo/rd@word@host/x",
+    "at": "https://me:wo@word@word@host/x",
+    "question": "nats://me:12?rd@host:4222",
     "user alone": "https://word@host/x",
     "bearer": "bearer c2lnbmF0dXJl0123456789",
     "basic": "Authorization: Basic c2lnbmF0dXJl",
@@ -41,6 +49,8 @@ INNOCENT: dict[str, Any] = {
     "api_key": "secret:hub",
     "user": "ssh://git@host/x",
     "package": "https://host/@scope/x?at=a@b",
+    "port": "https://host:8080/@scope/x http://[::1]:80/a@b",
+    "brokers": "nats://a:4222,nats://b:4222 a@b",
     "words": "the bearer authenticationinformation; basic SentenceTransformers",
     "metric": "sie_config_reports_refused_total_of_each_of_the_replicas",
 }
@@ -125,7 +135,44 @@ async def test_keys_that_look_like_tokens_stay_two(tmp_path: Path) -> None:
     async with running(tmp_path) as plane, client_of(plane) as http:
         for number, key in enumerate((f"{HUB}a", f"{HUB}b")):
             name = f"org/m{number}"
-            answer = await http.put(
-                f"/v1/configs/models/{name}", json=model(name), headers={"idempotency-key": key}
+            answers = [
+                await http.put(
+                    f"/v1/configs/models/{name}", json=model(name), headers={"idempotency-key": key}
+                )
+                for _ in range(2)
+            ]
+            assert [each.status_code for each in answers] == [201, 201], answers[1].text
+            assert answers[0].json() == answers[1].json()
+            other = await http.put(
+                "/v1/configs/models/org/x", json=model("org/x"), headers={"idempotency-key": key}
             )
-            assert answer.status_code == 201, answer.text
+            assert other.status_code == 422 and HUB not in other.text
+        told = (await http.get("/v1/configs/log?after=0")).text
+        told += (await http.get("/v1/configs/audit")).text
+    assert HUB not in told
+    assert HUB.encode() not in kept(tmp_path)
+
+
+@pytest.mark.parametrize("secret", [HUB, "https://me:word@host/x"], ids=["hub", "address"])
+async def test_a_token_is_no_id_of_a_request(
+    tmp_path: Path, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, headers, root = io.StringIO(), {"x-request-id": secret}, logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", root.level)
+    configure_logs(role="config", process_id="1", level="debug", stream=lines)
+    async with running(tmp_path) as plane, client_of(plane) as http:
+        answers = [
+            await http.put("/v1/configs/models/org/a", json=model("org/a"), headers=headers),
+            await http.put("/v1/configs/models/org/b", json={}, headers=headers),
+            await http.get("/v1/configs/models/org/a", headers=headers),
+        ]
+        assert [each.status_code for each in answers] == [201, 422, 200]
+        told = (await http.get("/v1/configs/log?after=0")).text
+        told += (await http.get("/v1/configs/audit")).text
+    ids = [each.headers.get("x-request-id", "") for each in answers]
+    assert all(told.count(each) for each in ids[:2])
+    assert secret not in told + lines.getvalue() + "".join(ids)
+    assert secret.encode() not in kept(tmp_path)
+    # As a gateway answers and logs it.
+    assert echoed_id(secret.encode()) == ""

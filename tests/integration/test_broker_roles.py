@@ -142,7 +142,7 @@ async def test_the_writer_lists_and_drops_dead_letters_and_never_tells_what_they
                 keep_payload=True,
             )
             try:
-                await DeadLetters(worker).write(letter)
+                await DeadLetters(worker).write(letter, reply_to=job.reply_to)
             except BusUnavailable:
                 return False
             return True

@@ -148,11 +148,12 @@ async def test_a_forged_letter_is_run_on_no_subject_but_a_queue(tmp_path: Path, 
         async with connected_bus(access, role="operator", process_id="test") as bus:
             await provide(bus)
             letters = DeadLetters(bus)
-            await letters.write(letter)
+            await letters.write(letter, reply_to=job.reply_to)
             await letters.write(
                 msgspec.structs.replace(
                     letter, job_id="k.0", subject="sie.work.a.b.c.d", payload=b"\xc1"
-                )
+                ),
+                reply_to=job.reply_to,
             )
         with pytest.raises(OurFault, match="dead letter 1 names no queue"):
             await retry_letter(access, 1, within_s=0.5)

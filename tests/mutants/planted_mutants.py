@@ -125,7 +125,7 @@ PLANTED_MUTANTS = (
         "an-audit-shows-more-than-was-asked",
         "the newest three rows are four, or a thousand",
         "sdk/sie_cli/config/views.py",
-        "limit=min(_PAGE, number - len(rows))",
+        "limit=min(_PAGE, left)",
         "limit=min(_PAGE, number)",
         (
             (

@@ -26,6 +26,8 @@ class Growing:
     last growth somebody stops the command.
     """
 
+    base_url = "http://config"
+
     def __init__(self, growths: list[int], breaks: list[int | None], missed_max: int) -> None:
         self._growths = growths
         self._breaks = [None, *breaks]
@@ -102,12 +104,15 @@ def test_what_was_too_much_to_show_is_said_with_its_end(growths):
 
 @given(total=st.integers(0, 12), number=st.integers(1, 14), page_max=st.integers(1, 5))
 def test_the_newest_rows_of_an_audit_are_as_many_as_were_asked_for(total, number, page_max):
-    def audit(*, limit: int, before: int = total + 1) -> dict[str, Any]:
-        first = max(1, before - min(limit, page_max))
-        rows = [entry(epoch) for epoch in range(before - 1, first - 1, -1)]
-        return {"rows": rows, "next_before": first if first > 1 else None}
+    # A place in the audit is a text, as sie-config gives it.
+    def audit(*, limit: int, before: str = str(total + 1)) -> dict[str, Any]:
+        first = max(1, int(before) - min(limit, page_max))
+        rows = [entry(epoch) for epoch in range(int(before) - 1, first - 1, -1)]
+        return {"rows": rows, "next_before": str(first) if first > 1 else None}
 
-    work = cast("Work", SimpleNamespace(client=SimpleNamespace(audit=audit)))
+    work = cast(
+        "Work", SimpleNamespace(client=SimpleNamespace(audit=audit, base_url="http://config"))
+    )
     rows, has_more = audited(work, {}, number)
     assert [row["epoch"] for row in rows] == [*range(total, 0, -1)][:number]
     assert has_more is (total > number)

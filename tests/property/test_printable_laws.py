@@ -42,3 +42,20 @@ def test_no_address_is_told_with_its_password(user, scheme, around):
         assert without_password(told) == told
         error = FixRequest("no", details=[{"path": "x", "message": address}])
         assert error.details == [{"path": "x", "message": f"{scheme}://host:80/a@b?c=d@e"}]
+
+
+@given(NAMES.filter(lambda user: ":" not in user), st.sampled_from("/?#"), TEXTS)
+def test_no_address_is_told_with_a_password_that_no_parser_reads(user, mark, around):
+    """A slash ends the address for every parser, and a person pasted it all the same."""
+    told = without_password(f"{around} https://{user}:se{mark}cr@et@host:80/a@b {around}")
+    assert "https://host:80/a@b" in told and "cr@et" not in told
+    for plain in (
+        "https://host:8080/@scope/x",
+        "http://[::1]:80/a@b",
+        "nats://a:4222,nats://b:4222/a@b",
+        "http://a:80?to=a@b",
+    ):
+        assert without_password(plain) == plain
+    assert without_password("nats://a:4222,nats://me:word@b") == "nats://a:4222,nats://b"
+    many = "a://b:c" * 20_000
+    assert without_password(f"{many}@") != ""

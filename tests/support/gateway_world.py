@@ -183,6 +183,7 @@ class MemoryBus:
         self.published: list[tuple[str, bytes]] = []
         self.jobs: asyncio.Queue[tuple[str, Job]] = asyncio.Queue()
         self._stored: set[str] = set()
+        self._reply_to: dict[str, str] = {}
         self._subscriptions: list[_Subscribed] = []
 
     async def subscribe(
@@ -228,6 +229,7 @@ class MemoryBus:
         job = JOB_DECODER.decode(data)
         assert job.job_id == job_id
         assert subject.startswith("sie.work.")
+        self._reply_to[job_id] = job.reply_to
         if job_id not in self._stored:
             # As the broker does: the same job is stored once.
             self._stored.add(job_id)
@@ -236,17 +238,16 @@ class MemoryBus:
             stored(job_id, b'{"stream": "memory", "seq": %d}' % len(self._stored))
         heard(None)
 
+    def inbox_of(self, job_id: str) -> str:
+        """The subject that a job is answered at."""
+        return self._reply_to[job_id]
+
     async def deliver(self, *results: JobResult) -> tuple[str, ...]:
-        """Send results of one gateway as a worker does; the job ids that were confirmed."""
+        """Send results of one pool as a worker does; the job ids that were confirmed."""
         batch = ResultBatch(worker_id="w1", results=results)
-        subject = f"sie.result.{_gateway_of(self._subscriptions)}"
-        answers = await self.request(subject, JOB_ENCODER.encode(batch))
+        inbox = self.inbox_of(results[0].job_id)
+        answers = await self.request(inbox, JOB_ENCODER.encode(batch))
         return RECEIPT_DECODER.decode(answers[0]).job_ids if answers else ()
-
-
-def _gateway_of(subscriptions: Sequence[_Subscribed]) -> str:
-    [inbox] = [one.pattern for one in subscriptions if one.pattern.startswith("sie.result.")]
-    return inbox.removeprefix("sie.result.")
 
 
 class MemoryAsker:

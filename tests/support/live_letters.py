@@ -47,7 +47,7 @@ async def leave_letter(cluster: LiveCluster, *, kept: bool) -> None:
         keep_payload=kept,
     )
     async with _broker_as(cluster, "worker") as bus:
-        await DeadLetters(bus).write(letter)
+        await DeadLetters(bus).write(letter, reply_to=job.reply_to)
 
 
 def _broker_as(cluster: LiveCluster, role: str) -> AbstractAsyncContextManager[Bus]:

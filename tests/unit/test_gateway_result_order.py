@@ -120,5 +120,6 @@ async def test_a_request_that_ends_without_its_chunks_gives_their_room_back(ends
 async def offered(world: World, chunk: ResultChunk) -> ResultReceipt:
     """The gateway's word on a chunk that a worker offers."""
     batch = ResultBatch(worker_id="w1", results=(), chunk=chunk)
-    [answer] = await world.bus.request("sie.result.g1", JOB_ENCODER.encode(batch))
+    inbox = world.bus.inbox_of(chunk.job_id)
+    [answer] = await world.bus.request(inbox, JOB_ENCODER.encode(batch))
     return RECEIPT_DECODER.decode(answer)

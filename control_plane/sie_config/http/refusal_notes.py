@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_config.documents.differences import PLURALS
-from sie_config.documents.secret_rules import without_secrets
 from sie_config.http.doors import changes_the_log
 from sie_config.http.write_requests import request_id_of, shown_text
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import REQUEST_ID, principal_of
+from sie_runtime.texts.secret_shapes import without_secrets
 from sie_schemas.errors import SIEError, without_password
 
 __all__ = ["noting", "noting_gate"]

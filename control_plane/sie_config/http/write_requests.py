@@ -8,16 +8,17 @@ import contextlib
 import hashlib
 import random
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from sie_config.documents.secret_rules import without_secrets
 from sie_config.writer.draft import Write
 from sie_config.writer.rules import Expectation
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import read_bounded
 from sie_runtime.http.encodings import decoded
+from sie_runtime.texts.secret_shapes import secret_in, without_secrets
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest, without_password
 
@@ -43,8 +44,23 @@ _HEADERS: Final = {
     "x-request-id": ("X-Request-Id", 128),
     "idempotency-key": ("Idempotency-Key", 255),
 }
-_WRITTEN: Final = frozenset({"x-sie-actor", "x-sie-reason", "x-sie-force"})
-"""Texts of people. The others are names: two that are not the same must stay two."""
+
+
+def _digest(key: str) -> str:
+    return f"sha256-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _nothing(text: str) -> str:
+    return ""
+
+
+_IN_PLACE: Final[Mapping[str, Callable[[str], str]]] = {
+    "x-request-id": _nothing,
+    # Two keys that are not the same must stay two.
+    "idempotency-key": _digest,
+}
+"""The name that stands for one which holds a secret. An id of ours is made where there is none.
+The other headers are texts of people, and a word stands in the secret's place."""
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
@@ -149,8 +165,8 @@ def header_text(request: Request, name: str) -> str:
 
 
 def shown_text(request: Request, name: str) -> str:
-    """A header as it was meant, unbounded; empty when absent. No address in it has a password, and
-    what a person writes no other secret: it stays in the log."""
+    """A header as it was meant, unbounded; empty when absent. It stays in the log, so no address in
+    it has a password, and it holds no other secret."""
     told = sent(request, name.encode())
     if not told:
         # As most are, and a write looks for five.
@@ -161,7 +177,9 @@ def shown_text(request: Request, name: str) -> str:
             # Clients send UTF-8; the framework reads headers as Latin-1.
             text = text.encode("latin-1").decode("utf-8")
     text = without_password(text)
-    return without_secrets(text) if name in _WRITTEN else text
+    if not secret_in(text):
+        return text
+    return _IN_PLACE.get(name, without_secrets)(text)
 
 
 def request_id_of(request: Request) -> str:

@@ -14,7 +14,7 @@ import httpx
 from sie_config.http.upkeep_routes import low_water_for
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
-from sie_config.offline.access import token_header, verify
+from sie_config.offline.access import asked, asked_json
 from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
@@ -63,15 +63,9 @@ def compact_through(url: str, *, keep: int | None, low_water: int | None) -> dic
     wanted = {"keep": keep, "low_water": low_water}
     body = {name: value for name, value in wanted.items() if value is not None}
     try:
-        answer = httpx.post(
-            f"{url}/v1/configs/compact",
-            json=body,
-            headers=token_header(),
-            timeout=_TIMEOUT_S,
-            verify=verify(),
-        )
+        answer = asked("POST", f"{url}/v1/configs/compact", json=body, within_s=_TIMEOUT_S)
         found: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx.HTTPError, ValueError, RecursionError) as error:
         raise NotReadable(f"no sie-config answers at {url}: {error}") from error
     if answer.is_error:
         detail = found.get("detail", {})
@@ -114,13 +108,10 @@ def _require_writer_of(log: Path, url: str) -> None:
         )
 
 
-def writers_log_id(url: str) -> str | None:
+def writers_log_id(url: str, *, within_s: float = _TIMEOUT_S) -> str | None:
     """The log of whoever answers at an address; None where no sie-config does."""
     try:
-        found = httpx.get(
-            f"{url}/v1/configs/epoch", headers=token_header(), timeout=_TIMEOUT_S, verify=verify()
-        )
-        log_id = found.json()["log_id"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        log_id = asked_json(f"{url}/v1/configs/epoch", within_s=within_s)["log_id"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, KeyError, TypeError):
         return None
     return log_id if isinstance(log_id, str) else None

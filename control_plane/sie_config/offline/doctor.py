@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from sie_config.log.checkpoint import CheckpointFile
-from sie_config.offline.access import token_header, verify
+from sie_config.offline.access import asked_json
 from sie_config.offline.compaction import writers_log_id
 from sie_config.offline.findings import Report
 from sie_config.offline.others import verify_stream
@@ -157,7 +157,7 @@ _RECOVERY: Final = "the reason says what is missing: start with the broker and t
 
 def _get(url: str) -> dict[str, Any] | None:
     try:
-        found = httpx.get(url, headers=token_header(), timeout=_TIMEOUT_S, verify=verify()).json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        found = asked_json(url, within_s=_TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

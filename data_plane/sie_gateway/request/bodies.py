@@ -14,6 +14,7 @@ import msgspec
 
 from sie_core.nearest import advice
 from sie_gateway.request.spellings import plainly
+from sie_runtime.texts.many_values import CONTAINERS_MAX, has_too_many
 from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
@@ -70,6 +71,8 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
 
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
+    if has_too_many(body, is_msgpack=form == "MessagePack"):
+        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists and maps", field="$")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:

@@ -1,14 +1,18 @@
-"""Dispatch: jobs out to the queue, results in from one inbox, for every request in flight.
+"""Dispatch: jobs out to the queue, and results in, for every request in flight.
 
-*shell.* Owns the inbox subject of this gateway and the table of jobs that are waited for; does not
+*shell.* Owns the inbox subjects of this gateway and the table of jobs that are waited for; does not
 look into answers. Promises:
 
+- A job is answered by workers of its pool alone. The users of all pools may publish a result, and
+  hear ids of jobs. So each pool has an inbox of its own, whose name its workers alone are told.
 - Every result that can be read is confirmed, also one that nobody waits for.
 - A request ends by its deadline.
 - A request which ends without its answer is told to the workers as cancelled.
 """
 
 import asyncio
+import random
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +50,8 @@ _PAUSE_S: Final = 0.02
 """First pause where a queue does not take a job: a few round trips of the broker."""
 _PAUSE_MAX_S: Final = 0.5
 """A broker that restarts is back within seconds; the client's own time is the bound."""
+_INBOX_BYTES: Final = 16
+"""128 bits: nobody guesses the name of an inbox."""
 
 
 class JobQueue(Protocol):
@@ -96,7 +102,7 @@ class MessageCaps:
 
 
 class Dispatcher:
-    """Runs the jobs of requests. One for each gateway process."""
+    """Runs the jobs of requests. One for each gateway process. `rng` is seeded by a simulation."""
 
     def __init__(
         self,
@@ -106,6 +112,7 @@ class Dispatcher:
         gateway_id: str,
         objects: ObjectStore | None = None,
         caps: MessageCaps | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._bus = bus
         self._queue = queue
@@ -118,8 +125,12 @@ class Dispatcher:
         """By job id."""
         self.busy: Final = asyncio.Event()
         """Set while a run waits."""
-        self._subscription: Subscribed | None = None
-        self.inbox = f"sie.result.{gateway_id}"
+        self._gateway_id = gateway_id
+        self._rng = rng or secrets.SystemRandom()
+        self._inboxes: dict[str, str] = {}
+        """The subject of each pool's inbox, from the first request for it."""
+        self._opening: dict[str, asyncio.Task[str]] = {}
+        self._subscriptions: list[Subscribed] = []
 
     @property
     def waiting(self) -> int:
@@ -131,15 +142,37 @@ class Dispatcher:
         return dict.fromkeys(self._waiting.values()).keys()
 
     async def open(self) -> None:
-        """Listen to the inbox and to the queue. Called before the first request."""
+        """Listen to the queue. Called before the first request."""
         await self._queue.open()
-        self._subscription = await self._bus.subscribe(self.inbox, self._receive)
 
     async def close(self) -> None:
         """Stop listening. Called when nothing is in flight."""
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
-            self._subscription = None
+        for each in self._subscriptions:
+            await each.unsubscribe()
+        self._subscriptions.clear()
+        self._inboxes.clear()
+
+    async def inbox_of(self, pool: str) -> str:
+        """The subject that this gateway listens on for results of a pool. Never empty."""
+        inbox = self._inboxes.get(pool)
+        if inbox is None:
+            opening = self._opening.get(pool)
+            if opening is None:
+                opening = asyncio.create_task(self._opened(pool))
+                self._opening[pool] = opening
+            # A client that hangs up takes the inbox from nobody.
+            inbox = await asyncio.shield(opening)
+        return inbox
+
+    async def _opened(self, pool: str) -> str:
+        inbox = f"sie.result.{self._gateway_id}-{self._rng.randbytes(_INBOX_BYTES).hex()}"
+        try:
+            take = partial(self._receive, pool)
+            self._subscriptions.append(await self._bus.subscribe(inbox, take))
+            self._inboxes[pool] = inbox
+        finally:
+            del self._opening[pool]
+        return inbox
 
     async def run(self, run: Run) -> list[JobResult]:
         """Publish jobs of one request and wait for all results, in the order of the jobs.
@@ -281,38 +314,43 @@ class Dispatcher:
             # The deadline in the jobs ends them without this.
             return
 
-    def _receive(self, message: Incoming) -> None:
+    def _receive(self, pool: str, message: Incoming) -> None:
         try:
             batch = RESULT_DECODER.decode(message.data)
         except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return
         if batch.chunk is not None:
-            receipt = self._take_chunk(batch.chunk)
+            receipt = self._take_chunk(pool, batch.chunk)
         else:
             for result in batch.results:
-                self._take(result)
+                self._take(pool, result)
             # Confirmed also where nobody waits any more, or the worker would offer them until their
             # deadline.
             receipt = ResultReceipt(job_ids=tuple([result.job_id for result in batch.results]))
         message.answer(JOB_ENCODER.encode(receipt))
 
-    def _take(self, result: JobResult) -> None:
-        run = self._waiting.get(result.job_id)
+    def _waits(self, pool: str, job_id: str) -> Run | None:
+        """The run that waits for a job, where that is a job of this pool."""
+        run = self._waiting.get(job_id)
+        return run if run is not None and run.route.pool == pool else None
+
+    def _take(self, pool: str, result: JobResult) -> None:
+        run = self._waits(pool, result.job_id)
         if run is None:
             metrics.RESULTS_DROPPED.inc()
         else:
             run.waiting.take(result)
 
-    def _take_chunk(self, chunk: ResultChunk) -> ResultReceipt:
-        if chunk.job_id not in self._waiting:
+    def _take_chunk(self, pool: str, chunk: ResultChunk) -> ResultReceipt:
+        if self._waits(pool, chunk.job_id) is None:
             metrics.RESULTS_DROPPED.inc()
             return ResultReceipt(job_ids=(chunk.job_id,))
         try:
             whole = self._chunks.take(chunk)
             if whole is None:
                 return ResultReceipt(job_ids=(), chunk=chunk.index)
-            self._take(ONE_RESULT_DECODER.decode(whole))
+            self._take(pool, ONE_RESULT_DECODER.decode(whole))
         except NoRoom:
             metrics.CHUNKS_REFUSED.inc()
             return ResultReceipt(job_ids=())

@@ -251,12 +251,13 @@ class Inference:
             load.found_cold()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
+        inbox = await self._dispatcher.inbox_of(route.pool)
         published_at = self._wall()
         jobs = jobs_for(
             asked,
             route,
             run_id=run_id,
-            reply_to=self._dispatcher.inbox,
+            reply_to=inbox,
             published_at=published_at,
             deadline=published_at + max(0.0, waiting.ends_at - now),
             caps=self._limits.job_caps,

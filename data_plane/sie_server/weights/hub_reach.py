@@ -14,7 +14,7 @@ import httpx
 import msgspec
 from huggingface_hub import constants, get_token
 
-from sie_runtime.http.bounded_answers import PLAIN, bounding_sync, closing_after
+from sie_runtime.http.bounded_answers import ask
 from sie_schemas.documents import HubSource
 from sie_schemas.malformed import MALFORMED
 from sie_server.failures import load_failed
@@ -83,19 +83,18 @@ def _ask(
     heard: "queue.SimpleQueue[httpx.Response | None]",
 ) -> None:
     token = token or get_token()
-    headers = {**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})}
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     url = f"{constants.ENDPOINT}/api/models/{source.id}/revision/{source.revision}"
     answer: httpx.Response | None = None
     # A proxy's address, or ours, may be one that httpx cannot use: the hub's library says more.
-    with (
-        contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, ValueError),
-        httpx.Client(
+    with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, ValueError):
+        answer = ask(
+            "GET",
+            url,
             headers=headers,
-            timeout=answer_s,
+            body_bytes_max=_ANSWER_BYTES_MAX,
+            within_s=answer_s,
+            verify=True,
             follow_redirects=True,
-            event_hooks={"response": [bounding_sync(_ANSWER_BYTES_MAX, timeout_s=answer_s)]},
-        ) as http,
-        closing_after(http, answer_s),
-    ):
-        answer = http.get(url)
+        )
     heard.put(answer)

@@ -38,4 +38,4 @@ class JobLetters:
             at=time.time(),
             keep_payload=self._letters.settings.dead_letter_payloads,
         )
-        await self._letters.write(letter)
+        await self._letters.write(letter, reply_to=job.reply_to)

@@ -18,6 +18,8 @@ __all__ = ["complete_context", "complete_kind", "complete_kind_or_all", "complet
 
 _SHOWN_MAX: Final = 100
 """Names that a shell still lists without asking."""
+_ANSWER_BYTES_MAX: Final = 16 * 1024**2
+"""A page of a hundred names takes a thousandth of it."""
 _WAIT_S: Final = 0.5
 """Whoever presses Tab goes on typing after that."""
 
@@ -50,11 +52,11 @@ def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _names(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    import httpx  # noqa: PLC0415 - slow to import
-
     from sie_cli.access.named_cluster import target_of  # noqa: PLC0415
     from sie_cli.config.config_rows import name_of  # noqa: PLC0415
+    from sie_runtime.http.bounded_answers import ask  # noqa: PLC0415 - slow to import
     from sie_sdk.config.calls import headers_of, list_call  # noqa: PLC0415
+    from sie_sdk.wire.transport import verify_of  # noqa: PLC0415
 
     kind = NAMES[str(ctx.params.get("kind") or "model")]
     data = ctx.params.get("data")
@@ -67,7 +69,14 @@ def _names(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     after = incomplete[:-1] + chr(ord(incomplete[-1]) - 1) + "\uffff" if incomplete else ""
     call = list_call(kind, at=None, after=after, limit=_SHOWN_MAX)
     headers = headers_of(target.token, None, os.environ)
-    answer = httpx.get(target.url + call.path, headers=headers, timeout=_WAIT_S)
+    answer = ask(
+        "GET",
+        target.url + call.path,
+        headers=headers,
+        body_bytes_max=_ANSWER_BYTES_MAX,
+        within_s=_WAIT_S,
+        verify=verify_of(target.url, None),
+    )
     for row in answer.raise_for_status().json()[f"{kind}s"]:
         name = name_of(kind, row)
         if name.startswith(incomplete):

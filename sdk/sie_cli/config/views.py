@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sie_cli.config.config_rows import (
     COLUMNS,
@@ -26,6 +26,7 @@ from sie_cli.show.printing import Form, print_lines, print_rows, print_value, ta
 from sie_core.nearest import nearest
 from sie_schemas.api.past import AuditRow
 from sie_schemas.errors import CODES, FixRequest
+from sie_sdk.config.answers import Listing
 from sie_sdk.config.calls import Kind
 
 __all__ = [
@@ -245,10 +246,12 @@ def _check_outcome(outcome: str) -> None:
 def audited(work: Work, told: Mapping[str, Any], number: int) -> tuple[list[AuditRow], bool]:
     """The newest rows of the audit, and true where there are more."""
     asked = dict(told)
-    rows: list[AuditRow] = []
+    found = Listing(
+        "rows", str(asked.get("before") or ""), work.client.base_url, leads="next_before"
+    )
     while True:
-        page = work.client.audit(**asked, limit=min(_PAGE, number - len(rows)))
-        rows += page["rows"]
-        if page["next_before"] is None or len(rows) >= number:
-            return rows, page["next_before"] is not None
-        asked["before"] = page["next_before"]
+        left = number - len(found.rows)
+        has_more = found.take(work.client.audit(**asked, limit=min(_PAGE, left)))
+        if not has_more or len(found.rows) >= number:
+            return cast(list[AuditRow], found.rows), has_more
+        asked["before"] = found.after

@@ -7,18 +7,20 @@ or recorded. No token is sent to a service that it was not given for.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import httpx
 
 from sie_cli.access import state
 from sie_cli.access.named_cluster import HERE, Target, target_of
 from sie_cli.access.state import ClusterState
+from sie_runtime.http.bounded_answers import ask
 from sie_schemas.errors import FixRequest
 from sie_sdk.wire.transport import reason_of, verify_of
 
@@ -26,6 +28,9 @@ __all__ = ["UNANSWERED", "Answer", "Facts", "Place", "gather", "place_of"]
 
 _TIMEOUT_S: Final = 5.0
 """Whoever says nothing for so long is not well, and that is a fact too."""
+_Way: TypeAlias = Callable[[str], httpx.Response]
+_ANSWER_BYTES_MAX: Final = 64 * 1024**2
+"""Many times the figures of a process, and the places of 10,000 replicas."""
 _ASKED_MAX: Final = 32
 """A service is asked two or three things, and a machine has some ten processes."""
 UNANSWERED: Final = "no answer in time"
@@ -133,45 +138,47 @@ def _record_of(data: Path | None, environ: Mapping[str, str]) -> ClusterState | 
 
 def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
     """Ask everybody once, each for at most `timeout_s`."""
-    with (
-        _client(place.config_token, timeout_s) as config,
-        _client(place.gateway_token, timeout_s) as gateway,
-        _client(None, timeout_s) as nobody,
-    ):
-        base, way_in = place.config_url, place.gateway_url
-        health_url = f"{way_in or base + _THROUGH}/health?models=false"
-        # At once: several that hang cost the time of one.
-        with ThreadPoolExecutor(_ASKED_MAX) as threads:
-            health = threads.submit(_asked, gateway if way_in else config, health_url)
-            metrics = threads.submit(_asked, gateway, f"{way_in}/metrics") if way_in else None
-            ready = threads.submit(_asked, config, f"{base}/readyz")
-            replicas = threads.submit(_asked, config, f"{base}/v1/configs/replicas")
-            figures = threads.submit(_asked, config, f"{base}/metrics")
-            urls = _part_urls(place.record)
-            parts, part_metrics = (
-                {
-                    role: threads.submit(_asked, nobody, f"{url}/{path}")
-                    for role, url in urls.items()
-                }
-                for path in ("readyz", "metrics")
-            )
-        seen = health.result()
-        return Facts(
-            place=place,
-            config_ready=ready.result(),
-            replicas=replicas.result(),
-            config_metrics=figures.result(),
-            gateway=seen if way_in or seen.status != httpx.codes.NOT_FOUND else None,
-            gateway_metrics=metrics.result() if metrics is not None else None,
-            parts={role: answer.result() for role, answer in parts.items()},
-            part_metrics={role: answer.result() for role, answer in part_metrics.items()},
-            tails=_tails(place.record),
+    config, gateway, nobody = (
+        _way(token, timeout_s) for token in (place.config_token, place.gateway_token, None)
+    )
+    base, way_in = place.config_url, place.gateway_url
+    health_url = f"{way_in or base + _THROUGH}/health?models=false"
+    # At once: several that hang cost the time of one.
+    with ThreadPoolExecutor(_ASKED_MAX) as threads:
+        health = threads.submit(_asked, gateway if way_in else config, health_url)
+        metrics = threads.submit(_asked, gateway, f"{way_in}/metrics") if way_in else None
+        ready = threads.submit(_asked, config, f"{base}/readyz")
+        replicas = threads.submit(_asked, config, f"{base}/v1/configs/replicas")
+        figures = threads.submit(_asked, config, f"{base}/metrics")
+        urls = _part_urls(place.record)
+        parts, part_metrics = (
+            {role: threads.submit(_asked, nobody, f"{url}/{path}") for role, url in urls.items()}
+            for path in ("readyz", "metrics")
         )
+    seen = health.result()
+    return Facts(
+        place=place,
+        config_ready=ready.result(),
+        replicas=replicas.result(),
+        config_metrics=figures.result(),
+        gateway=seen if way_in or seen.status != httpx.codes.NOT_FOUND else None,
+        gateway_metrics=metrics.result() if metrics is not None else None,
+        parts={role: answer.result() for role, answer in parts.items()},
+        part_metrics={role: answer.result() for role, answer in part_metrics.items()},
+        tails=_tails(place.record),
+    )
 
 
-def _client(token: str | None, timeout_s: float) -> httpx.Client:
+def _way(token: str | None, timeout_s: float) -> _Way:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of("https:", None))
+    return partial(
+        ask,
+        "GET",
+        headers=headers,
+        body_bytes_max=_ANSWER_BYTES_MAX,
+        within_s=timeout_s,
+        verify=verify_of("https:", None),
+    )
 
 
 def _part_urls(record: ClusterState | None) -> dict[str, str]:
@@ -201,10 +208,10 @@ def _tail(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _asked(client: httpx.Client, url: str) -> Answer:
+def _asked(way: _Way, url: str) -> Answer:
     before = time.time()
     try:
-        answer = client.get(url)
+        answer = way(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answer(url, error=_in_words(error, url), moment=before)
     moment = (before + time.time()) / 2
@@ -225,7 +232,20 @@ def _in_words(error: Exception, url: str) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ReadTimeout():
             return UNANSWERED
-        case httpx.ConnectError() if "refused" in str(error):
+        case httpx.ConnectError() if _is_refused(error):
             return "nobody listens there"
         case _:
             return reason_of(error, url)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """True where every attempt was refused. The client's own words are of attempts alone."""
+    match error:
+        case None:
+            return False
+        case ConnectionRefusedError():
+            return True
+        case BaseExceptionGroup():
+            return all(map(_is_refused, error.exceptions))
+        case _:
+            return _is_refused(error.__cause__ or error.__context__)

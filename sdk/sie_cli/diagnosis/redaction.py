@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from sie_schemas.errors import without_password
+
 __all__ = ["Redactor", "is_secret_name", "pseudonym", "secrets_of"]
 
 _SECRET_NAME: Final = re.compile(r"TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL|SEED", re.IGNORECASE)
@@ -29,7 +31,6 @@ _LOOKS_SECRET: Final = (
         r"(?i)\b(?:password|passwd|secret|token|api[_-]?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"',}]+"
     ),
 )
-_USER_OF_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY_OF_URL: Final = re.compile(r"(://[^\s?\"']*)\?[^\s\"']*")
 _QUOTED: Final = re.compile(r"'(?:[^'\\\n]|\\.){80,}'|\"(?:[^\"\\\n]|\\.){80,}\"")
 _FIELDS: Final = frozenset(
@@ -84,7 +85,7 @@ class Redactor:
             text = text.replace(each, _GONE)
         for pattern in _LOOKS_SECRET:
             text = pattern.sub(_GONE, text)
-        text = _QUERY_OF_URL.sub(r"\1", _USER_OF_URL.sub("", text))
+        text = _QUERY_OF_URL.sub(r"\1", without_password(text))
         return _QUOTED.sub(lambda found: f"[a text of {len(found[0]) - 2} characters]", text)
 
     def value(self, value: Any) -> Any:

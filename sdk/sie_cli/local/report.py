@@ -4,8 +4,9 @@
 as that: the processes are worth seeing then most of all. It changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -16,11 +17,15 @@ from sie_cli.access.operator_access import config_bearer
 from sie_cli.access.state import ClusterState
 from sie_cli.config.config_rows import failed_lines, replica_row
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
+from sie_runtime.http.bounded_answers import ask
+from sie_sdk.wire.transport import verify_of
 
 __all__ = ["gather_status", "show_status"]
 
 _TIMEOUT_S: Final = 5.0
 """On this machine a process answers in milliseconds, unless it hangs."""
+_ANSWER_BYTES_MAX: Final = 64 * 1024**2
+"""Many times the places of 10,000 replicas."""
 _SHOWN_DIGITS: Final = 12
 """As git shows a hash."""
 _NOT_RUNNING: Final = 3
@@ -82,7 +87,7 @@ def _devices(record: ClusterState) -> list[dict[str, Any]]:
         if not process.role.startswith(_SERVER) or not process.alive:
             continue
         try:
-            told = httpx.get(f"http://{_HOST}:{process.port}/readyz", timeout=_TIMEOUT_S).json()
+            told = _asked(f"http://{_HOST}:{process.port}/readyz").json()
             found.append(
                 {
                     "role": process.role,
@@ -91,7 +96,7 @@ def _devices(record: ClusterState) -> list[dict[str, Any]]:
                     "models": told["models"],
                 }
             )
-        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError, LookupError, TypeError) as error:
             found.append({"role": process.role, "error": f"it does not answer: {error}"})
     return found
 
@@ -101,14 +106,24 @@ def _positions(record: ClusterState) -> dict[str, Any]:
         # Whoever answers at its address now is somebody else.
         return {"head": None, "replicas": [], "error": "sie-config does not run"}
     try:
-        with httpx.Client(
-            base_url=record.config_url, timeout=_TIMEOUT_S, headers=config_bearer()
-        ) as http:
-            head = http.get("/v1/configs/epoch").raise_for_status().json()
-            replicas = http.get("/v1/configs/replicas").raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+        at = f"{record.config_url.rstrip('/')}/v1/configs"
+        head = _asked(f"{at}/epoch", config_bearer()).raise_for_status().json()
+        replicas = _asked(f"{at}/replicas", config_bearer()).raise_for_status().json()
+    except (httpx.HTTPError, ValueError, RecursionError) as error:
         return {"head": None, "replicas": [], "error": _no_positions(error)}
     return {"head": head, "replicas": replicas.get("replicas", [])}
+
+
+def _asked(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> httpx.Response:
+    # Of a record that somebody may have written, and of a port that a stranger may have.
+    return ask(
+        "GET",
+        url,
+        headers=headers,
+        body_bytes_max=_ANSWER_BYTES_MAX,
+        within_s=_TIMEOUT_S,
+        verify=verify_of(url, None),
+    )
 
 
 def _no_positions(error: Exception) -> str:

@@ -1,12 +1,13 @@
 """A repository on the hub: its commit, and its small files, read one by one.
 
-*shell* over one HTTP client. Speaks the hub's API and loads nothing of it into this process but
-bytes. Promises that what cannot be read is told with its cure, and within seconds where nothing
-answers. A file that a revision has is never taken for one that it lacks.
+*shell* over one HTTP client and a loop of its own. Speaks the hub's API and loads nothing of it
+into this process but bytes. Promises that what cannot be read is told with its cure, and within
+seconds where nothing answers. A file that a revision has is never taken for one that it lacks.
 """
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -15,7 +16,7 @@ import httpx
 import msgspec
 
 from sie_cli.show.progress import progress
-from sie_runtime.http.bounded_answers import PLAIN, bounding_sync, closing_after
+from sie_runtime.http.bounded_answers import PLAIN, BoundedClient
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.malformed import MALFORMED
 
@@ -56,13 +57,13 @@ class _Answer(msgspec.Struct):
 
 
 class HubRevision:
-    """The files of one commit, as `sie_layouts.facts.Files`. Close it."""
+    """The files of one commit, as `sie_layouts.facts.Files`. Close it. Not where a loop runs."""
 
     def __init__(
-        self, http: httpx.Client, answer: _Answer, repository: str, answer_s: float
+        self, runner: asyncio.Runner, http: BoundedClient, answer: _Answer, repository: str
     ) -> None:
+        self._runner = runner
         self._http = http
-        self._answer_s = answer_s
         self._sizes = {each.rfilename: each.size or 0 for each in answer.siblings}
         self._contents: dict[str, bytes] = {}
         self._heads: dict[str, bytes] = {}
@@ -80,7 +81,7 @@ class HubRevision:
         if name not in self._sizes:
             return None
         if name not in self._contents:
-            self._contents[name] = self._fetch(name)
+            self._contents[name] = self._runner.run(self._fetch(name))
         return self._contents[name]
 
     def head(self, name: str, count: int) -> bytes | None:
@@ -89,42 +90,41 @@ class HubRevision:
             return None
         known = self._heads.get(name, b"")
         if len(known) < count:
-            self._heads[name] = self._fetch(name, count)
+            self._heads[name] = self._runner.run(self._fetch(name, count))
         return self._heads[name][:count]
 
     def close(self) -> None:
         """End its connections."""
-        self._http.close()
+        _close(self._runner, self._http)
 
-    def _fetch(self, name: str, count: int | None = None) -> bytes:
+    async def _fetch(self, name: str, count: int | None = None) -> bytes:
         """The content, or the first `count` bytes of it."""
+        size = self._sizes[name] if count is None else count
+        try:
+            with progress(f"fetching {name}", "bytes") as told:
+                return await self._read(name, count, lambda sofar: told(sofar, size))
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http, error) from error
+
+    async def _read(self, name: str, count: int | None, told: Callable[[int], object]) -> bytes:
         path = f"/{self.repository}/resolve/{self.commit}/{name}"
         asked = {} if count is None else {"range": f"bytes=0-{count - 1}"}
         found = bytearray()
-        size = self._sizes[name]
-        try:
-            with (
-                progress(f"fetching {name}", "bytes") as told,
-                closing_after(self._http, self._answer_s) as began,
-                self._http.stream("GET", path, headers=asked) as answer,
-            ):
-                began()
-                if count is not None and answer.status_code == _NO_SUCH_RANGE:
-                    return b""
-                _check(answer, self.repository, self.commit)
-                for part in answer.iter_bytes():
-                    found += part
-                    told(len(found), size if count is None else count)
-                    if count is not None and len(found) >= count:
-                        # A hub that knows no ranges sends on: the rest is left there.
-                        return bytes(found[:count])
-                    if len(found) > _FILE_BYTES_MAX:
-                        raise FixRequest(
-                            f"{name} of {self.repository} has more than {_FILE_BYTES_MAX} bytes, "
-                            "and small files alone are read here"
-                        )
-        except httpx.HTTPError as error:
-            raise _unreachable(self._http, error) from error
+        async with self._http.stream("GET", path, headers=asked) as answer:
+            if count is not None and answer.status_code == _NO_SUCH_RANGE:
+                return b""
+            _check(answer, self.repository, self.commit)
+            async for part in answer.aiter_bytes():
+                found += part
+                told(len(found))
+                if count is not None and len(found) >= count:
+                    # A hub that knows no ranges sends on: the rest is left there.
+                    return bytes(found[:count])
+                if len(found) > _FILE_BYTES_MAX:
+                    raise FixRequest(
+                        f"{name} of {self.repository} has more than {_FILE_BYTES_MAX} bytes, and "
+                        "small files alone are read here"
+                    )
         return bytes(found)
 
 
@@ -147,40 +147,48 @@ def open_revision(
     if not endpoint.startswith(("https://", "http://")):
         raise FixRequest(f"HF_ENDPOINT is {endpoint!r}: an address begins with https://")
     token = _token(environ)
-    http = httpx.Client(
+    http = BoundedClient(
+        body_bytes_max=_ANSWER_BYTES_MAX,
+        body_s=answer_s,
         base_url=endpoint,
         headers={**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})},
         timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
         follow_redirects=True,
-        event_hooks={"response": [bounding_sync(_ANSWER_BYTES_MAX, timeout_s=answer_s)]},
     )
+    runner = asyncio.Runner()
     try:
-        return _opened(http, repository, revision or _BRANCH, answer_s)
-    except SIEError:
-        http.close()
+        found = runner.run(
+            _opened(http, repository, revision or _BRANCH, min(_CONNECT_S, answer_s))
+        )
+    except BaseException:
+        _close(runner, http)
         raise
+    return HubRevision(runner, http, found, found.id or repository)
 
 
-def _opened(http: httpx.Client, repository: str, revision: str, answer_s: float) -> HubRevision:
+def _close(runner: asyncio.Runner, http: BoundedClient) -> None:
+    with runner:
+        runner.run(http.aclose())
+
+
+async def _opened(http: BoundedClient, repository: str, revision: str, answer_s: float) -> _Answer:
     try:
-        with closing_after(http, answer_s):
-            # Its first word has to come soon: a person waits.
-            answer = http.get(
-                # A branch may have slashes, and a stranger's one may be `../../..`.
-                f"/api/models/{repository}/revision/{quote(revision, safe='')}",
-                params={"blobs": "true"},
-                timeout=_CONNECT_S,
-            )
+        # Its first word has to come soon: a person waits.
+        answer = await http.get(
+            # A branch may have slashes, and a stranger's one may be `../../..`.
+            f"/api/models/{repository}/revision/{quote(revision, safe='')}",
+            params={"blobs": "true"},
+            timeout=answer_s,
+        )
     except httpx.HTTPError as error:
         raise _unreachable(http, error) from error
     _check(answer, repository, revision)
     try:
-        found = msgspec.json.decode(answer.content, type=_Answer)
+        return msgspec.json.decode(answer.content, type=_Answer)
     except MALFORMED as error:
         raise Later(
             f"{http.base_url} does not answer as a hub does ({error}): correct HF_ENDPOINT"
         ) from error
-    return HubRevision(http, found, found.id or repository, answer_s)
 
 
 def _check(answer: httpx.Response, repository: str, revision: str) -> None:
@@ -218,7 +226,7 @@ def _check(answer: httpx.Response, repository: str, revision: str) -> None:
             raise FixRequest(f"the hub refuses {repository} ({status} {code}): check HF_TOKEN")
 
 
-def _unreachable(http: httpx.Client, error: httpx.HTTPError) -> SIEError:
+def _unreachable(http: BoundedClient, error: httpx.HTTPError) -> SIEError:
     return Later(
         f"the hub at {str(http.base_url).rstrip('/')} does not answer ({type(error).__name__}): "
         "check the network, set HF_ENDPOINT to a mirror, or add a folder with the files"

@@ -40,10 +40,12 @@ from sie_sdk.types import (
     PoolResponse,
     ScoreResult,
 )
+from sie_sdk.wire.bounded_answers import PLAIN, bounding_async
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
+    ANSWER_BYTES_MAX,
     EXCHANGE_FAILURES,
     Tls,
     connection_error,
@@ -114,11 +116,14 @@ class SIEAsyncClient:
         told = headers | exchange.client_headers(api_key, os.environ)
         if http_client is not None:
             http_client.headers.update(told)
+        times = timeout_of(timeout_s, connect_timeout_s, read_timeout_s)
+        bound = bounding_async(ANSWER_BYTES_MAX, timeout_s=times.read)
         self._http = PerProcess(
             partial(
                 httpx.AsyncClient,
-                headers=told,
-                timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
+                headers={**told, **PLAIN},
+                timeout=times,
+                event_hooks={"response": [bound]},
                 limits=limits_of(max_connections, max_concurrency),
                 verify=verify_of(self.base_url, tls),
             )

@@ -24,8 +24,10 @@ _ROWS_MAX: Final = 1_000_000
 class Listing(Generic[_Place]):
     """The rows of a listing, page by page. A stranger's pages that lead nowhere end it."""
 
-    def __init__(self, name: str, after: _Place, url: str) -> None:
+    def __init__(self, name: str, after: _Place, url: str, *, leads: str = "next_after") -> None:
+        """`leads` is the field of a page that leads to the next."""
         self._name = name
+        self._leads = leads
         self._url = url
         self.after: _Place = after
         """The place behind which the next page begins."""
@@ -33,7 +35,7 @@ class Listing(Generic[_Place]):
 
     def take(self, page: Mapping[str, Any]) -> bool:
         """Add a page; False where it is the last. Raises `FixRequest` for what is no page."""
-        rows, place = page.get(self._name), page["next_after"]
+        rows, place = page.get(self._name), page[self._leads]
         if not isinstance(rows, list):
             raise _not_ours(self._url, f"{self._name} are no list")
         self.rows += rows

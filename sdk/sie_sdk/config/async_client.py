@@ -39,9 +39,12 @@ from sie_sdk.config import calls
 from sie_sdk.config.answers import Listing, read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
+from sie_sdk.wire.bounded_answers import EVENTS, bounding_async
+from sie_sdk.wire.bounded_answers import PLAIN as PLAIN_BYTES
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.transport import (
+    ANSWER_BYTES_MAX,
     EXCHANGE_FAILURES,
     Tls,
     connection_error,
@@ -82,10 +85,12 @@ class SIEAsyncConfigClient:
         )
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
+        headers = {**calls.headers_of(token, actor, os.environ), **PLAIN_BYTES}
         own = partial(
             httpx.AsyncClient,
             base_url=self.base_url,
-            headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
+            headers=httpx.Headers(headers, encoding="latin-1"),
+            event_hooks={"response": [bounding_async(ANSWER_BYTES_MAX, timeout_s=timeout_s)]},
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
             verify=verify_of(self.base_url, tls),
@@ -263,7 +268,11 @@ class SIEAsyncConfigClient:
         timeout = timeout_of(self._timeout_s, self._connect_timeout_s)
         try:
             async with self._http.here().stream(
-                "GET", FEED_PATH, headers=feed_headers(last_id), timeout=timeout
+                "GET",
+                FEED_PATH,
+                headers=feed_headers(last_id),
+                timeout=timeout,
+                extensions=dict(EVENTS),
             ) as response:
                 if response.status_code != HTTPStatus.OK:
                     call = Call("GET", FEED_PATH)

@@ -20,8 +20,10 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
 from sie_sdk.errors import SIEConnectionError
+from sie_sdk.wire.bounded_answers import UnfitAnswer
 
 __all__ = [
+    "ANSWER_BYTES_MAX",
     "EXCHANGE_FAILURES",
     "Tls",
     "connection_error",
@@ -38,6 +40,9 @@ EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 """The exceptions that a failed exchange raises. A connection that is reset while it is made shows
 as an AttributeError. Below httpx, anyio asks the socket for its peer, and it has none any more."""
 
+ANSWER_BYTES_MAX: Final = 2**30
+"""Four times what a gateway holds of large results for all its clients together. A list of 1,024
+texts of 512 tokens has 268 MB in vectors for each token."""
 _TRACES: Final = "opentelemetry.trace"
 _RESPONSE_S: Final = 150.0
 """Beyond the longest wait of a gateway for an answer, a model's load included."""
@@ -180,6 +185,8 @@ def connection_error(error: Exception, base_url: str, *, was_reached: bool = Fal
         late = TimeRanOut(f"{base_url} did not answer in time: {reason}")
         late.retry_after_s = None
         return late
+    if isinstance(error, UnfitAnswer):
+        return FixRequest(f"{base_url} does not answer as a cluster does ({reason}): correct it")
     lost = SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)
     lost.was_reached = was_reached
     return lost

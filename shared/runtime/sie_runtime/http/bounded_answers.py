@@ -7,18 +7,22 @@ between its chunks among it. No more than its bound is held.
 
 import asyncio
 import contextlib
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import httpx
 
-__all__ = ["PLAIN", "BoundedClient", "bounding_sync", "closing_after"]
+__all__ = [
+    "PLAIN",
+    "BoundedClient",
+    "ask",
+]
 
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity"})
 """The header of a request whose answer is bounded: of packed bytes a few may be gigabytes."""
+Verify: TypeAlias = ssl.SSLContext | bool
 _BYTES_PER_S: Final = 16_384
 """Bytes of an answer that earn it one second more, as those of a request do."""
 
@@ -32,9 +36,14 @@ class BoundedClient(httpx.AsyncClient):
 
     def __init__(self, *, body_bytes_max: int, body_s: float, **options: Any) -> None:
         """`options` are those of `httpx.AsyncClient`."""
-        super().__init__(**options)
-        self._body_bytes_max = body_bytes_max
-        self._body_s = body_s
+
+        # Of an answer that leads on to another one too.
+        async def bound(response: httpx.Response) -> None:
+            _refuse_packed(response)
+            answered = cast(httpx.AsyncByteStream, response.stream)
+            response.stream = _Bounded(answered, body_bytes_max, body_s)
+
+        super().__init__(event_hooks={"response": [bound]}, **options)
 
     async def send(
         self, request: httpx.Request, *, stream: bool = False, **options: Any
@@ -47,9 +56,6 @@ class BoundedClient(httpx.AsyncClient):
         async with _by(None if head_s is None else loop.time() + head_s):
             response = await super().send(request, stream=True, **options)
         try:
-            _refuse_packed(response)
-            answered = cast(httpx.AsyncByteStream, response.stream)
-            response.stream = _Bounded(answered, self._body_bytes_max, self._body_s)
             if not stream:
                 await response.aread()
         except BaseException:
@@ -58,34 +64,23 @@ class BoundedClient(httpx.AsyncClient):
         return response
 
 
-def bounding_sync(bytes_max: int, *, timeout_s: float) -> Callable[[httpx.Response], None]:
-    """For `event_hooks["response"]` of a client that blocks: each body has `timeout_s`, and what
-    its bytes earn. The client then raises `httpx.TransportError`. See `closing_after` for heads."""
+def ask(
+    method: str, url: str, *, body_bytes_max: int, within_s: float, verify: Verify, **asked: Any
+) -> httpx.Response:
+    """One request of somebody who blocks, within the bounds of `BoundedClient`, its head too.
 
-    def bound(response: httpx.Response) -> None:
-        _refuse_packed(response)
-        stream = cast(httpx.SyncByteStream, response.stream)
-        response.stream = _BoundedSync(stream, bytes_max, timeout_s)
-
-    return bound
-
-
-@contextlib.contextmanager
-def closing_after(http: httpx.Client, timeout_s: float) -> Iterator[Callable[[], None]]:
-    """Close the connections of a client that blocks, unless the block ends within `timeout_s`.
-
-    A head in drops ends so. Gives a function that lets the rest of the block have its time. Raises
-    `httpx.ReadTimeout` where the client was closed.
+    `within_s` is for each step of it, and `asked` what a client's `request` takes. Raises
+    `httpx.HTTPError`, and `RuntimeError` where a loop runs.
     """
-    timer = threading.Timer(timeout_s, http.close)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield timer.cancel
-    finally:
-        timer.cancel()
-    if http.is_closed:
-        raise httpx.ReadTimeout("the answer comes in drops")
+
+    async def answered() -> httpx.Response:
+        async with BoundedClient(
+            body_bytes_max=body_bytes_max, body_s=within_s, timeout=within_s, verify=verify
+        ) as http:
+            headers = {**PLAIN, **asked.pop("headers", {})}
+            return await http.request(method, url, headers=headers, **asked)
+
+    return asyncio.run(answered())
 
 
 def _refuse_packed(response: httpx.Response) -> None:
@@ -110,35 +105,12 @@ class _Bounded(httpx.AsyncByteStream):
             if part is None:
                 return
             size += len(part)
-            _refuse_over(size, self._bytes_max)
+            if size > self._bytes_max:
+                raise httpx.RemoteProtocolError(f"the answer has over {self._bytes_max} bytes")
             yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-class _BoundedSync(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, bytes_max: int, timeout_s: float) -> None:
-        self._stream = stream
-        self._bytes_max = bytes_max
-        self._timeout_s = timeout_s
-
-    def __iter__(self) -> Iterator[bytes]:
-        began, size = time.monotonic(), 0
-        for part in self._stream:
-            size += len(part)
-            _refuse_over(size, self._bytes_max)
-            if time.monotonic() - began > self._timeout_s + size / _BYTES_PER_S:
-                raise httpx.ReadTimeout("the answer comes in drops")
-            yield part
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _refuse_over(size: int, bytes_max: int) -> None:
-    if size > bytes_max:
-        raise httpx.RemoteProtocolError(f"the answer has over {bytes_max} bytes")
 
 
 @contextlib.asynccontextmanager

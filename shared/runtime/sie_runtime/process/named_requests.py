@@ -1,8 +1,9 @@
 """Named requests: the request id and the trace of every request that is no inference.
 
 *shell*: an ASGI application around another. Promises that `X-Request-Id` and `traceparent` are
-answered as they came. A request which changes something has an id of ours where it brought none,
-and a span where it is traced. A look which brought neither costs nothing.
+answered as they came. An id that holds a secret is none, for it would stand in log lines. A request
+which changes something has an id of ours where it brought none, and a span where it is traced. A
+look which brought neither costs nothing.
 """
 
 import random
@@ -13,6 +14,7 @@ from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import Message, Receive, Scope, Send
 from sie_runtime.http.direct_http import Headers, with_headers_through
 from sie_runtime.process.tracing import begin_span, known_trace, name_task
+from sie_runtime.texts.secret_shapes import secret_in
 
 __all__ = ["NamedRequests", "echoed_id"]
 
@@ -84,7 +86,9 @@ class _NamedAnswer:
 
 
 def echoed_id(told: bytes | None) -> str:
-    """The id that a request brought, as it is answered; empty where it is none of 128 bytes."""
+    """The id that a request brought, as it is answered. Empty where it is none of 128 bytes, or
+    where a token was pasted for one."""
     if not told or len(told) > _LENGTH_MAX or not told.strip():
         return ""
-    return told.decode("latin-1")
+    text = told.decode("latin-1")
+    return "" if secret_in(text) else text

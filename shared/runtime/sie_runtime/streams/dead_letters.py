@@ -5,6 +5,7 @@ often it is written within two minutes, and that reading takes nothing away. A l
 its number, its sequence in the stream. Only an operator may drop one.
 """
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -65,10 +66,13 @@ class DeadLetters:
         self._jetstream = bus.client.jetstream(timeout=timeout_s)
         self._stream = SharedStream(bus, STREAM, holds="dead letters", timeout_s=timeout_s)
 
-    async def write(self, letter: DeadLetter) -> None:
-        """Store a letter. Raises `BusUnavailable`."""
+    async def write(self, letter: DeadLetter, *, reply_to: str) -> None:
+        """Store a letter; `reply_to` is its job's. Raises `BusUnavailable`."""
         subject = f"{SUBJECTS}.{token(letter.pool)}"
-        once = {"Nats-Msg-Id": letter.job_id}
+        # The users of other pools may write letters too, and hear the ids of jobs: one of theirs
+        # under such an id would keep this one out. The inbox is told to this job's pool alone.
+        name = hashlib.sha256(f"{reply_to} {letter.job_id}".encode()).hexdigest()
+        once = {"Nats-Msg-Id": name}
         try:
             await self._stream.publish(subject, DEAD_LETTER_ENCODER.encode(letter), once)
         except StreamRefusal as error:

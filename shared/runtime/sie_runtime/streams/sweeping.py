@@ -147,7 +147,7 @@ class Sweeper:
             at=time.time(),
             keep_payload=self._letters.settings.dead_letter_payloads,
         )
-        await self._letters.write(letter)
+        await self._letters.write(letter, reply_to=job.reply_to)
         await self._tell(job)
 
     async def _tell(self, job: Job) -> None:
