@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.support.served import served_application
 
 from sie_config.http.api import build_app
 from sie_runtime.process import tracing
+from sie_runtime.process.collected_spans import Collected
 from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.process.telemetry import configure_logs
 from sie_schemas import ipc
@@ -110,6 +112,20 @@ def test_a_sampler_is_read_or_refused_by_its_name(sampler, argument, share):
         # What comes with a trace keeps its own.
         assert tracing.begin_span("x", "server", parent=GOOD) is not None
         tracing.end_traces()
+
+
+@pytest.mark.timeout(20)
+def test_a_collector_that_hangs_holds_no_request_and_not_the_end_of_a_process(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"http://127.0.0.1:{hangs.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        collected = Collected(role="test", process_id="1")
+        for number in range(5000):
+            collected.begin(f"span {number}", "internal", None, (), {}).end()
+        # Somebody connects, and is told nothing.
+        taken, _ = hangs.accept()
+        collected.end(within_s=0.05)
+        taken.close()
 
 
 def test_a_batch_is_executed_in_the_trace_that_it_names(traces, tmp_path):

@@ -4,6 +4,7 @@
 decided by `tracing`, before a span is made here, which costs more than all that is not.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -18,6 +19,9 @@ from sie_runtime.process.tracing import Attribute, Kind, Parent
 
 __all__ = ["Collected", "CollectedSpan"]
 
+_END_S: Final = 2.0
+"""A collector that is there takes the rest in milliseconds. The library waits half a minute for one
+that hangs, and a pod has less than that for its end."""
 _KINDS: Final = {
     "server": trace.SpanKind.SERVER,
     "consumer": trace.SpanKind.CONSUMER,
@@ -50,7 +54,9 @@ class Collected:
 
     def __init__(self, *, role: str, process_id: str) -> None:
         named = {"service.name": f"sie-{role}", "service.instance.id": process_id}
-        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(named))
+        self._provider = TracerProvider(
+            sampler=ALWAYS_ON, resource=Resource.create(named), shutdown_on_exit=False
+        )
         # Sent by a thread of its own: a collector that is away costs spans and no request.
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("sie")
@@ -79,9 +85,11 @@ class Collected:
             )
         )
 
-    def end(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+    def end(self, *, within_s: float = _END_S) -> None:
+        """Send what is left, as far as it is taken in that time."""
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(within_s)
 
 
 def _context_of(named: Parent) -> trace.SpanContext:
