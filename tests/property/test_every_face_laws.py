@@ -79,7 +79,10 @@ _JINA = (
     ({"input_type": "document"}, {"is_query": False}),
     ({"normalized": False}, {"normalize": False}),
 )
-_RAW = (({"raw_scores": True}, {"activation": "none"}), ({"raw_scores": False}, {}))
+_RAW: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"raw_scores": True}, {"activation": "none"}),
+    ({"raw_scores": False}, {}),
+)
 _JINA_ONLY = {
     "late_chunking": (False, True), "add_special_tokens": (True, False), "priority": (0, 1)
 }  # fmt: skip

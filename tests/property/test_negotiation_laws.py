@@ -4,7 +4,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.support.gateway_world import standard_catalog
 
 from sie_gateway.faces.native import cold_error, cold_response, read_native
@@ -82,7 +81,8 @@ def test_who_finds_no_worker_is_told_where_and_when_in_either_form(retry_s):
         "bundle": route.bundle,
         "model": route.model_name,
     }
-    answer, error = (form(cold, retry_after_s=retry_s) for form in (cold_response, cold_error))
+    answer = cold_response(cold, retry_after_s=retry_s)
+    error = cold_error(cold, retry_after_s=retry_s)
     assert (answer.status, answer.code, error.code) == (202, "PROVISIONING", "PROVISIONING")
     told = msgspec.json.decode(answer.body)
     assert told == place | {

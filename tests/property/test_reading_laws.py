@@ -43,9 +43,9 @@ def _file() -> bytes:
     special = ["[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {word: place for place, word in enumerate([*special, *WORDS, "[UNK]"])}
     made = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.add_special_tokens([AddedToken(word, special=True) for word in special])
-    made.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)],
@@ -272,7 +272,11 @@ FORMS = st.sampled_from(
         SHARED,
         replace(SHARED, restores_suffix=True, trims=True),
         PairForm(
-            parts=(PairPart("<"), PairPart("q:{query}", share=0.5), PairPart("d:{document}{query}")),
+            parts=(
+                PairPart("<"),
+                PairPart("q:{query}", share=0.5),
+                PairPart("d:{document}{query}"),
+            ),
             bounded=(1, 3),
             cut=2,
         ),

@@ -138,6 +138,18 @@ def test_the_last_key_that_a_log_tells_is_the_one_that_signs_also_where_it_comes
     assert list(keys_of(log.entries))[-1] == last.key_id
 
 
+@given(signer=st.sampled_from([None, WRITER_KEY, STRANGER]), old=st.booleans())
+def test_the_first_key_of_all_is_believed_only_if_it_signed_the_entry_that_brings_it(signer, old):
+    entry = WrittenLog().entries[0]
+    told = WrittenLog("another").entries[0] if old else entry
+    signature = signer.signed(msgspec.structs.replace(told, signature=None)) if signer else None
+    met = FIRST_CONTACT.after(
+        msgspec.structs.replace(entry, signature=signature.signature if signature else None)
+    )
+    is_right = signer is WRITER_KEY and not old
+    assert met.key_id == (WRITER_KEY.key_id if is_right else "")
+
+
 @pytest.mark.parametrize("text", ["", "zz", "00" * 31, "00" * 33])
 def test_what_is_no_public_key_is_refused(text):
     with pytest.raises(ValueError):
