@@ -1,5 +1,6 @@
 """Laws of reading: what a worker makes of texts and pairs is what a naive reading makes of them."""
 
+import contextlib
 import hashlib
 import tempfile
 from pathlib import Path
@@ -102,12 +103,23 @@ MODELS = st.builds(
     prompts=PROMPTS,
     instruction=st.sampled_from(["", "ask "]),
     query_form=st.none() | QUERY_FORMS,
-    texts=st.just({}) | st.fixed_dictionaries({"query": TEXT_FORMS, "document": TEXT_FORMS}),
     tasks=st.none() | st.just(TASKS),
     **CUTS,
-).filter(lambda model: not model.texts or model.max_sequence_length in {0, 8})
-TEXTS = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
-OPTIONS = st.fixed_dictionaries({}, optional={"is_query": st.booleans()})
+)
+SIDED = st.builds(
+    lambda model, length, query, document: replace(
+        model, max_sequence_length=length, texts={"query": query, "document": document}
+    ),
+    MODELS,
+    st.sampled_from([0, 8]),
+    TEXT_FORMS,
+    TEXT_FORMS,
+)
+EITHER = pytest.mark.parametrize("models_of", [MODELS, SIDED], ids=["of texts", "of sides"])
+TEXTS = st.just("") | st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(" ".join)
+OPTIONS = st.fixed_dictionaries(
+    {}, optional={"is_query": st.booleans(), "truncate": st.just("none")}
+)
 JOBS = st.builds(
     lambda texts, query, instruction, options, task, adapter: (
         texts, query, instruction, options | ({"task": task} if task else {}), adapter
@@ -139,11 +151,19 @@ def job_of(operation: Any, drawn: Any, *, as_ids: bool) -> Job:
     )
 
 
-def ids_of(text: str, form: Any, tokens_max: int, side: str) -> list[int]:
+class TooLong(Exception):
+    """Nothing may be cut of it."""
+
+
+def ids_of(
+    text: str, form: Any, tokens_max: int, side: str, *, may_be_cut: bool = True
+) -> list[int]:
     """The ids of a text's words, cut so that the special ones around them have their place."""
     words = [IDS[word] for word in text.split()]
     around = 2 if form.special_tokens else 0
     if 0 < tokens_max < len(words) + around:
+        if not may_be_cut:
+            raise TooLong
         room = tokens_max - around
         words = words[-room:] if side == "left" else words[:room]
     return [CLS, *words, SEP] if around else words
@@ -172,21 +192,37 @@ def before(job: Job, model: Loaded) -> str:
     return model.prompts.get(side_of(job, model), "")
 
 
-def of_side(text: str, name: str, model: Loaded) -> TokensInput:
+def of_side(text: str, name: str, model: Loaded, *, may_be_cut: bool) -> TokensInput:
     form = model.texts[name]
     limits = [each for each in (form.tokens_max, model.max_sequence_length) if each]
-    ids = ids_of(text, model, min(limits, default=0), model.truncation_side)
+    read = min(limits, default=0)
+    ids = ids_of(text, model, read, model.truncation_side, may_be_cut=may_be_cut)
     filled = ids + [FILLER] * (form.filled_to - len(ids))
     sees = len(ids) if len(filled) > len(ids) and not form.attended else 0
     return TokensInput(packed(filled), attended=sees, query=name == "query")
+
+
+def _read_alone(job: Job, model: Loaded, text: str, prefix: str, side: str) -> TokensInput:
+    may_be_cut = "truncate" not in job.options
+    if model.texts:
+        return of_side(text, side, model, may_be_cut=may_be_cut)
+    form = model.query_form if side == "query" and model.query_form else model
+    length, cut = form.max_sequence_length, form.truncation_side
+    ids = ids_of(text, form, length, cut, may_be_cut=may_be_cut)
+    words = len(ids_of(prefix, form, length, cut))
+    skip = words - form.special_tokens if prefix and form.skips_prompts else 0
+    is_query = form is not model
+    return TokensInput(packed(ids), skip=skip, query=is_query, task=task_of(job, model))
 
 
 def packed(ids: list[int]) -> bytes:
     return np.array(ids, "<i4").tobytes()
 
 
-@given(model=MODELS, drawn=JOBS, as_ids=st.booleans())
-def test_a_text_is_read_in_the_words_of_its_side_task_and_request(model, drawn, as_ids):
+@EITHER
+@given(data=st.data(), drawn=JOBS, as_ids=st.booleans())
+def test_a_text_is_read_in_the_words_of_its_side_task_and_request(models_of, data, drawn, as_ids):
+    model = data.draw(models_of)
     job = job_of("encode", drawn, as_ids=as_ids)
     assume(job.adapter is None or "task" not in job.options)
     if "task" in job.options and model.tasks is None:
@@ -196,19 +232,10 @@ def test_a_text_is_read_in_the_words_of_its_side_task_and_request(model, drawn, 
     prefix, side = before(job, model), side_of(job, model)
     wanted: dict[int, TokensInput] = {}
     for place, text in enumerate(drawn[0]):
-        if text is None:
-            continue
-        if model.texts:
-            made = of_side(prefix + text, side, model)
-        else:
-            form = model.query_form if side == "query" and model.query_form else model
-            ids = ids_of(prefix + text, form, form.max_sequence_length, form.truncation_side)
-            words = len(ids_of(prefix, form, form.max_sequence_length, form.truncation_side))
-            skip = words - form.special_tokens if prefix and form.skips_prompts else 0
-            is_query = form is not model
-            made = TokensInput(packed(ids), skip=skip, query=is_query, task=task_of(job, model))
-        if made.ids:
-            wanted[place] = made
+        if text is not None:
+            with contextlib.suppress(TooLong):
+                made = _read_alone(job, model, prefix + text, prefix, side)
+                wanted |= {place: made} if made.ids else {}
     found = prepare(job, model, Tokenizer.read(model))
     assert {place: item for place, item, _ in found.inputs} == wanted
     failed = {each.index: each.message for each in found.failures}
@@ -217,16 +244,31 @@ def test_a_text_is_read_in_the_words_of_its_side_task_and_request(model, drawn, 
     assert found.tokens == sum(len(each.ids) // 4 for each in wanted.values())
 
 
-@given(model=MODELS, drawn=JOBS, as_ids=st.booleans(), tokenizes=st.booleans())
-def test_a_pair_has_the_words_of_its_query_and_of_its_document(model, drawn, as_ids, tokenizes):
+@EITHER
+@given(
+    data=st.data(),
+    drawn=JOBS,
+    as_ids=st.booleans(),
+    tokenizes=st.booleans(),
+    templates=st.fixed_dictionaries(
+        {}, optional={"query": st.just("red {text}"), "document": st.just("blue {text}")}
+    ),
+)
+def test_a_pair_has_the_words_of_its_query_and_of_its_document(
+    models_of, data, drawn, as_ids, tokenizes, templates
+):
+    model = replace(data.draw(models_of), templates=templates)
     # Where a pair is cut is the library's to choose, and the length is not reached here.
     model = model if model.texts else replace(model, max_sequence_length=40)
-    texts, query, instruction, options, adapter = drawn
-    drawn = texts, query, instruction, {k: v for k, v in options.items() if k != "task"}, adapter
+    texts, query, instruction, _, adapter = drawn
+    assume(instruction is None or "query" not in templates)
+    drawn = texts, query, instruction, {"is_query": True}, adapter
     job = job_of("score", drawn, as_ids=as_ids and tokenizes)
     own = model.prompts.get("query", "") if model.texts else model.instruction
     asked = (own if instruction is None else instruction) + query
     of_document = model.prompts.get("document", "") if model.texts else ""
+    asked = f"red {query}" if "query" in templates else asked
+    of_document = "blue " if "document" in templates else of_document
     wanted: dict[int, Any] = {}
     for place, text in enumerate(texts):
         if text is None:
@@ -234,11 +276,16 @@ def test_a_pair_has_the_words_of_its_query_and_of_its_document(model, drawn, as_
         if not tokenizes:
             wanted[place] = PairInput(asked, of_document + text)
         elif model.texts:
-            sides = (of_side(asked, "query", model), of_side(of_document + text, "document", model))
+            sides = [
+                of_side(said, name, model, may_be_cut=True)
+                for said, name in ((asked, "query"), (of_document + text, "document"))
+            ]
             if all(each.ids for each in sides):
                 wanted[place] = LateInput(*sides)
         else:
-            one, two = ([IDS[word] for word in part.split()] for part in (asked, text))
+            one, two = (
+                [IDS[word] for word in part.split()] for part in (asked, of_document + text)
+            )
             ids = [CLS, *one, SEP, *two, SEP] if model.special_tokens else one + two
             second = len(two) + model.special_tokens
             types = [0] * (len(ids) - second) + [1] * second
@@ -247,7 +294,11 @@ def test_a_pair_has_the_words_of_its_query_and_of_its_document(model, drawn, as_
     try:
         found = prepare(job, model, Tokenizer.read(model) if tokenizes else None)
     except FixRequest as error:
-        assert "empty" in error.message and model.texts and not of_side(asked, "query", model).ids
+        assert (
+            "empty" in error.message
+            and model.texts
+            and not of_side(asked, "query", model, may_be_cut=True).ids
+        )
         return
     assert {place: item for place, item, _ in found.inputs} == wanted
     assert {each.index for each in found.failures} == set(range(len(texts))) - wanted.keys()
@@ -256,8 +307,8 @@ def test_a_pair_has_the_words_of_its_query_and_of_its_document(model, drawn, as_
 @given(model=MODELS, drawn=JOBS)
 def test_a_backend_that_tokenizes_is_given_the_very_words(model, drawn):
     job = job_of("encode", drawn, as_ids=False)
-    assume("task" not in job.options)
-    found = prepare(job, replace(model, accepts="text", texts={}), None)
+    assume(not job.options.keys() & {"task", "truncate"})
+    found = prepare(job, replace(model, accepts="text"), None)
     prefix = before(job, model)
     assert {place: item for place, item, _ in found.inputs} == {
         place: TextInput(prefix + text) for place, text in enumerate(drawn[0]) if text is not None
@@ -324,3 +375,49 @@ def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
         ending = "|end"[-len(wanted) :]
         wanted = wanted[: len(wanted) - len(ending)] + ending
     assert pairing.ids(query, document) == letters(wanted)
+
+
+@given(
+    query=TEXTS.filter(bool),
+    texts=st.lists(TEXTS, min_size=1, max_size=4),
+    instruction=st.none() | st.just("note say"),
+    share=st.sampled_from([0.0, 0.25]),
+    none=st.booleans(),
+)
+def test_of_a_pair_in_a_template_nothing_is_lost_where_nothing_may_be(
+    query, texts, instruction, share, none
+):
+    parts = (
+        PairPart("ask {instruction} {query}", share=share),
+        PairPart(" say {document}"),
+        PairPart("green"),
+    )
+    form = PairForm(parts=parts, bounded=(0, 2), cut=1)
+    model = Loaded(
+        id=1,
+        revision="rev",
+        accepts="tokens",
+        tokenizer_path=str(PATH),
+        tokenizer_sha256=HASH,
+        max_sequence_length=9,
+        pair=form,
+    )
+    job = small_job(
+        operation="score",
+        items=tuple(Item(text=text) for text in texts),
+        query=Item(text=query),
+        instruction=instruction,
+        options={"truncate": "none"} if none else {},
+    )
+    pairing = Pairing(lambda text: [IDS[word] for word in text.split()], form, instruction, 9)
+    found = prepare(job, model, Tokenizer.read(model))
+    wanted = {
+        place: TokensInput(packed(ids))
+        for place, text in enumerate(texts)
+        # What stands around may leave no room at all.
+        if len(ids := pairing.ids(query, text)) <= 9
+        and (not none or ids == pairing.whole(query, text))
+    }
+    assert {place: item for place, item, _ in found.inputs} == wanted
+    failed = {each.index: each.code for each in found.failures}
+    assert failed == {place: "INPUT_TOO_LONG" for place in range(len(texts)) if place not in wanted}
