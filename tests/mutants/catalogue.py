@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
 from tests.mutants.gleaned_mutants import GLEANED_MUTANTS
+from tests.mutants.heart_mutants import HEART_MUTANTS
 from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
@@ -50,4 +51,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SLIPPED_REQUEST_MUTANTS,
     *PROBED_MUTANTS,
     *UNSURVEYED_MUTANTS,
+    *HEART_MUTANTS,
 )

@@ -26,7 +26,9 @@ _found = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score")
 ROUTE = _found.route if isinstance(_found, Cold) else _found
 SHARES = st.none() | st.sampled_from([0.0, 0.25, 1.0])
 LOGITS = st.none() | st.sampled_from([0.0, -2.0, 3.0])
-JUDGED = st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 2.0]), SHARES, LOGITS), max_size=5)
+JUDGED = st.lists(
+    st.tuples(st.sampled_from([-1.0, 0.0, 2.0, -1e4, 1e4]), SHARES, LOGITS), max_size=5
+)
 
 
 def ranked(judged: list[Judged], order: list[int]) -> Answer:
@@ -46,7 +48,7 @@ def test_a_relevance_is_the_models_own_also_where_it_is_nothing_at_all(judged):
     for each, one in zip(found, told, strict=True):
         assert each.logit == (one.score if one.logit is None else one.logit)
         if one.relevance is None:
-            assert 0 < each.score < 1 and (each.score > 0.5) is (one.score > 0)
+            assert 0 <= each.score <= 1 and (each.score > 0.5) is (one.score > 0)
         else:
             assert each.score == one.relevance
 

@@ -7,9 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from sie_config.keys.log_keys import LogKeys
+from sie_core.chain import is_of_lineage
 from sie_core.trust import Trust, keys_of
 from sie_runtime.signing import SigningKey, verify
 from sie_schemas.entry import parse_envelope, to_envelope, to_stub
+from sie_schemas.errors import Untrusted
 from sie_schemas.signature import PublicKey, Signature, signed_bytes
 from sie_testing.signing import FIRST_CONTACT, PINNED, STRANGER, WRITER_KEY
 from sie_testing.written_log import WrittenLog
@@ -136,6 +139,58 @@ def test_the_last_key_that_a_log_tells_is_the_one_that_signs_also_where_it_comes
         last = SigningKey.of_seed(bytes([number]) * 32)
         log.change_key(last)
     assert list(keys_of(log.entries))[-1] == last.key_id
+
+
+@given(signer=st.sampled_from([None, WRITER_KEY, STRANGER]), old=st.booleans())
+def test_the_first_key_of_all_is_believed_only_if_it_signed_the_entry_that_brings_it(signer, old):
+    entry = WrittenLog().entries[0]
+    told = WrittenLog("another").entries[0] if old else entry
+    signature = signer.signed(msgspec.structs.replace(told, signature=None)) if signer else None
+    met = FIRST_CONTACT.after(
+        msgspec.structs.replace(entry, signature=signature.signature if signature else None)
+    )
+    is_right = signer is WRITER_KEY and not old
+    assert met.key_id == (WRITER_KEY.key_id if is_right else "")
+
+
+@given(
+    changes=st.lists(st.integers(0, 2), max_size=4),
+    own=st.integers(0, 3),
+    lacks=st.booleans(),
+    is_signed=st.booleans(),
+)
+def test_a_writer_signs_what_its_key_alone_may_and_begins_with_the_newest_key(
+    changes, own, lacks, is_signed
+):
+    log, keys, since = WrittenLog(), [WRITER_KEY], 0  # the first key signs what brings it, too
+    for number in changes:
+        if number == 0:
+            keys.append(SigningKey.of_seed(bytes([len(keys)]) * 32))
+            since = log.change_key(keys[-1]).epoch
+        log.put("model", "m", {"n": number, "at": log.epoch})
+    own_key = keys[min(own, len(keys) - 1)]
+    # A restored file may lack the end, and with it the key that this writer already has.
+    known = log.entries[: max(0, since - 1)] if lacks else log.entries
+    writer = LogKeys(own_key, [entry for entry in known if is_of_lineage(entry)])
+    newest = keys[-1] if not lacks else keys[-2] if len(keys) > 1 else None
+    if newest is own_key:
+        writer.check(log.epoch)
+    else:
+        with pytest.raises(Untrusted):
+            writer.check(log.epoch)
+    for entry in log.entries:
+        given_in = entry if is_signed else msgspec.structs.replace(entry, signature=None)
+        found = writer.signed(given_in)
+        if not is_signed and own_key is newest and not lacks and entry.epoch > since:
+            assert found == entry
+        elif is_signed or own_key is not newest:
+            assert found is given_in
+        elif not lacks:
+            assert found is given_in, "no reader believes a key before it has met it"
+    of_own = own_key.signed(msgspec.structs.replace(log.entries[-1], signature=None))
+    assert writer.vouch_for(of_own)
+    assert not writer.vouch_for(STRANGER.signed(msgspec.structs.replace(of_own, signature=None)))
+    assert not writer.vouch_for(None)
 
 
 @pytest.mark.parametrize("text", ["", "zz", "00" * 31, "00" * 33])

@@ -141,7 +141,6 @@ class Draft:
             raise
         if changes and not _differ(self.registry, view, touched):
             # What was changed was changed back: nothing happened, and nothing is recorded.
-            self._index.restore(touched, self.registry)
             changes, created = [], False
         if changes:
             self._add(write, changes, view)

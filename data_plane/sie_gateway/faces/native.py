@@ -110,12 +110,13 @@ def _place(cold: Cold) -> dict[str, str]:
 
 
 def _wants_msgpack(accept: bytes | None) -> bool:
-    """True if MessagePack is liked better than JSON, or as well and named first; JSON where
+    """True if MessagePack is liked better than JSON, or as well and named before it. JSON where
     nothing is said."""
     if accept is None or accept in _MSGPACK_TYPES:
         return accept is not None
     liked: dict[bool, float] = {}
-    for part in accept.split(b","):
+    # What is said of a type by its name goes before what a pattern says of many (RFC 9110, 12.5.1).
+    for part in sorted(accept.split(b","), key=lambda part: b"*" in part):
         is_msgpack = _is_msgpack(part)
         if is_msgpack or _media_type(part) in _JSON_TYPES:
             liked.setdefault(is_msgpack, _quality(part))

@@ -42,7 +42,7 @@ from sie_worker.forms.wording import check_options, score_wording, side_of, task
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
 _CUT_PIECES: Final = 16
-"""The last word of token ids that were cut may be written in other pieces, and is not judged."""
+"""The word at which token ids were cut may be written in other pieces, and is not judged."""
 _TEXT: Final = "\0"
 """Stands for a text where only the words before it are wanted."""
 
@@ -92,6 +92,7 @@ class Tokenizer:
         self._uncut = uncut
         """The same without a limit, for templates of pairs."""
         self._tokens_max = loaded.max_sequence_length
+        self._cuts_left = loaded.truncation_side == "left"
         self._marks_queries = False
         self._skips_prompts = loaded.skips_prompts
         self.queries = self
@@ -170,11 +171,13 @@ class Tokenizer:
         wanted = [number for number in ids if number not in self._special_ids]
         judged = len(wanted)
         if 0 < self._tokens_max < len(wanted) and not whole:
-            wanted = wanted[: self._tokens_max]
-            judged = max(0, self._tokens_max - _CUT_PIECES)
+            kept = slice(-self._tokens_max, None) if self._cuts_left else slice(self._tokens_max)
+            wanted, judged = wanted[kept], max(0, self._tokens_max - _CUT_PIECES)
         text: str = self._native.decode(wanted)
         native = self._cutter.at(NOWHERE if whole else None)
         found = native.encode(text, add_special_tokens=False).ids
+        if self._cuts_left:
+            found, wanted = found[::-1], wanted[::-1]
         if found[:judged] != wanted[:judged] or len(found) < judged:
             raise _foreign("it writes the text that they stand for in other words")
         return text

@@ -23,6 +23,8 @@ class ReplicaFetches:
         """The reason to want a snapshot; empty when there is none. It stays until one has come."""
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
+        self.asked_after: int = 0
+        """The epoch behind which entries were last asked for."""
         self._last_id = 0
         self._under_way: int | None = None
         self._failures = 0
@@ -39,6 +41,7 @@ class ReplicaFetches:
 
     def ask_entries(self, after: Position, until: int) -> list[Command]:
         """Ask for the entries after a position. The caller has looked whether it may."""
+        self.asked_after = after.epoch
         return [Fetch(self._next_id(), after.log_id, after.epoch, until)]
 
     def ask_snapshot(self, reason: str, now: float) -> list[Command]:

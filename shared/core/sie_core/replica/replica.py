@@ -118,8 +118,7 @@ class Replica:
                 assert_never(event)
 
     def _resync(self) -> list[Command]:
-        """The one way out of a fork besides a log that supersedes. The old registry is served
-        until the snapshot has been verified."""
+        """The one way out of a fork but a log that supersedes. What is served stays till then."""
         self.position, self._trust = None, self._pinned
         self.stopped, self.reason, self._refused_log = None, "", None
         self._early.clear()
@@ -141,9 +140,9 @@ class Replica:
         before = self.position
         commands = self._take_in(entries)
         here = self.position.epoch if self.position is not None else 0
-        if self.position == before and (not entries or entries[-1].epoch > here):
-            # Nothing came, or what came did not count: pause, or this would spin. What was only
-            # heard of is forgotten.
+        last = entries[-1].epoch if entries else 0
+        if self.position == before and not self._fetches.asked_after < last <= here:
+            # It was of no use: pause, or this would spin. What was only heard of is forgotten.
             self._fetches.pause(self._now)
             known = self._head.epoch if self._head is not None else 0
             self.received = max(here, known, self._early.last)
@@ -208,6 +207,7 @@ class Replica:
 
     def _fault(self, fault: Fault) -> list[Command]:
         """Stop for what was found, and ask for a snapshot where one may mend it."""
+        self._refused_log = None  # What stops it now is no stranger, and does not leave with one.
         stop = self._stop(fault.state, fault.reason)
         return [*stop, *self._ask_snapshot(fault.snapshot)] if fault.snapshot else stop
 

@@ -1,0 +1,231 @@
+"""Laws of every face: model, options, refusals and counts are the same promises in each API."""
+
+import json
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import standard_catalog
+
+from sie_gateway.faces import FACES, TEI_FACES, tei
+from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
+from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
+from sie_gateway.faces.face import Face, FaceModels
+from sie_gateway.faces.infinity import CLASSIFY
+from sie_gateway.faces.nvidia import RANKING
+from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
+from sie_gateway.faces.voyage import VOYAGE_EMBEDDINGS, VOYAGE_RERANK
+from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.routing import Cold, Routes, Wanted
+from sie_gateway.request.requests import Limits
+from sie_gateway.request.responses import Answer, Judged
+from sie_schemas.arrays import to_wire
+from sie_schemas.errors import FixRequest
+
+LIMITS = Limits(items_max=200, chars_max=1000, payload_bytes_max=1_000_000)
+MODELS = FaceModels(embed="of embeddings", rerank="of rankings")
+_found = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
+VECTOR = np.array([0.6, 0.8], "<f4")
+ROUTE = _found.route if isinstance(_found, Cold) else _found
+
+
+class Form(NamedTuple):
+    """One form of one face's request: where its texts stand, and what its own words mean."""
+
+    name: str
+    face: Face
+    field: str
+    """The texts' own, as a refusal names it."""
+    words: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = ()
+    """The fields that say something, and the options that they are."""
+    unsaid: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    """The options where none of the words is said."""
+    only: dict[str, tuple[Any, Any]] = {}  # noqa: RUF012 - never changed
+    """The fields that may only say what is so anyway: what that is, and something else."""
+
+    def body(self, texts: list[str]) -> dict[str, Any]:
+        """A request for these texts."""
+        if self.face is RANKING:
+            return {"query": {"text": "q"}, "passages": [{"text": each} for each in texts]}
+        if self.face is tei.SIMILARITY:
+            return {"inputs": {"source_sentence": "q", "sentences": texts}}
+        if self.face is tei.PREDICT:
+            return {"inputs": [[each] for each in texts]}
+        if self.field == "inputs" and self.face is EMBED_V2:
+            return {"inputs": [{"content": [{"type": "text", "text": each}]} for each in texts]}
+        return {self.field: texts} | ({"query": "q"} if self.face.operation == "score" else {})
+
+
+_NONE = {"truncate": "none"}
+_UNCUT = ({"truncate": False}, _NONE)
+_SIDED = (
+    _UNCUT,
+    ({"truncation_direction": "left"}, {"truncate": "start"}),
+    ({"prompt_name": "query"}, {"is_query": True}),
+    ({"prompt_name": "passage"}, {"is_query": False}),
+)
+_COHERE = (
+    ({"truncate": "NONE"}, _NONE),
+    ({"input_type": "search_query"}, {"is_query": True}),
+    ({"input_type": "clustering"}, {"is_query": False}),
+)
+_JINA = (
+    _UNCUT,
+    ({"truncation": False}, _NONE),
+    ({"task": "retrieval.query"}, {"is_query": True}),
+    ({"input_type": "document"}, {"is_query": False}),
+    ({"normalized": False}, {"normalize": False}),
+)
+_RAW: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"raw_scores": True}, {"activation": "none"}),
+    ({"raw_scores": False}, {}),
+)
+_JINA_ONLY = {
+    "late_chunking": (False, True), "add_special_tokens": (True, False), "priority": (0, 1)
+}  # fmt: skip
+_RERANK_ONLY = {
+    "max_tokens_per_doc": (4096, 0), "max_chunks_per_doc": (10, 0), "priority": (0, 1),
+    "return_len": (False, True), "kwargs": ("{}", ""),
+}  # fmt: skip
+_EMBED_ONLY = {"priority": (0, 1), "max_tokens": (None, 0)}
+FORMS = (
+    Form("openai", EMBEDDINGS, "input", _JINA, only=_JINA_ONLY),
+    Form("infinity", INFINITY, "input", _JINA, only=_JINA_ONLY),
+    Form("voyage", VOYAGE_EMBEDDINGS, "input", _JINA, only=_JINA_ONLY),
+    Form("cohere 1", RERANK_V1, "documents", only=_RERANK_ONLY),
+    Form("cohere 2", RERANK_V2, "documents", only=_RERANK_ONLY),
+    Form("voyage's ranking", VOYAGE_RERANK, "documents",
+         (({"truncation": False}, _NONE), ({"truncation": True}, {}))),
+    Form("nvidia", RANKING, "passages",
+         (({"truncate": "NONE"}, _NONE), ({"truncate": "END"}, {})), _NONE),
+    Form("cohere's texts 1", EMBED_V1, "texts", _COHERE, only=_EMBED_ONLY),
+    Form("cohere's texts 2", EMBED_V2, "texts", _COHERE, only=_EMBED_ONLY),
+    Form("cohere's inputs", EMBED_V2, "inputs", _COHERE),
+    Form("infinity's classes", CLASSIFY, "input", _RAW),
+    Form("tei", tei.EMBED, "inputs", (*_SIDED, ({"normalize": False}, {"normalize": False}))),
+    Form("tei's path", tei.ANY, "inputs", _SIDED),
+    Form("tei's tokens", tei.EMBED_ALL, "inputs", _SIDED),
+    Form("tei's words", tei.EMBED_SPARSE, "inputs", _SIDED),
+    Form("tei's classes", tei.PREDICT, "inputs", (_UNCUT, *_RAW)),
+    Form("tei's ranking", tei.RERANK, "texts", (_UNCUT,)),
+    Form("jina's ranking", tei.RERANK, "documents", (_UNCUT,)),
+    Form("tei's likeness", tei.SIMILARITY, "inputs.sentences", (_UNCUT,),
+         only={"parameters": ({}, {"top": 1})}),
+)  # fmt: skip
+every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+
+
+def read(face: Face, body: dict[str, Any], models: FaceModels = MODELS) -> Any:
+    return face.read(json.dumps(body).encode(), LIMITS, models)
+
+
+def test_no_face_is_left_out():
+    assert {id(form.face) for form in FORMS} == {
+        id(face) for face in (*FACES.values(), *TEI_FACES.values())
+    }
+
+
+OWN = st.fixed_dictionaries(
+    {},
+    optional={
+        "truncate": st.sampled_from(["end", "start"]),
+        "is_query": st.booleans(),
+        "normalize": st.booleans(),
+        "activation": st.just("identity"),
+        "mine": st.integers(0, 1),
+    },
+)
+
+
+@every_form
+@given(data=st.data(), own=OWN, named=st.sampled_from(["", "of the body"]))
+def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own, named):
+    said, wanted = data.draw(st.sampled_from([({}, form.unsaid), *form.words]))
+    body = form.body(["a"]) | said | {"options": own} | ({"model": named} if named else {})
+    found = read(form.face, body)
+    assert found.asked.options == wanted | own
+    assert found.asked.operation == ("encode" if form.face is tei.ANY else form.face.operation)
+    of_face = MODELS.rerank if form.face.operation == "score" else MODELS.embed
+    assert found.spec == (named or of_face)
+
+
+@every_form
+@given(texts=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=150))
+def test_each_text_of_a_request_is_read_in_its_place(form, texts):
+    items = [item.text for item in read(form.face, form.body(texts)).asked.items]
+    assert items == (["q", *texts] if form.face is tei.SIMILARITY else texts)
+
+
+@every_form
+@pytest.mark.parametrize("texts", [["x" * 2000], ["x"] * 201], ids=["long", "many"])
+def test_what_is_too_much_is_refused_by_the_name_that_the_client_gave_it(form, texts):
+    with pytest.raises(FixRequest) as refused:
+        read(form.face, form.body(texts))
+    told = refused.value.field or ""
+    assert told == f"$.{form.field}" or told.startswith(f"$.{form.field}[")
+    assert not told.endswith(".text") and "$.items" not in refused.value.message
+
+
+@every_form
+def test_what_may_only_be_so_is_taken_and_anything_else_is_refused_by_its_name(form):
+    for field, (usual, other) in form.only.items():
+        assert read(form.face, form.body(["a"]) | {field: usual})
+        with pytest.raises(FixRequest) as refused:
+            read(form.face, form.body(["a"]) | {field: other})
+        assert (refused.value.code, refused.value.field) == ("UNSUPPORTED_FIELD", f"$.{field}")
+
+
+@every_form
+@given(tokens=st.integers(0, 9))
+def test_an_answer_tells_the_request_and_the_tokens_that_were_read(form, tokens):
+    translated = read(form.face, form.body(["a"]))
+    rows: list[Any] = [
+        {
+            "dense": {"values": to_wire(VECTOR)},
+            "multivector": {"values": to_wire(VECTOR[None])},
+            "sparse": {"indices": to_wire(VECTOR), "values": to_wire(VECTOR)},
+            "classifications": [{"label": "l", "score": 1.0}],
+        }
+    ] * (2 if form.face is tei.SIMILARITY else 1)
+    fields: dict[str, Any] = {"items": [msgspec.Raw(msgspec.msgpack.encode(row)) for row in rows]}
+    if form.face.operation == "score":
+        fields = {"scores": [{"item_id": "0"}]}
+    answer = Answer(ROUTE, fields, 0.0, 0.0, 0.0, tokens, ("w",), (Judged(1.0),), "the request")
+    told = json.loads(translated.render(answer))
+    if not isinstance(told, dict):
+        assert form.name.startswith("tei")
+        return
+    # Voyage and NVIDIA have no id of a ranking.
+    assert told.get("id", "the request") == "the request"
+    usage = told.get("usage") or told["meta"]["billed_units"]
+    assert usage["input_tokens"] == tokens
+    assert usage.get("total_tokens", tokens) == tokens and not usage.get("completion_tokens")
+    if "meta" in told:
+        assert told["meta"]["tokens"]["input_tokens"] == tokens
+
+
+@given(st.integers(0, 3))
+def test_an_input_of_cohere_is_one_text(count):
+    content = [{"type": "text", "text": "a"}] * count
+    body = {"inputs": [{"content": [{"type": "text", "text": "b"}]}, {"content": content}]}
+    if count == 1:
+        assert len(read(EMBED_V2, body).asked.items) == 2
+        return
+    with pytest.raises(FixRequest) as refused:
+        read(EMBED_V2, body)
+    assert refused.value.field == "$.inputs[1].content"
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize(
+    ("face", "field"),
+    [(EMBEDDINGS, "dimensions"), (EMBEDDINGS, "output_dimension"), (tei.EMBED, "dimensions")],
+    ids=["openai", "voyage", "tei"],
+)
+def test_vectors_have_the_width_that_was_asked_for(face, field, width):
+    body = {"inputs" if face is tei.EMBED else "input": "a"}
+    said = {} if width is None else {field: width}
+    assert read(face, body | said).asked.dimensions == width
