@@ -225,7 +225,7 @@ HEART_MUTANTS = (
         f"{_FORMS}/tokenizing.py",
         "slice(-self._tokens_max, None) if self._cuts_left else slice(self._tokens_max)",
         "slice(self._tokens_max)",
-        _TEXT,
+        (f"{_READ}test_token_ids_are_cut_where_their_text_would_be",),
     ),
     edit(
         "every-prompt-is-skipped",

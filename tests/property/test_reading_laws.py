@@ -421,3 +421,26 @@ def test_of_a_pair_in_a_template_nothing_is_lost_where_nothing_may_be(
     assert {place: item for place, item, _ in found.inputs} == wanted
     failed = {each.index: each.code for each in found.failures}
     assert failed == {place: "INPUT_TOO_LONG" for place in range(len(texts)) if place not in wanted}
+
+
+@given(
+    words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=12),
+    side=SIDES,
+    special=st.booleans(),
+)
+def test_token_ids_are_cut_where_their_text_would_be(words, side, special):
+    model = Loaded(
+        id=1,
+        revision="rev",
+        accepts="tokens",
+        tokenizer_path=str(PATH),
+        tokenizer_sha256=HASH,
+        max_sequence_length=5,
+        truncation_side=side,
+        special_tokens=special,
+    )
+    items = (Item(token_ids=tuple(IDS[word] for word in words)), Item(text=" ".join(words)))
+    [(_, one, _), (_, other, _)] = prepare(
+        small_job(items=items), model, Tokenizer.read(model)
+    ).inputs
+    assert one == other
