@@ -36,7 +36,7 @@ _WORDS: Final = (
     (re.compile(r"\ba(close|closing|read|iter_bytes)\b"), r"\1"),
     (re.compile(r"\b(SIE)?Async(?=Iterator|Client|ConfigClient|LeaseKeeper)"), r"\1"),
     (re.compile(r"\bin_tasks\b"), "in_threads"),
-    (re.compile(r"\bbounding_async\b"), "bounding_sync"),
+    (re.compile(r"\bbound(ing|ed)_async\b"), r"bound\1_sync"),
     (re.compile(r"`async with`"), "`with`"),
 )
 _LEFT: Final = re.compile(r".*(?:\basync\b|\bawait\b|asyncio|Async).*")

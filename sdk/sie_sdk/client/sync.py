@@ -39,7 +39,8 @@ from sie_sdk.types import (
     PoolResponse,
     ScoreResult,
 )
-from sie_sdk.wire.bounded_answers import PLAIN, bounding_sync
+from sie_sdk.wire.bounded_answers import PLAIN
+from sie_sdk.wire.bounded_sync import bounding_sync
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.piece_runs import in_threads
@@ -390,8 +391,6 @@ class SIEClient:
                 )
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
-        # Who was here before is being replaced when it goes: 20 tries outlast a rollout, 4 would
-        # not. A gateway that was killed in the middle of 1,000 requests cost none of them.
         self._was_reached = True
         return response
 

@@ -39,8 +39,9 @@ from sie_sdk.config import calls
 from sie_sdk.config.answers import Listing, read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
-from sie_sdk.wire.bounded_answers import EVENTS, bounding_sync
+from sie_sdk.wire.bounded_answers import EVENTS
 from sie_sdk.wire.bounded_answers import PLAIN as PLAIN_BYTES
+from sie_sdk.wire.bounded_sync import bounding_sync
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.per_process import PerProcess
 from sie_sdk.wire.transport import (

@@ -4,16 +4,13 @@
 Promises that a body ends by its time or with an error, and that no more than its bound is held.
 """
 
-import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 
-__all__ = ["EVENTS", "PLAIN", "UnfitAnswer", "bounding_async", "bounding_sync"]
+__all__ = ["EVENTS", "PLAIN", "Held", "UnfitAnswer"]
 
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({"accept-encoding": "identity"})
 """The header of a request whose answer is bounded: of packed bytes a few may be gigabytes."""
@@ -29,50 +26,21 @@ class UnfitAnswer(httpx.RemoteProtocolError):
     """An answer that is too large, or packed. Asking again brings the same."""
 
 
-def bounding_async(
-    bytes_max: int, *, timeout_s: float | None
-) -> Callable[[httpx.Response], Awaitable[None]]:
-    """For `event_hooks["response"]` of a client: each body has `timeout_s`, and what its bytes
-    earn; None is without end. The client then raises `httpx.TransportError`. Heads have httpx's
-    own times."""
+class Held:
+    """The bytes of an answer that somebody holds by now, and how long it may take."""
 
-    async def bound(response: httpx.Response) -> None:
-        _refuse_packed(response)
-        stream = cast(httpx.AsyncByteStream, response.stream)
-        response.stream = _Bounded(stream, bytes_max, timeout_s, is_events=_is_events(response))
-
-    return bound
-
-
-def bounding_sync(bytes_max: int, *, timeout_s: float | None) -> Callable[[httpx.Response], None]:
-    """The same for a client that blocks."""
-
-    def bound(response: httpx.Response) -> None:
-        _refuse_packed(response)
-        stream = cast(httpx.SyncByteStream, response.stream)
-        response.stream = _BoundedSync(stream, bytes_max, timeout_s, is_events=_is_events(response))
-
-    return bound
-
-
-def _is_events(response: httpx.Response) -> bool:
-    # By what was asked: an answer may say anything of itself.
-    return bool(EVENTS.items() <= response.request.extensions.items())
-
-
-def _refuse_packed(response: httpx.Response) -> None:
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in {"", "identity"}:
-        raise UnfitAnswer(f"the answer came as {coding[:40]!r}, unasked")
-
-
-class _Held:
-    """The bytes of a body that somebody holds by now, and how long it may take."""
-
-    def __init__(self, bytes_max: int, timeout_s: float | None, *, is_events: bool) -> None:
+    def __init__(
+        self, response: httpx.Response, bytes_max: int, *, timeout_s: float | None
+    ) -> None:
+        """`timeout_s` and what its bytes earn; None is without end. Raises `UnfitAnswer` for one
+        that came packed, unasked."""
+        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in {"", "identity"}:
+            raise UnfitAnswer(f"the answer came as {coding[:40]!r}, unasked")
         self._bytes_max = bytes_max
-        self._timeout_s = None if is_events else timeout_s
-        self._is_events = is_events
+        # By what was asked: an answer may say anything of itself.
+        self._is_events = EVENTS.items() <= response.request.extensions.items()
+        self._timeout_s = None if self._is_events else timeout_s
         self._size = 0
         self._last = b""
 
@@ -91,67 +59,3 @@ class _Held:
     def within_s(self) -> float | None:
         """Seconds from the beginning until the next part."""
         return None if self._timeout_s is None else self._timeout_s + self._size / _BYTES_PER_S
-
-
-class _Bounded(httpx.AsyncByteStream):
-    def __init__(
-        self,
-        stream: httpx.AsyncByteStream,
-        bytes_max: int,
-        timeout_s: float | None,
-        *,
-        is_events: bool = False,
-    ) -> None:
-        self._stream = stream
-        self._held = _Held(bytes_max, timeout_s, is_events=is_events)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        began = asyncio.get_running_loop().time()
-        parts = aiter(self._stream)
-        while True:
-            within_s = self._held.within_s
-            # Also of what is no part: extensions of chunks and trailers come to nobody's sight.
-            async with _by(None if within_s is None else began + within_s):
-                part = await anext(parts, None)
-            if part is None:
-                return
-            self._held.take(part)
-            yield part
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class _BoundedSync(httpx.SyncByteStream):
-    def __init__(
-        self,
-        stream: httpx.SyncByteStream,
-        bytes_max: int,
-        timeout_s: float | None,
-        *,
-        is_events: bool,
-    ) -> None:
-        self._stream = stream
-        self._held = _Held(bytes_max, timeout_s, is_events=is_events)
-
-    def __iter__(self) -> Iterator[bytes]:
-        began = time.monotonic()
-        for part in self._stream:
-            self._held.take(part)
-            within_s = self._held.within_s
-            if within_s is not None and time.monotonic() - began > within_s:
-                raise httpx.ReadTimeout("the answer comes in drops")
-            yield part
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-@contextlib.asynccontextmanager
-async def _by(ends_at: float | None) -> AsyncIterator[None]:
-    """Until a time of the loop."""
-    try:
-        async with asyncio.timeout_at(ends_at):
-            yield
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("the answer comes in drops") from error
