@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_config.writer.draft import BasisMoved, Draft, Outcome, Tenure, Write
@@ -120,6 +120,7 @@ def tried(draft: Draft, write: Write) -> Outcome | None:
 
 
 @given(st.lists(WRITES, min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
 def test_each_write_is_judged_on_what_the_ones_before_it_left_and_told_what_came_of_it(writes):
     draft = draft_of()
     for write in writes:
@@ -157,6 +158,7 @@ def test_each_write_is_judged_on_what_the_ones_before_it_left_and_told_what_came
 
 
 @given(COMMANDS)
+@settings(max_examples=100, deadline=None)
 def test_simultaneous_commands_have_no_order_and_leave_nothing_that_refers_to_nothing(commands):
     found: set[str] = set()
     for order in list(permutations(commands))[:6]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.gateway_world import standard_catalog
 
@@ -115,6 +115,8 @@ FORMS = (
     Form("tei's likeness", tei.SIMILARITY, "inputs.sentences", (_UNCUT,),
          only={"parameters": ({}, {"top": 1})}),
 )  # fmt: skip
+FEW = settings(max_examples=20, deadline=None)
+"""Of each form: there are nineteen, and few words in each."""
 every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 
 
@@ -142,6 +144,7 @@ OWN = st.fixed_dictionaries(
 
 @every_form
 @given(data=st.data(), own=OWN, named=st.sampled_from(["", "of the body"]))
+@FEW
 def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own, named):
     said, wanted = data.draw(st.sampled_from([({}, form.unsaid), *form.words]))
     body = form.body(["a"]) | said | {"options": own} | ({"model": named} if named else {})
@@ -154,6 +157,7 @@ def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own,
 
 @every_form
 @given(texts=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=150))
+@FEW
 def test_each_text_of_a_request_is_read_in_its_place(form, texts):
     items = [item.text for item in read(form.face, form.body(texts)).asked.items]
     assert items == (["q", *texts] if form.face is tei.SIMILARITY else texts)
@@ -180,6 +184,7 @@ def test_what_may_only_be_so_is_taken_and_anything_else_is_refused_by_its_name(f
 
 @every_form
 @given(tokens=st.integers(0, 9))
+@FEW
 def test_an_answer_tells_the_request_and_the_tokens_that_were_read(form, tokens):
     translated = read(form.face, form.body(["a"]))
     rows: list[Any] = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.support.small_jobs import small_job
@@ -34,6 +34,8 @@ from sie_schemas.jobs import AdapterPin, Job
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.tokenizing import Tokenizer, prepare
 
+MANY = settings(max_examples=80, deadline=None)
+"""A tokenizer is read in each."""
 CLS, SEP, FILLER = 0, 1, 2
 WORDS = ["ask", "say", "note", "red", "blue", "green", "cat", "dog"]
 IDS = {word: place + 3 for place, word in enumerate(WORDS)}
@@ -221,6 +223,7 @@ def packed(ids: list[int]) -> bytes:
 
 @EITHER
 @given(data=st.data(), drawn=JOBS, as_ids=st.booleans())
+@MANY
 def test_a_text_is_read_in_the_words_of_its_side_task_and_request(models_of, data, drawn, as_ids):
     model = data.draw(models_of)
     job = job_of("encode", drawn, as_ids=as_ids)
@@ -254,6 +257,7 @@ def test_a_text_is_read_in_the_words_of_its_side_task_and_request(models_of, dat
         {}, optional={"query": st.just("red {text}"), "document": st.just("blue {text}")}
     ),
 )
+@MANY
 def test_a_pair_has_the_words_of_its_query_and_of_its_document(
     models_of, data, drawn, as_ids, tokenizes, templates
 ):
@@ -305,6 +309,7 @@ def test_a_pair_has_the_words_of_its_query_and_of_its_document(
 
 
 @given(model=MODELS, drawn=JOBS)
+@MANY
 def test_a_backend_that_tokenizes_is_given_the_very_words(model, drawn):
     job = job_of("encode", drawn, as_ids=False)
     assume(not job.options.keys() & {"task", "truncate"})
@@ -346,6 +351,7 @@ def letters(text: str) -> list[int]:
     instruction=st.sampled_from([None, "", "Find it"]),
     spare=st.integers(0, 60),
 )
+@MANY
 def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
     form, query, document, instruction, spare
 ):
@@ -384,6 +390,7 @@ def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
     share=st.sampled_from([0.0, 0.25]),
     none=st.booleans(),
 )
+@MANY
 def test_of_a_pair_in_a_template_nothing_is_lost_where_nothing_may_be(
     query, texts, instruction, share, none
 ):
@@ -428,6 +435,7 @@ def test_of_a_pair_in_a_template_nothing_is_lost_where_nothing_may_be(
     side=SIDES,
     special=st.booleans(),
 )
+@MANY
 def test_token_ids_are_cut_where_their_text_would_be(words, side, special):
     model = Loaded(
         id=1,
