@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import tokenizers
 from msgspec import Struct, structs
 
@@ -34,6 +33,7 @@ from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
 from sie_worker.forms.costs import costs_of, token_count
 from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, unreadable, wanted_cut
+from sie_worker.forms.late_sides import LateSide, int32
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.tokenizer_steps import why_costly
@@ -57,30 +57,6 @@ class Prepared(Struct, frozen=True):
     took_ms: float
 
 
-class _Side(Struct, frozen=True):
-    """A tokenizer that cuts as one side of late interaction wants it."""
-
-    cutter: Cutter
-    form: TextForm
-
-    def made(self, ids: list[int], name: str) -> TokensInput:
-        """The ids, filled up."""
-        form, count = self.form, len(ids)
-        filled = [*ids, *[form.filler] * (form.filled_to - count)]
-        looked_at = count if len(filled) > count and not form.attended else 0
-        return TokensInput(_int32(filled), attended=looked_at, query=name == "query")
-
-
-def _cutter(content: bytes, loaded: Loaded, form: TextForm) -> Cutter:
-    native = tokenizers.Tokenizer.from_buffer(content)
-    native.no_padding()
-    native.no_truncation()
-    limits = [each for each in (form.tokens_max, loaded.max_sequence_length) if each > 0]
-    if limits:
-        native.enable_truncation(max_length=min(limits), direction=loaded.truncation_side)
-    return Cutter(native, min(limits, default=0), loaded.truncation_side)
-
-
 class Tokenizer:
     """A `tokenizer.json` of one loaded model. Immutable once made; safe to use from threads."""
 
@@ -99,7 +75,7 @@ class Tokenizer:
         """The one of queries, for a model that takes them in another way."""
         self._special_tokens = loaded.special_tokens
         added = native.get_added_tokens_decoder()
-        self._sides: dict[str, _Side] = {}
+        self._sides: dict[str, LateSide] = {}
         self._special_ids = frozenset(number for number, token in added.items() if token.special)
 
     @classmethod
@@ -135,7 +111,7 @@ class Tokenizer:
         if loaded.query_form is not None:
             made.queries = cls._of_queries(loaded, loaded.query_form)
         for name, side in loaded.texts.items():
-            made._sides[name] = _Side(_cutter(content, loaded, side), side)
+            made._sides[name] = LateSide.of(content, loaded, side)
         return made
 
     @classmethod
@@ -157,7 +133,7 @@ class Tokenizer:
         """Token ids of single texts, special tokens included; each begins with the prompt."""
         skip = self._prompt_tokens(prompt) if prompt and self._skips_prompts else 0
         return [
-            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries, task=task)
+            TokensInput(int32(found.ids), skip=skip, query=self._marks_queries, task=task)
             for found in self._encoded(list(texts), self._cutter.at(cut))
         ]
 
@@ -193,7 +169,7 @@ class Tokenizer:
     def pairs(self, query: str, texts: Sequence[str], cut: str | None = None) -> list[TokensInput]:
         """Token ids and segment ids of a query with each text; the longer of a pair is cut."""
         found = self._encoded([(query, text) for text in texts], self._cutter.at(cut))
-        return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
+        return [TokensInput(int32(pair.ids), int32(pair.type_ids)) for pair in found]
 
     def side(
         self, name: str, texts: Sequence[str], cut: str | None = None
@@ -202,9 +178,7 @@ class Tokenizer:
         reads of one, 0 where nothing limits them."""
         side = self._sides[name]
         found = self._encoded(list(texts), side.cutter.at(cut))
-        # A query may be filled up to more tokens than it is cut at.
-        reads = side.cutter.tokens_max and max(side.cutter.tokens_max, side.form.filled_to)
-        return [side.made(each.ids, name) for each in found], reads
+        return [side.made(each.ids, name) for each in found], side.reads
 
     def templated(
         self, form: PairForm, job: Job, texts: Sequence[str], cut: str | None
@@ -218,7 +192,7 @@ class Tokenizer:
             # A template may cut a long query though the pair has room: so they are compared.
             made = read if cut is None else [pairing.whole(query, text) for text in texts]
             reads = [min(len(ids), self._tokens_max) for ids in read]
-            return [TokensInput(_int32(ids)) for ids in made], reads
+            return [TokensInput(int32(ids)) for ids in made], reads
         except BaseException as error:  # the native library raises no narrower class
             told = told_by_native(error)
             raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
@@ -377,10 +351,6 @@ def _query(job: Job) -> str:
     if job.query is None or job.query.text is None:
         raise FixRequest("score needs a query with a text", field="query.text")
     return job.query.text
-
-
-def _int32(values: Sequence[int]) -> bytes:
-    return np.asarray(values, dtype="<i4").tobytes()
 
 
 def _lacks(index: int, content: str) -> ItemFailure:
