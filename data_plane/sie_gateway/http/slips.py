@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Final
 
 from sie_core.catalog import Catalog
-from sie_core.near_names import NearNames
+from sie_core.near_names import LENGTH_MAX, NearNames
 from sie_runtime.access.access import Principal
 from sie_schemas.errors import SIEError
 
 __all__ = ["Slips"]
 
 _PAUSE_S: Final = 0.25
-"""Between two searches, of a millisecond or two: half a percent of the loop."""
+"""Between two searches, of a millisecond or some: one or two percent of the loop."""
 _SORT_S: Final = 0.0005
 """For each name between two sortings: 5 s for ten thousand, whose sorting takes 20 ms."""
 _REMEMBERED_MAX: Final = 256
@@ -40,7 +40,7 @@ class Slips:
         self._names = NearNames(())
         self._names_of: object = None
         """The models that were sorted, to tell whether they are others now."""
-        self._sorted_at = float("-inf")
+        self._sort_again_at = float("-inf")
         self._searched_at = float("-inf")
         self._remembered: dict[str, str | None] = {}
 
@@ -56,9 +56,13 @@ class Slips:
     def _meant(self, name: str) -> str | None:
         catalog, now = self._catalog(), self._clock()
         known = catalog.models
-        if self._names_of is not known and now - self._sorted_at >= len(known) * _SORT_S:
+        if len(name) > LENGTH_MAX:
+            # Nobody's slip, and too long to be kept.
+            return None
+        if self._names_of is not known and now >= self._sort_again_at:
             self._names = NearNames({*known, *catalog.aliases})
-            self._names_of, self._sorted_at = known, now
+            # Counted now: to count the models of a registry takes a millisecond.
+            self._names_of, self._sort_again_at = known, now + len(self._names) * _SORT_S
             self._remembered.clear()
         if name not in self._remembered:
             if now - self._searched_at < self._pause_s:

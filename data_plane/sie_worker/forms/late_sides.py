@@ -32,11 +32,11 @@ class LateSide(Struct, frozen=True):
             native.enable_truncation(max_length=min(limits), direction=loaded.truncation_side)
         return cls(Cutter(native, min(limits, default=0), loaded.truncation_side), form)
 
-    @property
-    def reads(self) -> int:
-        """The most tokens that the model reads of a text; 0 where nothing limits them."""
-        # A query may be filled up to more tokens than it is cut at.
-        return self.cutter.tokens_max and max(self.cutter.tokens_max, self.form.filled_to)
+    def reads(self, ids: list[int]) -> int:
+        """The tokens that the model reads of a text of these ids; 0 where nothing limits them."""
+        cut = self.cutter.tokens_max
+        # What is shorter than the cut may be filled up to more than that.
+        return cut if len(ids) > cut > 0 else cut and max(cut, self.form.filled_to)
 
     def made(self, ids: list[int], name: str) -> TokensInput:
         """The ids, filled up."""

@@ -173,12 +173,12 @@ class Tokenizer:
 
     def side(
         self, name: str, texts: Sequence[str], cut: str | None = None
-    ) -> tuple[list[TokensInput], int]:
+    ) -> tuple[list[TokensInput], list[int]]:
         """Token ids of queries, or of documents, of a model of late interaction; and how many it
-        reads of one, 0 where nothing limits them."""
+        reads of each, 0 where nothing limits them."""
         side = self._sides[name]
-        found = self._encoded(list(texts), side.cutter.at(cut))
-        return [side.made(each.ids, name) for each in found], side.reads
+        found = [each.ids for each in self._encoded(list(texts), side.cutter.at(cut))]
+        return [side.made(ids, name) for ids in found], list(map(side.reads, found))
 
     def templated(
         self, form: PairForm, job: Job, texts: Sequence[str], cut: str | None
@@ -259,8 +259,8 @@ def _tokenized(
         return fitting(job, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
     worded = list(map(wording(job, loaded), texts))
     if loaded.texts:
-        made, tokens_max = tokenizer.side(side_of(job, loaded), worded, cut)
-        return fitting(job, [tokens_max] * len(made), indexes, made, failures)
+        made, read = tokenizer.side(side_of(job, loaded), worded, cut)
+        return fitting(job, read, indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if side_of(job, loaded) == "query" else tokenizer
     made = reads.texts(worded, prompt, cut, task_of(job, loaded))
@@ -302,13 +302,13 @@ def _late(
 ) -> tuple[list[int], list[LateInput]]:
     """Each text with the query, both in the words of their side. Raises `FixRequest`."""
     asked = score_wording(job, loaded, "query")(_query(job))
-    (query,), query_max = tokenizer.side("query", [asked], cut)
+    (query,), (query_max,) = tokenizer.side("query", [asked], cut)
     refusal = unreadable(job, query, query_max)
     if refusal is not None:
         raise refusal
-    read = score_wording(job, loaded, "document")
-    documents, tokens_max = tokenizer.side("document", list(map(read, texts)), cut)
-    kept, fits = fitting(job, [tokens_max] * len(documents), indexes, documents, failures)
+    worded = map(score_wording(job, loaded, "document"), texts)
+    documents, read = tokenizer.side("document", list(worded), cut)
+    kept, fits = fitting(job, read, indexes, documents, failures)
     return kept, [LateInput(query, document) for document in fits]
 
 

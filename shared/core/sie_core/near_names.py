@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Final
 
-__all__ = ["NearNames"]
+__all__ = ["LENGTH_MAX", "NearNames"]
 
 _EACH_SIDE: Final = 6
-"""Neighbours that are compared, before and after: a search takes a millisecond."""
-_LENGTH_MAX: Final = 100
+"""Neighbours that are compared, before and after: a search takes some milliseconds at most."""
+LENGTH_MAX: Final = 100
 """The cost of a comparison grows with the product of the lengths; ids are shorter."""
 _LIKENESS: Final = 0.75
 """Two slips in a word of eight letters; another model's name is further."""
@@ -36,7 +36,7 @@ class NearNames:
     def nearest(self, name: str) -> str | None:
         """The name that was most likely meant, or None."""
         given = name.casefold()
-        if not given or len(given) > _LENGTH_MAX:
+        if not given or len(given) > LENGTH_MAX:
             return None
         best, found = _LIKENESS, None
         for each in sorted(self._candidates(given)):
@@ -57,7 +57,8 @@ class NearNames:
 def _around(names: Sequence[tuple[str, str]], given: str) -> Iterator[str]:
     place = bisect_left(names, (given,))
     for _, name in names[max(0, place - _EACH_SIDE) : place + _EACH_SIDE]:
-        yield name
+        if len(name) <= LENGTH_MAX:
+            yield name
 
 
 def _likeness(given: str, name: str, *, above: float) -> float:
