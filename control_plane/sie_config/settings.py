@@ -142,7 +142,7 @@ class ConfigSettings(
     )
     jetstream_bytes_max: int = constant(
         0,
-        help="bytes that the brokers may store, all together, where their account has no bound: "
+        help="bytes that the brokers may store, all together, beside the bound of their account: "
         "the chart tells those of its own; 0 is not known",
     )
     queues_retry_s: float = constant(

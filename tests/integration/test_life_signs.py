@@ -5,7 +5,7 @@ On a real broker, with the clock as an argument: the ages are the reports', not 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.integration
 HEAD = Position("a" * 32, 7, "7" * 64, "d" * 64, 1)
 SOON_S = 2.0
 TTL_S = 10.0
+ASKED_MAX = 64
 Role = Literal["gateway", "worker"]
 
 
@@ -69,14 +70,25 @@ class Told:
 
 @contextlib.asynccontextmanager
 async def looking(
-    url: str, *, settle_s: float = 0.0, again_s: float = 0.0, within_s: float = 20.0
+    url: str,
+    *,
+    settle_s: float = 0.0,
+    within_s: float = 20.0,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Told]:
     clock = Clock()
     reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=2000)
     async with connected(url, "config") as bus:
         assert await bus.wait_connected(10)
         signs = LifeSigns(
-            bus, reports, clock=clock, settle_s=settle_s, again_s=again_s, within_s=within_s
+            bus,
+            reports,
+            clock=clock,
+            again_s=0.0,
+            settle_s=settle_s,
+            within_s=within_s,
+            asked_max=ASKED_MAX,
+            sleep=sleep,
         )
         yield Told(signs, bus, clock, reports)
 
@@ -138,12 +150,19 @@ async def test_one_that_leaves_on_purpose_is_neither_gone_nor_counted(url):
 
 
 async def test_one_that_comes_back_to_the_broker_between_two_questions_is_not_gone(url):
-    async with looking(url, again_s=1.0) as told:
+    unheard_once, is_back = asyncio.Event(), asyncio.Event()
+
+    async def until_it_is_back(_again_s: float) -> None:
+        unheard_once.set()
+        await is_back.wait()
+
+    async with looking(url, sleep=until_it_is_back) as told:
         say(told.reports, "gateway", "g1", told.clock())
         told.clock.now += SOON_S
         found = asyncio.create_task(told.gone())
-        await asyncio.sleep(0)
+        await unheard_once.wait()
         async with replica(url, "gateway", "g1"):
+            is_back.set()
             assert await found == set()
 
 

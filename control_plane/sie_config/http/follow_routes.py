@@ -20,17 +20,25 @@ from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.history_routes import AtText, past_export
 from sie_config.http.json_answers import JSON, NDJSON, json_answer
 from sie_config.http.write_requests import read_body
+from sie_config.replicas.lags import tell_lags
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import principal_of
 from sie_runtime.http.etags import is_named
-from sie_schemas.api.log import HeadTold, HeadWithWriter, LogPage
+from sie_schemas.api.log import HeadTold, HeadWithWriter, LogPage, Replicas
 from sie_schemas.api.past import EntryEnvelope
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Head
 
-__all__ = ["add_follow_routes", "check_range", "entry_lines", "head_body", "wait_for_difference"]
+__all__ = [
+    "add_follow_routes",
+    "check_range",
+    "entry_lines",
+    "head_body",
+    "replicas_now",
+    "wait_for_difference",
+]
 
 _LINES_AT_ONCE: Final = 100
 """Entries held for one follower at a time: a slow reader costs pages, not the log."""
@@ -130,6 +138,15 @@ def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
 def head_body(plane: ControlPlane) -> HeadWithWriter:
     """The head and the state of the writer, as `/epoch` tells them."""
     return {**_told(plane.head), "writer": describe(plane.sequencer.state)}
+
+
+async def replicas_now(plane: ControlPlane) -> Replicas:
+    """Every replica that reports, against the head; those that were quiet are asked for a sign of
+    life first."""
+    await plane.life_signs.look()
+    view = plane.replicas_view()
+    await tell_lags(view["replicas"], known=plane.convergence.lag_s, entry=plane.journal.entry)
+    return view
 
 
 async def wait_for_difference(

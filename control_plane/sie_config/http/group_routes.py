@@ -6,7 +6,6 @@ was") holds for the entry that it makes.
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -19,6 +18,7 @@ from sie_config.documents.bodies import converted, parse_json
 from sie_config.documents.moments import moment_us, parse_ts
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
+from sie_config.http.follow_routes import replicas_now
 from sie_config.http.json_answers import NDJSON, json_answer
 from sie_config.http.write_answers import group_answer
 from sie_config.http.write_requests import (
@@ -34,7 +34,7 @@ from sie_config.writer.operations import Kind
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
-from sie_schemas.api.log import Asked, Forgotten, ReplicaRow, Waited
+from sie_schemas.api.log import Asked, Forgotten, Waited
 from sie_schemas.api.past import Audit
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import FixRequest
@@ -195,23 +195,7 @@ def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
 
         Those that were quiet are asked for a sign of life first: a killed one is told as `gone`.
         """
-        await plane.life_signs.look()
-        view = plane.replicas_view()
-        for row in view["replicas"]:
-            row["lag_s"] = (
-                await _lag_s(plane, row) if row["lag"] else (0.0 if row["lag"] == 0 else None)
-            )
-        return json_answer(view)
-
-
-async def _lag_s(plane: ControlPlane, row: ReplicaRow) -> float | None:
-    known = plane.convergence.lag_s(row["epoch"])
-    if known is not None:
-        return known
-    missed = await plane.journal.entry(row["epoch"] + 1)
-    if missed is None:
-        return None
-    return round((datetime.now(UTC) - datetime.fromisoformat(missed.ts)).total_seconds(), 3)
+        return json_answer(await replicas_now(plane))
 
 
 def _add_audit(app: FastAPI, plane: ControlPlane) -> None:

@@ -2,13 +2,15 @@
 
 *shell.* The broker says at once that nobody listens under a name, so a killed replica is noted as
 gone long before its silence tells. One that is slow, or hangs with its connection open, never is.
-Nor is one that is on its way back to the broker. Promises that looks are shared, bounded in number
-and in time, and that nothing is asked while nobody looks.
+Nor is one that is on its way back after the broker was restarted. Where one of several brokers is
+lost, who was there is told as gone until it has found another: 2 s at most.
+Promises that looks are shared, bounded in number and in time, and that nothing is asked while
+nobody looks.
 """
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sie_config.replicas.reports import Reports
@@ -29,9 +31,10 @@ _SETTLE_S: Final = 3.0
 """After a broker's restart replicas come back in turn: one attempt takes 2 s at most, and the next
 begins 0.2 s later."""
 _PAUSE_S: Final = 0.25
-"""Least time between looks: with 64 questions each, a flood of readers costs 256 a second."""
-_ASKED_MAX: Final = 64
-"""Questions of one look. A replica reports every 2 s, so those that waited longest are few."""
+"""Least time between looks: with 256 questions each, a flood of readers costs 1,024 a second."""
+_ASKED_MAX: Final = 256
+"""Questions of one look, those first that waited longest. Of 1,000 replicas that report every 2.25
+s some 110 are older than 2 s at any time. So one that was killed is asked by the first look."""
 
 
 class LifeSigns:
@@ -47,6 +50,7 @@ class LifeSigns:
         settle_s: float = _SETTLE_S,
         within_s: float = _WITHIN_S,
         asked_max: int = _ASKED_MAX,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._bus = bus
         self._reports = reports
@@ -55,6 +59,7 @@ class LifeSigns:
         self._settle_s = settle_s
         self._within_s = within_s
         self._asked_max = asked_max
+        self._sleep = sleep
         self._looked_at: dict[tuple[str, str], float] = {}
         self._settled_at = float("-inf")
         self._began_at = float("-inf")
@@ -89,7 +94,7 @@ class LifeSigns:
         self._looked_at |= dict.fromkeys(due, now)
         doubted = await self._unheard(due)
         if doubted:
-            await asyncio.sleep(self._again_s)
+            await self._sleep(self._again_s)
             for role, replica in await self._unheard(doubted):
                 if self._clock() >= self._settled_at:
                     self._reports.kept.note_gone(role, replica, asked_at=now)

@@ -36,7 +36,7 @@ _OLDEST: Final = Gauge(
 _STORED: Final = Gauge("sie_config_jetstream_bytes", "Bytes that JetStream holds on its disk.")
 _STORED_MAX: Final = Gauge(
     "sie_config_jetstream_bytes_max",
-    "Bytes that JetStream may hold: of the account, else of the brokers; 0 where it is not known.",
+    "Bytes that JetStream may hold: the least of the account's and the brokers'; 0 is not known.",
 )
 _LETTERS: Final = Gauge("sie_config_dead_letters", "Dead letters that are kept.")
 _UP: Final = Gauge("sie_config_broker_up", "1 while the broker answers sie-config, else 0.")

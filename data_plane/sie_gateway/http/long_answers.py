@@ -21,7 +21,7 @@ _JSON: Final = "application/json"
 
 
 def short_answer(told: object, *, status: int = 200) -> Response:
-    """An answer of one object, whose size does not grow with the registry."""
+    """An answer of one object: a model, a document, or the pools, of which there are few."""
     return Response(msgspec.json.encode(told), status_code=status, media_type=_JSON)
 
 

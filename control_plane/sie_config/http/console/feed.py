@@ -21,7 +21,7 @@ from prometheus_client import Gauge
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sie_config.http.follow_routes import head_body
+from sie_config.http.follow_routes import head_body, replicas_now
 from sie_config.past.audit import timeline_row
 from sie_config.writer_process import ControlPlane
 from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
@@ -45,8 +45,8 @@ _BEAT_S: Final = 0.5
 """A state that changed without an entry is shown within it; a killed replica has 2 s."""
 _SHOWN_MAX: Final = 100
 """An event stays small at 1,000 replicas; those in trouble come first."""
-_CHANGES_SHOWN: Final = 20
-"""As on the page of entries: an event stays small whatever an entry changed."""
+_FAILED_SHOWN: Final = 20
+"""Models of one replica that it cannot load: an event stays small when a disk is lost."""
 _TROUBLES_SHOWN: Final = 100
 """More than anybody reads before the first is mended."""
 _CLIENTS: Final = Gauge("sie_config_feed_clients", "clients of the feed for browsers")
@@ -126,11 +126,8 @@ class Feed:
 
     async def _make(self) -> bytes:
         plane = self._plane
-        await plane.life_signs.look()
-        view = plane.replicas_view()
+        view = await replicas_now(plane)
         rows = sorted(view["replicas"], key=_worst_first)
-        for row in rows:
-            row["lag_s"] = plane.convergence.lag_s(row["epoch"]) if row["lag"] else None
         head, published = head_body(plane), plane.broadcast.published_epoch
         troubles = worst_first(
             [
@@ -200,7 +197,7 @@ def _short(row: ReplicaRow) -> dict[str, Any]:
         name: told["reason"] for name, told in row["models"].items() if told["state"] == "failed"
     }
     loaded = sum(told["state"] == "loaded" for told in row["models"].values())
-    shown = dict(sorted(failed.items())[:_CHANGES_SHOWN])
+    shown = dict(sorted(failed.items())[:_FAILED_SHOWN])
     tone, word = replica_state(row)
     own = {"tone": tone, "word": word, "loaded": loaded, "failed": shown}
     said: Mapping[str, Any] = row
