@@ -1,5 +1,6 @@
 """A misspelt model is told the nearest one: to who may read its name, at a bounded cost."""
 
+import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -79,6 +80,17 @@ def test_the_nearest_model_or_alias_is_named_and_nothing_far(given, meant):
     catalog = Named(NAMES)
     slips = slips_of(lambda: catalog, pause_s=0.0)
     assert told(slips, given) == meant
+
+
+def test_a_name_that_is_nobodys_slip_is_not_kept():
+    catalog = Named(NAMES)
+    slips = slips_of(lambda: catalog, pause_s=0.0)
+    tracemalloc.start()
+    for number in range(20):
+        assert told(slips, f"{number}" + "x" * 1_000_000) is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
 
 
 @pytest.mark.parametrize("number", [0, 4321, 9999])

@@ -231,6 +231,7 @@ def test_a_text_that_may_not_be_cut_fails_alone(token_model: Loaded, operation: 
 
 
 SIDES = {"query": TextForm(8, filled_to=8, filler=103), "document": TextForm(12)}
+FILLED = {"query": TextForm(8, filled_to=14, filler=103), "document": TextForm(12, filled_to=14)}
 TEMPLATE = PairForm(
     parts=(PairPart("ask {query}", share=0.25), PairPart(" of {document}"), PairPart(" ?")),
     bounded=(0, 2),
@@ -243,14 +244,14 @@ def made(item: object) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("operation", ["encode", "score"])
-@pytest.mark.parametrize("form", [{}, {"texts": SIDES}, {"pair": TEMPLATE}], ids=str)
+@pytest.mark.parametrize("form", [{}, {"texts": SIDES}, {"texts": FILLED}, {"pair": TEMPLATE}])
 def test_with_none_a_text_is_read_whole_or_fails_alone(token_model, operation, form):
     """The oracle is the same model with a length that nothing reaches."""
     model = msgspec.structs.replace(token_model, **form)
-    wide = {name: msgspec.structs.replace(side, tokens_max=999) for name, side in SIDES.items()}
-    endless = msgspec.structs.replace(
-        model, max_sequence_length=999, texts=wide if "texts" in form else {}
-    )
+    wide = {
+        name: msgspec.structs.replace(side, tokens_max=999) for name, side in model.texts.items()
+    }
+    endless = msgspec.structs.replace(model, max_sequence_length=999, texts=wide)
     texts = [" ".join(["word"] * count) for count in range(1, 20)]
     job = msgspec.structs.replace(
         JOB,
