@@ -6,6 +6,8 @@ Pictures of the documents are made here too: `SIE_PICTURES=docs/pictures` writes
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,36 @@ def test_the_playground_shows_likeness_and_leads_to_the_entry_that_answered(
     with opened(browser, f"{console}#/playground?model=reranker") as page:
         page.get_by_test_id("run").click()
         expect(page.locator(".ranked li").first).to_contain_text("Aspirin")
+
+
+@pytest.mark.parametrize("has_clipboard", [True, False])
+def test_what_the_playground_copies_runs_as_it_stands(
+    browser: Browser, console: str, live_cluster: LiveCluster, has_clipboard: bool
+) -> None:
+    eventually(lambda: live_cluster.encode().status_code == 200)
+    with opened(browser, console) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        if not has_clipboard:
+            # As a browser has it on a page of plain http that is another machine's.
+            page.add_init_script(
+                "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
+            )
+        page.goto(f"{console}#/playground?model={MINILM}&adapter=legal")
+        page.reload()
+        told = []
+        for words in ("Copy as curl", "Copy as Python"):
+            page.get_by_role("button", name=words).click()
+            if has_clipboard:
+                expect(page.get_by_role("button", name="Copied")).to_be_visible()
+                told.append(str(page.evaluate("navigator.clipboard.readText()")))
+                expect(page.get_by_role("button", name=words)).to_be_visible()
+            else:
+                told.append(page.get_by_label("To copy by hand").last.input_value())
+                page.keyboard.press("Escape")
+    for command in (["bash", "-c", told[0]], [sys.executable, "-c", told[1]]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert "legal" in " ".join(command)
+        assert "dense" in done.stdout
 
 
 def test_a_model_tells_its_traffic_and_the_queue_its_age_and_fill(

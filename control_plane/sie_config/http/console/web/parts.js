@@ -201,6 +201,7 @@ export function Tabs({ label, value, options, onChange }) {
 
 export function Copy({ text, children = "Copy" }) {
   const [done, set] = useState(false);
+  const [shown, show] = useState(false);
   useEffect(() => {
     const timer = done && setTimeout(() => set(false), 1500);
     return () => clearTimeout(timer);
@@ -210,11 +211,14 @@ export function Copy({ text, children = "Copy" }) {
       await navigator.clipboard.writeText(text);
       set(true);
     } catch {
-      // Without the right to the clipboard the text is there to be marked.
-      set(false);
+      // Browsers give the clipboard to pages of https and of this machine alone.
+      show(true);
     }
   };
-  return html`<button type="button" class="quiet" onClick=${copy}>${done ? "Copied" : children}</button>`;
+  return html`<button type="button" class="quiet" onClick=${copy}>${done ? "Copied" : children}</button>
+    ${shown && html`<${Dialog} title="To copy by hand" onClose=${() => show(false)} wide>
+      <textarea readonly rows="8" aria-label="To copy by hand" onFocus=${(event) => event.target.select()}>${text}</textarea>
+    <//>`}`;
 }
 
 /** A dialog of the browser: it keeps the keyboard inside, and Escape leaves it. */
