@@ -29,6 +29,7 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
+from sie_layouts.images.image_text import ImageTextLayout
 from sie_layouts.inputs.texts import require_marks
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader, joined
@@ -156,6 +157,8 @@ def _of_layout(
 
 def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
     """An architecture that neither transformers knows nor a class of ours."""
+    if isinstance(layout, ImageTextLayout):
+        return  # its reader knows two, wherever in the folder its config.json stands
     first = layout.document[0] if isinstance(layout, SentenceLayout) else None
     if first is not None and not isinstance(first, TransformerStep):
         return
