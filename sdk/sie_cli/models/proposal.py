@@ -17,6 +17,7 @@ from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
+from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, lacking_of_gliner
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
@@ -248,8 +249,10 @@ def _for_any_labels(files: Files) -> Proposal | None:
     reading: Reading[GlinerLayout] | Reading[GliclassLayout]
     if is_gliner(files):
         backend, source, reading = "gliner", GLINER_FILE, read_gliner(files)
+        lacks = lacking_of_gliner
     elif is_gliclass(files):
         backend, source, reading = "gliclass", f"{_CONFIG}: model_type", read_gliclass(files)
+        lacks = lacking_of_gliclass
     else:
         return None
     layout = reading.layout
@@ -261,9 +264,8 @@ def _for_any_labels(files: Files) -> Proposal | None:
         *(layout.facts if layout is not None else ()),
     ]
     beside = layout.beside if isinstance(layout, GlinerLayout) else ()
-    return Proposal(
-        "model", {"extract": {}}, backend, tuple(facts), reading.refusals, beside=beside
-    )
+    refusals = reading.refusals or lacks(files)
+    return Proposal("model", {"extract": {}}, backend, tuple(facts), refusals, beside=beside)
 
 
 def _tasks(

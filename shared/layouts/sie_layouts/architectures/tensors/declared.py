@@ -17,7 +17,7 @@ from sie_layouts.architectures.tensors.towers import TOWERS
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["Wanted", "held_by", "lacking", "main_file", "wanted"]
+__all__ = ["Wanted", "held_by", "lacking", "main_file", "unlike_family", "wanted"]
 
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
@@ -127,14 +127,27 @@ def lacking(
     name, main = joined(folder, "config.json"), main_file(files, folder)
     config = {**Reader(files).table(name), **(changed or {})}
     small = tuple(_too_small(name, config))
-    read = held_by(files, main) if main in files.names() and not small else None
-    if read is None:
-        return small
-    held, refusals = read
-    if refusals or not _in_published_form(config, held):
+    every = () if small else tuple(dict.fromkeys(wanted(config, head)))
+    return small or _judged(files, main, name, every, config)
+
+
+def unlike_family(
+    files: Files, main: str, name: str, config: Mapping[str, Any], family: Family
+) -> tuple[Refusal, ...]:
+    """The same of one file, by the config `name`, for a family that no `model_type` names."""
+    every = tuple(dict.fromkeys(_of_family(config, family, "", family.prefixes)))
+    return _judged(files, main, name, every, {})
+
+
+def _judged(
+    files: Files, main: str, name: str, every: tuple[Wanted, ...], config: Mapping[str, Any]
+) -> tuple[Refusal, ...]:
+    read = held_by(files, main) if main in files.names() else None
+    held, refusals = read or ({}, ())
+    if read is None or refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
-    return tuple(_unlike(main, name, by_name, tuple(dict.fromkeys(wanted(config, head)))))
+    return tuple(_unlike(main, name, by_name, every))
 
 
 def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
