@@ -17,6 +17,7 @@ from sie_catalog.published import published
 from sie_cli.config.documents import LocalDocument, read_documents
 from sie_config.writer.rules import Index, Put, admit
 from sie_core.registry import Entity, Registry
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_schemas import canonical
 from sie_schemas.documents import ModelDocument, admit_document
 from sie_schemas.errors import FixRequest
@@ -24,7 +25,7 @@ from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import transformer
 from sie_server.backends.backend import ModelSpec
 from sie_server.backends.names import backend_names
-from sie_server.weights.pickles import convert_pickles, pickles_wanted
+from sie_server.weights.pickles import convert_pickles
 from sie_server.weights.sources import Weights
 
 _EXAMPLES = sorted((Path(__file__).parents[2] / "examples/models").glob("*.yaml"))

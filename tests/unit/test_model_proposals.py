@@ -152,9 +152,13 @@ def test_pickled_weights_are_for_the_hub_alone(tmp_path):
     folder = _saved(tmp_path / "model", tf.BertModel)
     (folder / "model.safetensors").unlink()
     torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
-    assert propose(FolderFiles(folder), takes_pickles=True).refusals == ()
-    (refusal,) = propose(FolderFiles(folder), takes_pickles=False).refusals
-    assert "pytorch_model.bin is a pickle" in str(refusal)
+    found = propose(FolderFiles(folder), takes_pickles=True)
+    assert found.refusals == ()
+    said = ("judged when a worker first reads them: no pickle is opened here", "pytorch_model.bin")
+    assert _facts(found)["tensors"] == said
+    refused = propose(FolderFiles(folder), takes_pickles=False)
+    assert "pytorch_model.bin is a pickle" in str(refused.refusals[0])
+    assert len(refused.refusals) == 1 and "tensors" not in _facts(refused)
     (folder / "pytorch_model.bin").unlink()
     (refusal,) = propose(FolderFiles(folder), takes_pickles=True).refusals
     assert "has no weights" in str(refusal)
@@ -167,6 +171,8 @@ def test_two_heads_beside_an_encoder_are_two_more_outputs(tmp_path):
     found = propose(FolderFiles(folder), takes_pickles=True)
     outputs = ["dense", "sparse", "multivector"]
     assert found.tasks == {"encode": {"outputs": outputs}, "score": {}}
+    # The headers of the model itself were read; those of its heads a worker reads.
+    assert _facts(found)["tensors"][1] == "colbert_linear.pt, sparse_linear.pt"
 
 
 _OFFERED = {"model_id": "org/m", "description": "new"}

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.support.hub_mirror import HubMirror, hub_mirror
 
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_schemas.errors import OurFault
-from sie_server.weights.pickles import convert_pickles, pickles_wanted, still_whole
+from sie_server.weights.pickles import convert_pickles, still_whole
 
 COMMIT = "1" * 40
 FETCH = """

@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.facts import WORDS
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
@@ -39,7 +40,6 @@ from sie_server.weights.hub_tokens import token_of, token_place
 from sie_server.weights.pickles import (
     convert_pickles,
     pickles_at,
-    pickles_wanted,
     still_whole,
 )
 

@@ -6,7 +6,6 @@ the hash of the original and of itself. It is made anew where it is not what it 
 leaves once it is converted.
 """
 
-import fnmatch
 import json
 import logging
 import os
@@ -16,18 +15,16 @@ from typing import Final
 
 import msgspec
 
+from sie_layouts.architectures.tensors.pickled import made_name, pickles_wanted
 from sie_schemas.malformed import MALFORMED
 from sie_server.bounded_child import Bounds, NotAnswered, answered
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import sha256, sha256_as_of
 
-__all__ = ["convert_pickles", "pickles_at", "pickles_wanted", "still_whole"]
+__all__ = ["convert_pickles", "pickles_at", "still_whole"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_PICKLES: Final = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "adapter_model.bin")
-_HEADS: Final = ("sparse_linear.pt", "colbert_linear.pt")
-"""Single layers beside a model, as bge-m3 publishes them."""
 _INDEX: Final = "pytorch_model.bin.index.json"
 _RECORD: Final = ".sie-pickles.json"
 """Beside the weights."""
@@ -54,16 +51,6 @@ class _Converted(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def pickles_wanted(names: Iterable[str]) -> tuple[str, ...]:
-    """The pickles among a repository's files that hold weights which nothing else there holds."""
-    there = set(names)
-    return tuple(
-        name
-        for name in sorted(there)
-        if _is_pickle(name) and not _has_safetensors(there, name) and _is_read(there, name)
-    )
-
-
 def still_whole(folder: Path, names: Iterable[str]) -> bool:
     """True if what was made of these pickles is there, and is what it was."""
     record = _record(folder)
@@ -83,7 +70,7 @@ def convert_pickles(folder: Path, names: Iterable[str], what: str) -> None:
     """
     record: dict[str, _Converted] = {}
     for name in names:
-        made = _made_name(name)
+        made = made_name(name)
         if not (folder / name).is_file():
             raise load_failed(
                 f"{name} of {what} was converted here, the result is damaged, and the original is "
@@ -101,37 +88,6 @@ def convert_pickles(folder: Path, names: Iterable[str], what: str) -> None:
         blob = (folder / name).resolve()
         (folder / name).unlink()
         blob.unlink(missing_ok=True)
-
-
-def _is_pickle(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return any(fnmatch.fnmatchcase(last, pattern) for pattern in (*_PICKLES, *_HEADS))
-
-
-def _has_safetensors(there: set[str], name: str) -> bool:
-    folder = name.rpartition("/")[0]
-    if not name.rsplit("/", 1)[-1].startswith("pytorch_model"):
-        return _made_name(name) in there
-    beside = {each for each in there if each.rpartition("/")[0] == folder}
-    return any(each.rsplit("/", 1)[-1].startswith("model") for each in beside if _is_safe(each))
-
-
-def _is_read(there: set[str], name: str) -> bool:
-    """Only of the model's own folder and of the modules in it: others are exports or spares."""
-    folder = name.rpartition("/")[0]
-    return not folder or (
-        "/" not in folder and f"{folder}/config.json" in there and "modules.json" in there
-    )
-
-
-def _is_safe(name: str) -> bool:
-    return name.endswith((".safetensors", ".safetensors.index.json"))
-
-
-def _made_name(name: str) -> str:
-    folder, slash, last = name.rpartition("/")
-    stem = last.rsplit(".", 1)[0].replace("pytorch_model", "model", 1)
-    return f"{folder}{slash}{stem}.safetensors"
 
 
 def _convert(pickled: Path, made: Path, what: str) -> None:
@@ -170,7 +126,7 @@ def _write_index(folder: Path) -> None:
     if not path.is_file():
         return
     index = json.loads(path.read_bytes())
-    index["weight_map"] = {key: _made_name(name) for key, name in index["weight_map"].items()}
+    index["weight_map"] = {key: made_name(name) for key, name in index["weight_map"].items()}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
 
 

@@ -17,8 +17,10 @@ from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
+from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, lacking_of_gliner
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -29,6 +31,7 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
+from sie_layouts.images.image_text import ImageTextLayout
 from sie_layouts.inputs.texts import require_marks
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader, joined
@@ -57,6 +60,9 @@ _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 _LABELS_SHOWN: Final = 12
 """One line of a terminal."""
 _HEADS: Final = ("sparse_linear", "colbert_linear")
+_JUDGED_LATER: Final = "judged when a worker first reads them: no pickle is opened here"
+_PICKLES_SHOWN: Final = 3
+"""Those of bge-m3, which has its model and two heads as pickles."""
 _GTE: Final = "new"
 """The name that repositories have for transformers' `gte`."""
 _ALLOWED: Final = (
@@ -105,7 +111,7 @@ def propose(
     names = files.names()
     if ADAPTER_FILE in names:
         return _adapter(files, names, takes_pickles=takes_pickles)
-    facts = (*_about(files), *_weights(names))
+    facts = (*_about(files), *_weights(names, takes_pickles))
     missing = tuple(_missing(names, takes_pickles))
     purpose = purpose_of(files, name, task, template)
     labelled = None if purpose.task == "score" else _labelled(files, names)
@@ -156,6 +162,8 @@ def _of_layout(
 
 def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
     """An architecture that neither transformers knows nor a class of ours."""
+    if isinstance(layout, ImageTextLayout):
+        return  # its reader knows two, wherever in the folder its config.json stands
     first = layout.document[0] if isinstance(layout, SentenceLayout) else None
     if first is not None and not isinstance(first, TransformerStep):
         return
@@ -241,8 +249,10 @@ def _for_any_labels(files: Files) -> Proposal | None:
     reading: Reading[GlinerLayout] | Reading[GliclassLayout]
     if is_gliner(files):
         backend, source, reading = "gliner", GLINER_FILE, read_gliner(files)
+        lacks = lacking_of_gliner
     elif is_gliclass(files):
         backend, source, reading = "gliclass", f"{_CONFIG}: model_type", read_gliclass(files)
+        lacks = lacking_of_gliclass
     else:
         return None
     layout = reading.layout
@@ -254,9 +264,8 @@ def _for_any_labels(files: Files) -> Proposal | None:
         *(layout.facts if layout is not None else ()),
     ]
     beside = layout.beside if isinstance(layout, GlinerLayout) else ()
-    return Proposal(
-        "model", {"extract": {}}, backend, tuple(facts), reading.refusals, beside=beside
-    )
+    refusals = reading.refusals or lacks(files)
+    return Proposal("model", {"extract": {}}, backend, tuple(facts), refusals, beside=beside)
 
 
 def _tasks(
@@ -293,13 +302,16 @@ def _about(files: Files) -> Iterator[Fact]:
             break
 
 
-def _weights(names: Mapping[str, int]) -> Iterator[Fact]:
+def _weights(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Fact]:
     ending = ".safetensors" if any(name.endswith(".safetensors") for name in names) else _WEIGHTS
     files = [name for name in names if name.endswith(ending)]
     total = sum(names[name] for name in files)
     if files:
         size = f"{total / 1e6:.1f} MB in " if total else ""
         yield Fact("weights", f"{size}{counted(len(files), 'file')}", files[0])
+    pickles = pickles_wanted(names) if takes_pickles else ()
+    if pickles:
+        yield Fact("tensors", _JUDGED_LATER, ", ".join(pickles[:_PICKLES_SHOWN]))
 
 
 def _missing(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:
@@ -347,7 +359,7 @@ def _adapter(files: Files, names: Mapping[str, int], *, takes_pickles: bool) -> 
             refusals.append(_pickle("adapter_model.bin"))
     if MODULES_FILE in names:
         facts.append(Fact("steps beside it", "have to be those of its model", MODULES_FILE))
-    facts += _weights(names)
+    facts += _weights(names, takes_pickles)
     return Proposal("adapter", facts=tuple(facts), refusals=tuple(refusals), base=base)
 
 

@@ -128,17 +128,18 @@ def unlike_tensors(files: Files, layout: Layout) -> tuple[Refusal, ...]:
         case TokenLayout():
             steps = (layout.encoder, *layout.steps)
         case ImageTextLayout():
-            steps = layout.steps
+            found = lacking(files, layout.folder, "none")
+            return (*found, *unlike_layers(files, layout.steps))
         case ScoreLayout():
             head: Head = "decoder" if layout.model == "decoder" else "classes"
             return lacking(files, "", head)
-    found = [
+    of_steps = [
         refusal
         for step in steps
         if isinstance(step, TransformerStep)
         for refusal in lacking(files, step.folder, step.head, step.config_options)
     ]
-    return tuple(dict.fromkeys((*found, *unlike_layers(files, steps))))
+    return tuple(dict.fromkeys((*of_steps, *unlike_layers(files, steps))))
 
 
 def without_length(files: Files, layout: Layout) -> tuple[Refusal, ...]:

@@ -16,6 +16,7 @@ import torch
 from gliclass import GLiClassModel, ZeroShotClassificationPipeline
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
+from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass
 from sie_layouts.extraction.any_labels import read_gliclass
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
@@ -31,7 +32,11 @@ from sie_server.backends.backend import (
 )
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import any_labels
-from sie_server.backends.extraction.libraries import loaded_of_library, whole_layout
+from sie_server.backends.extraction.libraries import (
+    loaded_of_library,
+    require_tensors,
+    whole_layout,
+)
 from sie_server.backends.extraction.options import CLASSES, chosen
 
 __all__ = ["GliclassClasses", "load"]
@@ -53,6 +58,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     folder = str(spec.weights.folder)
     _require_known_encoder(spec.weights.folder / "config.json")
     spec.weights.file("model.safetensors", cure="pickles are not read: convert them to safetensors")
+    require_tensors(lacking_of_gliclass(FolderFiles(spec.weights.folder)))
     dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
     try:
         model, found = GLiClassModel.from_pretrained(

@@ -23,6 +23,7 @@ import torch
 from gliner.decoding.utils import has_overlapping, has_overlapping_nested
 from safetensors import safe_open
 
+from sie_layouts.architectures.tensors.any_labels import lacking_of_gliner
 from sie_layouts.extraction.any_labels import GLINER_FILE, GlinerLayout, read_gliner
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
@@ -41,6 +42,7 @@ from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     loaded_of_library,
     require_no_code,
+    require_tensors,
     whole_layout,
 )
 from sie_server.backends.extraction.options import PLACES, chosen
@@ -85,6 +87,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     weights = spec.weights.file(
         _WEIGHTS, cure="pickles are not read: convert pytorch_model.bin to safetensors"
     )
+    require_tensors(lacking_of_gliner(FolderFiles(spec.weights.folder)))
     dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
     try:
         with _assembled(spec, layout) as folder:

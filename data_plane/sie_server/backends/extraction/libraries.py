@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from sie_layouts.extraction.any_labels import code_named
-from sie_layouts.facts import Reading
+from sie_layouts.facts import Reading, Refusal
 from sie_schemas.ipc import Loaded
 from sie_server.backends.backend import ModelSpec, load_failed
 
-__all__ = ["loaded_of_library", "require_no_code", "whole_layout"]
+__all__ = ["loaded_of_library", "require_no_code", "require_tensors", "whole_layout"]
 
 L = TypeVar("L")
 
@@ -23,6 +23,12 @@ def whole_layout(reading: Reading[L]) -> L:
     if reading.layout is None:
         raise load_failed("; ".join(map(str, reading.refusals)))
     return reading.layout
+
+
+def require_tensors(refusals: tuple[Refusal, ...]) -> None:
+    """Raises MODEL_LOAD_FAILED with what `sie add` would have refused, in its words."""
+    if refusals:
+        raise load_failed("; ".join(map(str, refusals)))
 
 
 def require_no_code(what: str, config: Path) -> None:

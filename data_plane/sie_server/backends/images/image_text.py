@@ -50,6 +50,8 @@ from sie_server.weights.tokenizer_file import require_room, tokenizer_file
 __all__ = ["ImageTextBackend", "load"]
 
 _APART: Final = "the towers of texts and images run as they are"
+_UNREAD: Final = ("logit_scale", "logit_bias")
+"""Tensors of the distance between a text and an image, which no vector is made with."""
 _LEVELS: Final = 256
 """Of a colour in a byte."""
 
@@ -100,7 +102,9 @@ class ImageTextBackend(WithoutAdapters):
         self._place = torch.device(device.name)
         self._dtype = dtype_choice(spec, device)
         inside = spec.weights.inside(layout.folder)
-        self._model: Any = load_model(changed(spec, weights=inside), device, AutoModel)
+        self._model: Any = load_model(
+            changed(spec, weights=inside), device, AutoModel, may_lack=_UNREAD
+        )
         self._tokenizer = tokenizer_file(inside.folder, device.cache_folder, layout.text)
         tokens_max = min(
             each for each in (layout.text.tokens_max, spec.profile.max_sequence_length) if each

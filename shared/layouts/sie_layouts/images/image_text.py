@@ -70,6 +70,8 @@ def read_image_text(files: Files) -> Reading[ImageTextLayout]:
     family = str(config.get("model_type"))
     _require_family(reader, name, config, family)
     image = reader.take(name, config, "vision_config", dict, {})
+    if family == "siglip" and image.get("vision_use_head") is False:
+        reader.refuse(f"{name}: vision_config.vision_use_head", "is false: images have no vector")
     text, filled = _text(reader, folder, config, family)
     layout = ImageTextLayout(
         folder=folder,

@@ -13,10 +13,11 @@ from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
+from sie_layouts.architectures.tensors.towers import TOWERS
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["Wanted", "held_by", "lacking", "main_file", "wanted"]
+__all__ = ["Wanted", "held_by", "lacking", "main_file", "unlike_family", "wanted"]
 
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
@@ -26,7 +27,7 @@ _SHOWN: Final = 3
 """Names that a person wants to see of what is missing."""
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "linear": ("weight", "bias"), "matrix": ("weight",), "norm": ("weight", "bias"),
-    "scale": ("weight",),
+    "scale": ("weight",), "single": ("",), "unread": ("",),
 }  # fmt: skip
 _OLD_PARTS: Final = {"gamma": "weight", "beta": "bias"}
 """Names that norms had in the first releases, and that transformers still reads."""
@@ -37,6 +38,7 @@ _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _FORMS: Final = {"both_ways_llama": "llama"}
 _TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
 """Other names of a family."""
+_EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **TOWERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Wanted:
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    needed: bool = True
+    """False of one that no answer is made with: it may be missing, and has its shape if not."""
 
 
 def main_file(files: Files, folder: str) -> str:
@@ -87,11 +91,30 @@ def wanted(config: Mapping[str, Any], head: Head) -> Iterator[Wanted]:
     family = _family(config)
     if family is None:
         return
+    yield from _of_family(config, family, "", family.prefixes)
+    yield from _lines(family.heads.get(head, ""), "", family.prefixes, _sizes(config, family))
+
+
+def _of_family(
+    config: Mapping[str, Any], family: Family, inside: str, prefixes: tuple[str, ...]
+) -> Iterator[Wanted]:
+    """The tensors of a model without a head, and of those that it holds."""
     sizes = _sizes(config, family)
-    yield from _lines(family.once, "", family, sizes)
+    yield from _lines(family.once, inside, prefixes, sizes)
     for number in range(min(sizes.get(family.count, 0), PARTS_MAX)):
-        yield from _lines(family.each, family.layers.replace("*", str(number)), family, sizes)
-    yield from _lines(family.heads.get(head, ""), "", family, sizes)
+        layer = family.layers.replace("*", str(number))
+        yield from _lines(family.each, _joined(inside, layer), prefixes, sizes)
+    for name, part in family.parts.items():
+        yield from _of_family(_config_of(config, part), part, _joined(inside, name), prefixes)
+
+
+def _config_of(config: Mapping[str, Any], part: Family) -> Mapping[str, Any]:
+    own = next((config[key] for key in part.config if config.get(key) is not None), None)
+    return own if isinstance(own, Mapping) else {}
+
+
+def _joined(inside: str, name: str) -> str:
+    return f"{inside}.{name}" if inside and name else inside or name
 
 
 def lacking(
@@ -104,14 +127,27 @@ def lacking(
     name, main = joined(folder, "config.json"), main_file(files, folder)
     config = {**Reader(files).table(name), **(changed or {})}
     small = tuple(_too_small(name, config))
-    read = held_by(files, main) if main in files.names() and not small else None
-    if read is None:
-        return small
-    held, refusals = read
-    if refusals or not _in_published_form(config, held):
+    every = () if small else tuple(dict.fromkeys(wanted(config, head)))
+    return small or _judged(files, main, name, every, config)
+
+
+def unlike_family(
+    files: Files, main: str, name: str, config: Mapping[str, Any], family: Family
+) -> tuple[Refusal, ...]:
+    """The same of one file, by the config `name`, for a family that no `model_type` names."""
+    every = tuple(dict.fromkeys(_of_family(config, family, "", family.prefixes)))
+    return _judged(files, main, name, every, {})
+
+
+def _judged(
+    files: Files, main: str, name: str, every: tuple[Wanted, ...], config: Mapping[str, Any]
+) -> tuple[Refusal, ...]:
+    read = held_by(files, main) if main in files.names() else None
+    held, refusals = read or ({}, ())
+    if read is None or refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
-    return tuple(_unlike(main, name, by_name, tuple(dict.fromkeys(wanted(config, head)))))
+    return tuple(_unlike(main, name, by_name, every))
 
 
 def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -130,7 +166,7 @@ def _unlike(
 ) -> Iterator[Refusal]:
     cure = "restore the file, or its config.json"
     found = {each: next((one for one in each.names if one in held), None) for each in every}
-    missing = [each.names[0] for each, name in found.items() if name is None]
+    missing = [each.names[0] for each, name in found.items() if name is None and each.needed]
     if missing:
         said = f"lacks {len(missing)} tensors of the model that {config} describes: "
         yield Refusal(main, said + ", ".join(missing[:_SHOWN]), cure)
@@ -146,7 +182,7 @@ def _unlike(
 
 def _family(config: Mapping[str, Any]) -> Family | None:
     form, kind = published_form(config), str(config.get("model_type"))
-    return FAMILIES.get(_FORMS.get(form, form) if form is not None else _TYPES.get(kind, kind))
+    return _EVERY.get(_FORMS.get(form, form) if form is not None else _TYPES.get(kind, kind))
 
 
 def _in_published_form(config: Mapping[str, Any], held: Mapping[str, Held]) -> bool:
@@ -185,11 +221,20 @@ def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
     found.setdefault("num_key_value_heads", heads)
     found.setdefault("embedding_size", width)
     found.setdefault("pooler_hidden_size", width)
+    found.setdefault("projection_size", width)
     found["untied_words"] = int(not given.get("tie_word_embeddings", False))
+    if found.get("patch_size", 0) > 0:
+        found["patches"] = (found.get("image_size", 0) // found["patch_size"]) ** 2
+        found["patches_and_class"] = found["patches"] + 1
+    for name, part in family.parts.items():
+        own = _sizes(_config_of(config, part), part)
+        found |= {f"{name}.{key}": value for key, value in own.items()}
     return found
 
 
-def _lines(text: str, layer: str, family: Family, sizes: Mapping[str, int]) -> Iterator[Wanted]:
+def _lines(
+    text: str, layer: str, prefixes: tuple[str, ...], sizes: Mapping[str, int]
+) -> Iterator[Wanted]:
     for line in text.split("\n"):
         if not line.strip():
             continue
@@ -200,9 +245,9 @@ def _lines(text: str, layer: str, family: Family, sizes: Mapping[str, int]) -> I
         if None in shape or (condition and not sizes.get(condition)):
             continue
         for part in _PARTS[kind]:
-            own = [f"{layer}.{name}" if layer else name for name in names.split("|")]
-            every = [f"{prefix}{name}.{part}" for name in own for prefix in ("", *family.prefixes)]
-            yield Wanted(tuple(every), _of_part(part, shape))
+            own = [_joined(_joined(layer, name), part) for name in names.split("|")]
+            every = [f"{prefix}{name}" for name in own for prefix in ("", *prefixes)]
+            yield Wanted(tuple(every), _of_part(part, shape), kind != "unread")
 
 
 def _of_part(part: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -25,15 +25,19 @@ class Family:
     prefixes: tuple[str, ...]
     """The beginnings of a name inside a model with a head; "" is always one."""
     once: str
-    layers: str
+    layers: str = ""
     """The name of a layer, with `*` for its number."""
-    each: str
+    each: str = ""
     heads: Mapping[Head, str] = field(default_factory=dict)
     usual: Mapping[str, Any] = field(default_factory=dict)
     """The values of keys that a config.json may leave out."""
     count: str = "num_hidden_layers"
     least: Mapping[str, int] = field(default_factory=dict)
     """The sizes that transformers' forward counts on, whatever a config.json says."""
+    parts: Mapping[str, "Family"] = field(default_factory=dict)
+    """The models that it holds, by their names. `NAME.key` is a size of one of them."""
+    config: tuple[str, ...] = ()
+    """Of such a part: the keys under which config.json has its own; the first there counts."""
 
 
 _SIZES: Final[Mapping[str, Any]] = {
