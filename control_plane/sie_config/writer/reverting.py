@@ -22,8 +22,8 @@ def revert_commands(
 ) -> tuple[Command, ...]:
     """The commands that give `now` the documents of `then`, for the chosen entities or for all.
 
-    Raises `FixRequest`, the kind's NOT_FOUND, for a chosen entity that is in neither: its name has
-    a slip, and what else was chosen would be reverted without it.
+    Raises `FixRequest`, the kind's NOT_FOUND, for a chosen entity that is in neither. Its name has
+    a slip, and the others would be reverted without it.
     """
     for index, (kind, key) in enumerate(chosen or ()):
         if now.get(kind, key) is None and then.get(kind, key) is None:

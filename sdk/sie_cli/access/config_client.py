@@ -103,7 +103,7 @@ def _writes(call: Call) -> bool:
 def _begun(
     ask: Callable[[], httpx.Response],
 ) -> queue.SimpleQueue[Callable[[], httpx.Response]]:
-    """What comes of a request that runs beside: it gives the answer or raises the error."""
+    """The outcome of a request that runs beside: it gives the answer or raises the error."""
     answered: queue.SimpleQueue[Callable[[], httpx.Response]] = queue.SimpleQueue()
 
     def run() -> None:
