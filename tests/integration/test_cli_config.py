@@ -87,6 +87,9 @@ def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
     assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default"]
     assert len(sie(url, "get", "bundles", "-o", "name").stdout.split()) == 2
     assert sie(url, "get", "models", "-o", "name").stdout.split() == ["model/org/a"]
+    # Of what is gone since the name is known, too.
+    slip = sie(url, "revert", str(epoch), "model/b", "pool/e", status=2)
+    assert "did you mean 'eu'?" in slip.stderr
     sie(url, "revert", str(epoch), "-m", "back")
     assert sie(url, "diff", str(epoch)).stdout == ""
     assert sie(url, "diff", str(epoch), str(epoch + 1), status=1).stdout.splitlines() == [

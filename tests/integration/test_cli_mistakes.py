@@ -117,6 +117,10 @@ NIGHT: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         ("revert", "1", "pool/defualt", HERE),
         ("mean 'default'",),
     ),
+    "a revert of a name with a slip beside a name": (
+        ("revert", "1", "bundle/default", "pool/defualt", HERE),
+        ("no pool 'defualt'", "mean 'default'"),
+    ),
     "a revert of a kind with a slip": (("revert", "1", "pol/default", HERE), ("pol", "'pool'")),
     "an outcome that is none": (
         ("audit", "--outcome", "forbiden", HERE),

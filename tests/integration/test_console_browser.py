@@ -146,8 +146,8 @@ def test_a_killed_replica_is_shown_as_gone_soon_and_as_well_when_it_is_back(
             # Two seconds on an idle machine. Silence alone is "silent" first, and then "lost".
             expect(page.locator("[data-problem^='replica gateway']")).to_contain_text(": gone")
             pictured(page, "gone")
-            shown = httpx.get(f"{live_cluster.config_url}/v1/configs/replicas").json()["replicas"]
-            assert [row["role"] for row in shown if row["gone"]] == ["gateway"]
+            view = httpx.get(f"{live_cluster.config_url}/v1/configs/replicas", timeout=30).json()
+            assert [row["role"] for row in view["replicas"] if row["gone"]] == ["gateway"]
             table = sie("replicas", "--url", live_cluster.config_url).stdout.splitlines()
             assert [line.split()[0] for line in table if " gone " in line] == ["gateway"]
         finally:

@@ -1,6 +1,7 @@
 """Laws of `sie events`: what was written is shown once, whenever it was written."""
 
 import io
+import json
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
@@ -123,3 +124,20 @@ def test_without_following_the_past_is_all(growths):
     there = Growing(growths, breaks=[], missed_max=1000)
     found, _ = shown(there, follows=False)
     assert found == [*range(1, there.head + 1)]
+
+
+def test_what_replicas_met_is_told_by_the_clock_that_wrote_the_entries():
+    class Watched(Growing):
+        def _events(self, last_id: str) -> Iterator[FeedEvent]:
+            row = {"role": "worker", "id": "w1", "reason": "", "live": True, "state": "fresh"}
+            data = {
+                "now": "2023-11-14T22:13:20.000000Z",
+                "replicas": [row | {"failed": {"m": "no"}}],
+            }
+            yield FeedEvent(name="replicas", data=data)
+
+    work = cast("Work", SimpleNamespace(client=Watched([1, 0], [], 9), form=Form.JSON, at=str))
+    with redirect_stdout(io.StringIO()) as out:
+        assert show_events(work, 1000, "", follows=False) == 0
+    failed = [row for row in json.loads(out.getvalue()) if row["what"] == "failed"]
+    assert [row["ts"] for row in failed] == ["2023-11-14T22:13:20.000000Z"]

@@ -275,6 +275,27 @@ async def test_property_12_a_revert_is_a_new_entry_that_brings_documents_back(cl
     assert (row["kind"], row["reason"]) == ("model.delete", f"revert to epoch {start}")
 
 
+async def test_a_revert_of_a_name_with_a_slip_writes_nothing_of_what_is_beside_it(client):
+    start = (await write(client, "m", description="a"))["epoch"]
+    await client.post(f"{CONFIGS}/pools", json={"name": "eu"})
+    head = (await write(client, "m", description="b"))["epoch"]
+    slip = [{"kind": "model", "key": "m"}, {"kind": "pool", "key": "ue"}]
+    for query in ("", "?dry_run=true"):
+        refused = await client.post(
+            f"{CONFIGS}/revert{query}", json={"to": start, "entities": slip}
+        )
+        told = refused.json()["detail"]
+        assert (refused.status_code, told["code"]) == (404, "POOL_NOT_FOUND")
+        assert (told["field"], "no pool 'ue'" in told["message"]) == ("entities.1.key", True)
+    assert (await client.get(f"{CONFIGS}/epoch")).json()["epoch"] == head
+    # One that is there now, or was then, is no slip; nor is one where nothing differs.
+    for to in (start, head):
+        chosen = {"to": to, "entities": [{"kind": "pool", "key": "eu"}]}
+        assert (await client.post(f"{CONFIGS}/revert", json=chosen)).json()["changed"]
+    again = await client.post(f"{CONFIGS}/revert", json=chosen)
+    assert (again.status_code, again.json()["changed"]) == (200, False)
+
+
 async def test_a_revision_leads_back_to_the_config_and_to_the_entry_that_made_it(client):
     first = await write(client, "m")
     document = (await client.get(f"{MODELS}/m")).json()["document"]

@@ -375,6 +375,13 @@ KIND = {
             "workers.l4.server.resources: requests.cpu .1. is above limits.cpu .500m.",
         ),
         ({"backup": {"schedule": "every day"}}, "schedule"),
+        ({"backup": {"schedule": "every day at three o'clock"}}, "schedule"),
+        ({"backup": {"schedule": "0 3 * *"}}, "schedule"),
+        ({"backup": {"schedule": "@every day"}}, "schedule"),
+        ({"backup": {"size": "10Ki"}}, "size"),
+        ({"backup": {"size": "10000000K"}}, "size"),
+        ({"backup": {"size": "1e3"}}, "size"),
+        ({"nats": {"enabled": False, "url": "nats://a:1 nats://b:1"}}, "url"),
         ({"image": {"tag": "a b"}}, "tag"),
         ({"image": {"registry": "https://registry.example"}}, "registry"),
         ({"nats": {"enabled": False, "url": "http://a:1"}}, "url"),
@@ -394,6 +401,74 @@ KIND = {
 def test_values_that_cannot_work_are_refused_by_name(more, said):
     with pytest.raises(helm_python.HelmError, match=said):
         rendered(values_of("", more))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["0 3 * * sun", "0 3 * * Mon-FRI", "0  3 *\t* *", "*/5,1-9/2 ? * jan 7", "@every 1h30m"],
+)
+def test_a_schedule_is_whatever_cron_takes(schedule):
+    made = rendered(values_of("", {"backup": {"enabled": True, "schedule": schedule}}))
+    (job,) = [each for each in made if each["kind"] == "CronJob"]
+    assert job["spec"]["schedule"] == schedule
+
+
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("nats://a:4222/", {4222}),
+        ("nats://a:4222, tls://b:4333/", {4222, 4333}),
+        ("nats://a ,nats://b:4333", {4222, 4333}),
+    ],
+)
+def test_a_broker_of_ones_own_is_named_as_its_clients_name_it(url, ports):
+    made = rendered(values_of("", {"nats": {"enabled": False, "url": url}}))
+    (policy,) = [
+        each
+        for each in made
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["name"].endswith("-config")
+    ]
+    rules = [rule["ports"] for rule in policy["spec"]["egress"] if "to" not in rule]
+    assert {port["port"] for each in rules for port in each} - {53, 443} == ports
+    config = dict(pod_specs(made))["config"]
+    told = [each for one in containers(config) for each in one.get("env", ())]
+    assert {each["value"] for each in told if each["name"] == "SIE_CONFIG_NATS_URL"} == {url}
+
+
+@pytest.mark.parametrize(
+    ("size", "stored"),
+    [
+        ("4194304Ki", 3865470566),
+        ("4000000k", 3600000000),
+        ("4e9", 3600000000),
+        ("4E+9", 3600000000),
+        (".1E", 90000000000000000),
+        ("1Ei", 1037629354146162304),
+        ("4000000000", 3600000000),
+    ],
+)
+def test_a_size_is_in_any_unit_of_kubernetes_and_the_broker_is_told_of_it(size, stored):
+    made = rendered(values_of("", {"nats": {"persistence": {"size": size}}}))
+    (told,) = {
+        match[1]
+        for each in made
+        if each["kind"] in {"ConfigMap", "Secret"}
+        for text in (each.get("data") or each.get("stringData") or {}).values()
+        if (match := re.search(r"max_file_store: (\S+)", str(text)))
+    }
+    # Nine tenths, as near as a float tells them.
+    assert abs(int(told) - stored) <= stored / 2**50
+
+
+def test_limits_are_compared_with_requests_in_other_units():
+    def told(requested: str, limit: str) -> None:
+        sizes = {"requests": {"memory": requested}, "limits": {"memory": limit}}
+        rendered(values_of("", {"gateway": {"resources": sizes}}))
+
+    told("1e9", "1E")
+    told("976562Ki", "1000000k")
+    with pytest.raises(helm_python.HelmError, match=r"is above limits\.memory"):
+        told("2e9", "1953124Ki")
 
 
 @pytest.mark.parametrize("release", ["my.app", "1st"])

@@ -35,39 +35,35 @@ class AttendedClient(SIEConfigClient):
         super().__init__(url, **told)
         self._quiet_s = quiet_s
         self._alive_s = alive_s
+        self._now: datetime | None = None
 
     def now(self) -> datetime:
         """The time at sie-config, in the zone of here; the clock of here where it tells none.
 
-        Raises `TimeRanOut` where it hangs.
+        Asked once: all moments of a command are counted from one. Raises `TimeRanOut` where it
+        hangs.
         """
+        if self._now is None:
+            self._now = self._asked_now()
+        return self._now
+
+    def _asked_now(self) -> datetime:
         try:
             told = self._look("/readyz").json()["timestamp"]
             return datetime.fromtimestamp(float(told)).astimezone()
         except httpx.TimeoutException as error:
-            raise self._hung(is_read=True) from error
+            raise self._hung() from error
         except (httpx.HTTPError, OSError, OverflowError, TypeError, ValueError, LookupError):
             return datetime.now().astimezone()
 
     def _send(self, call: Call, wait_s: float) -> httpx.Response:
-        answered: queue.SimpleQueue[Callable[[], httpx.Response]] = queue.SimpleQueue()
-
-        def send() -> None:
-            try:
-                response = super(AttendedClient, self)._send(call, wait_s)
-            except BaseException as error:
-                answered.put(_raising(error))
-            else:
-                answered.put(lambda: response)
-
-        # Not joined at the end of the process: one that hangs would hold it up.
-        threading.Thread(target=send, name="request", daemon=True).start()
+        answered = _begun(lambda: super(AttendedClient, self)._send(call, wait_s))
         while True:
             try:
                 return answered.get(timeout=self._quiet_s)()
             except queue.Empty:
                 if self._hangs() and answered.empty():
-                    raise self._hung(is_read=call.method == "GET") from None
+                    raise self._hung(may_have_written=_writes(call)) from None
 
     def _hangs(self) -> bool:
         """True if the process takes a connection, or leaves it waiting, and says nothing."""
@@ -81,17 +77,46 @@ class AttendedClient(SIEConfigClient):
         return False
 
     def _look(self, path: str) -> httpx.Response:
-        verify = verify_of(self.base_url, None)
-        return httpx.get(f"{self.base_url}{path}", timeout=self._alive_s, verify=verify)
+        """One answer of the process, within `alive_s` in all: httpx bounds each step alone."""
+        url, verify = f"{self.base_url}{path}", verify_of(self.base_url, None)
+        answered = _begun(lambda: httpx.get(url, timeout=self._alive_s, verify=verify))
+        try:
+            return answered.get(timeout=self._alive_s)()
+        except queue.Empty:
+            raise httpx.ReadTimeout(f"{path} took more than {self._alive_s:g} s") from None
 
-    def _hung(self, *, is_read: bool) -> TimeRanOut:
-        unknown = "" if is_read else "; `sie history` tells whether it was written"
+    def _hung(self, *, may_have_written: bool = False) -> TimeRanOut:
+        unknown = "; `sie history` tells whether it was written" if may_have_written else ""
         late = TimeRanOut(
             f"sie-config at {self.base_url} is there and answers nothing, not even whether it "
             f"lives{unknown}"
         )
         late.retry_after_s = None
         return late
+
+
+def _writes(call: Call) -> bool:
+    """True for what makes an entry of the log; a trial, a wait or a word to a replica does not."""
+    return "Idempotency-Key" in call.headers and "dry_run=true" not in call.path
+
+
+def _begun(
+    ask: Callable[[], httpx.Response],
+) -> queue.SimpleQueue[Callable[[], httpx.Response]]:
+    """The outcome of a request that runs beside: it gives the answer or raises the error."""
+    answered: queue.SimpleQueue[Callable[[], httpx.Response]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            response = ask()
+        except BaseException as error:
+            answered.put(_raising(error))
+        else:
+            answered.put(lambda: response)
+
+    # Not joined at the end of the process: one that hangs would hold it up.
+    threading.Thread(target=run, name="request", daemon=True).start()
+    return answered
 
 
 def _raising(error: BaseException) -> Callable[[], httpx.Response]:

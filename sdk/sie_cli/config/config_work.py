@@ -129,13 +129,19 @@ class Work:
         except FixRequest as error:
             if not error.code.endswith("NOT_FOUND"):
                 raise
-            if "*" in name:
-                raise FixRequest(f"{error.message}: names have no wildcard, -l chooses") from error
-            names = [name_of(kind, row) for row in self.client.entities(kind, at=at)]
-            meant = _meant(name, names)
-            if not meant:
-                raise
-            raise FixRequest(f"{error.message}; did you mean {meant}?", code=error.code) from error
+            raise self.meant(error, kind, name, (at,)) from error
+
+    def meant(
+        self, error: FixRequest, kind: Kind, name: str, moments: Sequence[str | None]
+    ) -> FixRequest:
+        """The refusal of a name that is not there, with the name that was meant, of those at some
+        moments; None is now. Raises `SIEError`."""
+        if "*" in name:
+            return FixRequest(f"{error.message}: names have no wildcard, -l chooses")
+        there = {name_of(kind, row) for at in moments for row in self.client.entities(kind, at=at)}
+        meant = _meant(name, sorted(there))
+        text = f"{error.message}; did you mean {meant}?" if meant else error.message
+        return FixRequest(text, code=error.code, field=error.field, details=error.details)
 
     def at(self, text: str) -> str | None:
         """The epoch or time that a text means; None where none is given. Raises `SIEError`."""

@@ -14,6 +14,7 @@ from sie_cli.config.happenings import COLUMNS, Happening, ReplicaChanges, of_aud
 from sie_cli.config.views import audited
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import Later
+from sie_sdk.config.feed import FeedEvent
 
 __all__ = ["show_events"]
 
@@ -53,7 +54,7 @@ def _present(work: Work, changes: ReplicaChanges) -> tuple[str, list[Happening]]
     for event in work.client.follow():
         last_id = event.id or last_id
         if event.name == "replicas":
-            return last_id, [*changes.rows(event.data["replicas"], _now())]
+            return last_id, [*changes.rows(event.data["replicas"], _time_of(event))]
     return last_id, []
 
 
@@ -69,7 +70,7 @@ def _followed(
                     epoch = event.data["epoch"]
                     talk(f"entries were left out: `sie history` shows those up to {epoch}")
                 elif event.name == "replicas":
-                    yield from changes.rows(event.data["replicas"], _now())
+                    yield from changes.rows(event.data["replicas"], _time_of(event))
                 if event.name != "head":
                     last_id = event.id or last_id
         except Later as error:
@@ -77,7 +78,11 @@ def _followed(
         time.sleep(again_s)
 
 
-def _now() -> str:
+def _time_of(event: FeedEvent) -> str:
+    """By the clock that wrote the entries beside it; of a sie-config that tells none, by ours."""
+    told = event.data.get("now")
+    if isinstance(told, str):
+        return told
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

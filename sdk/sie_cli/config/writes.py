@@ -4,6 +4,7 @@
 is refused is named by its file and line.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ __all__ = [
 
 _SELF: Final = "sie-config"
 """The actor of what sie-config wrote itself: the first bundles and pool."""
+_CHOSEN: Final = re.compile(r"entities\.([0-9]{1,9})\.key")
+"""The field that a refusal of one chosen entity names."""
 
 
 class Prune:
@@ -125,13 +128,16 @@ def delete(work: Work, kind_name: str, name: str, ask: Ask) -> int:
 
 def revert(work: Work, to: str, entities: Sequence[str], ask: Ask) -> int:
     """Bring back an older moment."""
-    chosen = [_entity_named(text) for text in entities] or None
-    answer = work.client.revert(work.at(to) or to, ask.terms(), entities=chosen)
-    if not answer["changed"]:
-        # A name with a slip is as it was, too: it never was there.
-        for kind, name in chosen or ():
-            with work.naming(kind, name):
-                work.client.history(kind, name)
+    chosen = [_entity_named(text) for text in entities]
+    moment = work.at(to) or to
+    try:
+        answer = work.client.revert(moment, ask.terms(), entities=chosen or None)
+    except FixRequest as error:
+        index = _CHOSEN.fullmatch(error.field or "")
+        if index is None or int(index[1]) >= len(chosen):
+            raise
+        # Who reverts may mean what is there, or what is gone since.
+        raise work.meant(error, *chosen[int(index[1])], (None, moment)) from error
     return work.told(answer, ask)
 
 

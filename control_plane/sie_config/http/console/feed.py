@@ -136,7 +136,7 @@ class Feed:
             ]
         )
         told = {
-            "now": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "now": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "head": head,
             "published_epoch": published,
             "troubles": troubles[:_TROUBLES_SHOWN],

@@ -101,6 +101,7 @@
 {{/* A quantity of Kubernetes as a number. */}}
 {{- define "sie.number" -}}
 {{- $told := kindIs "string" . | ternary . (toJson .) -}}
-{{- $unit := get (dict "" 1 "m" 1e-3 "K" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624) (regexFind "[A-Za-z]*$" $told) -}}
-{{- mulf (regexFind "^[0-9.]+" $told | float64) ($unit | float64) -}}
+{{- $unit := get (dict "" 1 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976) (regexFind "[A-Za-z]*$" $told) -}}
+{{- /* "1e9" has an exponent, "1E" a unit. */ -}}
+{{- mulf (regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $told | float64) ($unit | float64) -}}
 {{- end }}
