@@ -19,7 +19,7 @@ from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
-from sie_layouts.reader import Reader, joined
+from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
 
@@ -93,8 +93,7 @@ class TokenLayout:
 
 def is_stanford(config: Mapping[str, Any]) -> bool:
     """True of a folder of Stanford's library."""
-    classes = config.get("architectures")
-    return isinstance(classes, list) and "HF_ColBERT" in classes
+    return "HF_ColBERT" in class_names(config)
 
 
 def read_late(files: Files) -> Reading[TokenLayout]:

@@ -87,7 +87,7 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
     chunk = config.get("chunk_size_feed_forward")
-    if isinstance(chunk, int) and chunk > 1 and config.get("model_type") in _CHUNKED:
+    if isinstance(chunk, int) and chunk > 1 and str(config.get("model_type")) in _CHUNKED:
         reader.refuse(
             f"{name}: chunk_size_feed_forward",
             f"is {chunk}: transformers fails at each text whose length is no multiple of it",
