@@ -439,7 +439,8 @@ def _read_by_the_reference(folder: Path, query: str) -> list[int]:
     def heard(_module: Any, inputs: Any) -> None:
         found.extend(inputs[0][0].tolist())
 
-    reference[0].auto_model.get_input_embeddings().register_forward_pre_hook(heard)
+    model: Any = reference[0].auto_model
+    model.get_input_embeddings().register_forward_pre_hook(heard)
     reference.encode_query([query])
     return found
 

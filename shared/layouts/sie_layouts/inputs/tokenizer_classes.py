@@ -38,7 +38,7 @@ CLASS_PASSED_OVER: Final = frozenset(
 )  # fmt: skip
 """Types of which transformers may take another class than `tokenizer_config.json` names."""
 _HOLDS_BYTES: Final = b'"ByteLevel"'
-"""What transformers looks for in a file to load it by no class of Llama's."""
+"""A file that holds it is loaded by no class of Llama's."""
 
 
 def fills_at_the_left(reader: Reader) -> bool:
