@@ -3,7 +3,7 @@
 A seed draws a model folder, adapters, jobs and their texts: empty ones, equal ones, one long among
 many short, lengths about the model's limit and about powers of two. Jobs of one lane share batches
 of any size, on a device whose memory holds fewer inputs than are sent. As a program
-(`sie soak --batches`) it draws fresh seeds for so many minutes, and names each that fails.
+(`sie soak --batches`) it draws fresh seeds for so many minutes, and ends at the first that fails.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """A judge as a program: fresh seeds for so many minutes, each with a folder of its own.
 
-The first seed that is misjudged ends it, and is named.
+The first seed that fails, or cannot be judged, ends it, and is named.
 """
 
 import argparse
@@ -20,7 +20,8 @@ __all__ = ["run_judge"]
 def run_judge(words: str, judged: Callable[[int, Path], Awaitable[Counter[str]]]) -> NoReturn:
     """Read `--minutes`, judge for so long, and end with the exit status.
 
-    `judged` gives the verdicts of a seed, and raises `AssertionError`. `words` describe it.
+    `judged` gives the verdicts of a seed, and raises `AssertionError` where it fails. Whatever else
+    it raises is raised again, behind the seed. `words` describe it.
     """
     parser = argparse.ArgumentParser(description=words)
     parser.add_argument("--minutes", type=float, default=10)
@@ -41,5 +42,8 @@ async def _judge(minutes: float, judged: Callable[[int, Path], Awaitable[Counter
             except AssertionError as error:
                 print(f"seed {seed}: {error}")  # noqa: T201
                 return 1
+            except Exception:
+                print(f"seed {seed}: could not be judged")  # noqa: T201
+                raise
     print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))  # noqa: T201
     return 0

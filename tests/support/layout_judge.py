@@ -3,7 +3,7 @@
 A folder that a worker refuses has to be one that `sie add` refuses, if it would add it as such.
 
 A folder that the reference itself cannot load, or cannot answer with, says nothing. As a program
-(`sie soak --layouts`) it draws fresh seeds for so many minutes, and names each that fails.
+(`sie soak --layouts`) it draws fresh seeds for so many minutes, and ends at the first that fails.
 """
 
 from collections import Counter

@@ -35,11 +35,14 @@ from transformers import (
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
 )
-from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+from transformers.models.auto.tokenization_auto import (
+    MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS,
+    TOKENIZER_MAPPING_NAMES,
+)
 
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
-from sie_layouts.inputs.texts import FILL_AT_THE_LEFT
+from sie_layouts.inputs.tokenizer_classes import CLASS_PASSED_OVER, FILL_AT_THE_LEFT
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, ScoreTask, Tasks
 from sie_schemas.errors import OurFault
@@ -248,6 +251,25 @@ _FOLDERS: dict[str, Callable[[Path], Path]] = {
         model_max_length=9,
     ),
     "filled with a word": lambda folder: _saved(folder, query_expansion={**_FIXED, "token": "w50"}),
+    "a class that transformers passes over by the file": lambda folder: _changed(
+        _changed(
+            _saved(folder, query_expansion=dict(_FIXED)),
+            "tokenizer_config.json",
+            tokenizer_class="LlamaTokenizerFast",
+        ),
+        "tokenizer.json",
+        decoder={
+            "type": "ByteLevel",
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            "use_regex": True,
+        },
+    ),
+    "a class that transformers passes over by the type": lambda folder: _changed(
+        _saved(folder, "modernbert", query_expansion=dict(_FIXED)),
+        "tokenizer_config.json",
+        tokenizer_class="GemmaTokenizer",
+    ),
     "filled at the right by its settings": lambda folder: _changed(
         _changed(
             _saved(folder, query_expansion=dict(_FIXED)),
@@ -405,12 +427,29 @@ def test_queries_that_are_filled_up_at_the_left_are_refused_when_added(file, tol
     assert "fills texts at the left" in str(refusal)
     with pytest.raises(OurFault, match="fills texts at the left"):
         load(folder, backend="transformer", tasks=_TASKS)
+    first, second, *_, last = _read_by_the_reference(folder, "w9 w8 w30")
+    assert first == second != last, "the reference fills it up at the left"
+
+
+def _read_by_the_reference(folder: Path, query: str) -> list[int]:
+    """The token ids of a query, as they reach the reference's model."""
+    reference = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
+    found: list[int] = []
+
+    def heard(_module: Any, inputs: Any) -> None:
+        found.extend(inputs[0][0].tolist())
+
+    model: Any = reference[0].auto_model
+    model.get_input_embeddings().register_forward_pre_hook(heard)
+    reference.encode_query([query])
+    return found
 
 
 def test_classes_that_fill_at_the_left_are_those_of_transformers():
     names = set(filter(None, TOKENIZER_MAPPING_NAMES.values()))
-    # A class may be of a package that is not installed; of those none fills at the left.
-    classes = {name: getattr(transformers, name, None) for name in sorted(names)}
+    found = {name: getattr(transformers, name, None) for name in sorted(names)}
+    # In the place of a class whose package is not installed stands one that answers nothing.
+    classes = {name: each for name, each in found.items() if not getattr(each, "is_dummy", False)}
     signatures = {
         name: inspect.signature(each.__init__).parameters.get("padding_side")
         for name, each in classes.items()
@@ -421,3 +460,12 @@ def test_classes_that_fill_at_the_left_are_those_of_transformers():
         name for name, each in classes.items() if getattr(each, "padding_side", "right") == "left"
     }
     assert by_class | by_default == FILL_AT_THE_LEFT
+
+
+def test_types_whose_class_is_passed_over_are_those_of_transformers():
+    """Of these it takes a class of any file's, or the type's own, whatever a folder names."""
+    of_any_file = {
+        "MistralCommonBackend", "PreTrainedTokenizerFast", "PythonBackend", "TokenizersBackend",
+    }  # fmt: skip
+    types = {kind for kind, name in TOKENIZER_MAPPING_NAMES.items() if name in of_any_file}
+    assert types | MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS == CLASS_PASSED_OVER

@@ -17,8 +17,10 @@ from tests.support.conformance import load, save_small
 from tests.support.hub_mirror import HubMirror, hub_mirror
 from tests.support.published_models import PUBLISHED
 from tests.support.small_tokenizers import small_tokenizer
+from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
 )
@@ -28,6 +30,7 @@ from sie_cli.models.proposal import propose
 from sie_layouts.architectures.heads import HEADS_NOT_DONE
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.lengths import UNLIMITED
+from sie_layouts.architectures.own_architectures import CHUNKED
 from sie_layouts.architectures.tensors.declared import lacking, wanted
 from sie_layouts.architectures.tensors.families import FAMILIES
 from sie_layouts.architectures.tensors.headers import read_header
@@ -57,6 +60,16 @@ _OTHER_SIZES: Mapping[str, dict[str, Any]] = {
     "albert": {"embedding_size": 16},
     "longformer": {"attention_window": [8, 8]},
     "convbert": {"embedding_size": 32},
+    "canine": {"num_hash_buckets": 64},
+    "git": {
+        "vision_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4},
+    },
+    "luke": {"entity_vocab_size": 10},
+    "layoutlmv3": {"coordinate_size": 6, "shape_size": 4},
+    "lilt": {"hidden_size": 48},
+    "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [4, 8]},
+    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
+    "xmod": {"default_language": "en_XX"},
 }
 _GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 _CLASSES: Mapping[str, Any] = {
@@ -175,6 +188,36 @@ def test_families_without_a_length_are_those_of_transformers() -> None:
         and (getattr(config, "max_position_embeddings", None) or 0) <= 0
     }
     assert found == UNLIMITED
+
+
+def test_types_that_fail_at_a_text_between_two_chunks_are_those_of_transformers() -> None:
+    of_texts = (MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+                MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+                MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES)  # fmt: skip
+    library = Path(tf.models.__path__[0])
+    chunking = {
+        kind
+        for kind in set().union(*of_texts) & KNOWN_TYPES
+        for file in (library / model_type_to_module_name(kind)).glob("modeling_*.py")
+        if "chunk_size_feed_forward" in file.read_text()
+    }
+    # One wants a package that is not installed, and one what another part makes of a text.
+    kinds = (chunking | CHUNKED) - {"layoutlmv2", "perceiver"}
+    assert {kind for kind in sorted(kinds) if _fails_between_chunks(kind)} == CHUNKED
+
+
+def _fails_between_chunks(kind: str) -> bool:
+    options = {**_SIZES, **_OTHER_SIZES.get(kind, {}), "chunk_size_feed_forward": 4}
+    if kind in UNLIMITED:
+        del options["max_position_embeddings"]
+    model = tf.AutoModel.from_config(tf.AutoConfig.for_model(kind, **options)).eval()
+    try:
+        with torch.inference_mode():
+            model(torch.tensor([[5, 6, 7, 8, 9]]))
+    except ValueError as error:
+        assert "has to be a multiple of the chunk size 4" in str(error), kind
+        return True
+    return False
 
 
 def test_a_text_that_nothing_limits_is_refused_when_added_and_when_loaded(tmp_path: Path) -> None:

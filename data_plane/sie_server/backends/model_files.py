@@ -133,7 +133,7 @@ def _require_declared(weights: Weights, kind: Any, config_options: ConfigJson) -
 
 def encoder_kind(weights: Weights) -> Any:
     """The Auto class that gives a folder's encoder, without a decoder that it may have."""
-    also_decodes = _config(weights).get("model_type") in _ALSO_DECODE
+    also_decodes = str(_config(weights).get("model_type")) in _ALSO_DECODE
     return AutoModelForTextEncoding if also_decodes else AutoModel
 
 

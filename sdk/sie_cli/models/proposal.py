@@ -34,7 +34,7 @@ from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout
 from sie_layouts.inputs.texts import require_marks
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.reader import Reader, joined
+from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.reading import (
     Kind,
     Layout,
@@ -170,7 +170,7 @@ def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
     name = joined(first.folder if first is not None else "", _CONFIG)
     config = _table(files, name)
     kind = config.get("model_type")
-    if kind in KNOWN_TYPES or kind == _GTE or published_form(config) is not None:
+    if str(kind) in KNOWN_TYPES or kind == _GTE or published_form(config) is not None:
         return
     what = "is no type that transformers knows" if kind else "is missing: no architecture is named"
     if config.get("auto_map"):
@@ -225,8 +225,9 @@ def _labelled(files: Files, names: Mapping[str, int]) -> Proposal | None:
     One that sentence-transformers saved, or that has a single output, scores pairs.
     """
     config = _table(files, _CONFIG)
-    classes = [str(name) for name in config.get("architectures") or []]
-    labels = [str(name) for name in (config.get("id2label") or _UNNAMED).values()]
+    classes = class_names(config)
+    named = config.get("id2label") or _UNNAMED
+    labels = [str(name) for name in named.values()] if isinstance(named, dict) else []
     of_pairs = "modules.json" in names or "sentence_transformers" in config or len(labels) == 1
     if any(name.endswith("ForTokenClassification") for name in classes):
         backend, why = "token-classification", "architectures"

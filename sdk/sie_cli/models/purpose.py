@@ -14,7 +14,7 @@ import yaml
 
 from sie_core.pair_templates import PAIR_TEMPLATES
 from sie_layouts.facts import Fact, Files, Refusal
-from sie_layouts.reader import Reader
+from sie_layouts.reader import Reader, class_names
 from sie_layouts.routes import MODULES_FILE
 
 __all__ = ["Purpose", "Task", "purpose_of"]
@@ -62,7 +62,7 @@ def purpose_of(files: Files, name: str, asked: Task | None = None, template: str
     """Decide. `name` is the repository's or folder's; `asked` the task that a person named."""
     reader = Reader(files)
     config = reader.table(_CONFIG)
-    classes = [str(each) for each in config.get("architectures") or []]
+    classes = class_names(config)
     # Such a folder says itself what it is for.
     if reader.has(MODULES_FILE):
         return Purpose()

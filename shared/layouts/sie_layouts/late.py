@@ -19,7 +19,7 @@ from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
-from sie_layouts.reader import Reader, joined
+from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
 
@@ -80,7 +80,7 @@ class TokenLayout:
     masked: bool = False
     """True if a step says which tokens count."""
     fills_right: bool | None = None
-    """True if the tokenizer fills a text up at its end; None: a class that no file names does."""
+    """True if the tokenizer fills a query up at its end; None: only the tokenizer itself tells."""
     mean: bool = False
     """True if a score is divided by the query's tokens."""
     facts: tuple[Fact, ...] = ()
@@ -93,8 +93,7 @@ class TokenLayout:
 
 def is_stanford(config: Mapping[str, Any]) -> bool:
     """True of a folder of Stanford's library."""
-    classes = config.get("architectures")
-    return isinstance(classes, list) and "HF_ColBERT" in classes
+    return "HF_ColBERT" in class_names(config)
 
 
 def read_late(files: Files) -> Reading[TokenLayout]:
@@ -110,11 +109,13 @@ def read_late(files: Files) -> Reading[TokenLayout]:
 
 def _filled(reader: Reader, layout: TokenLayout) -> TokenLayout:
     """The layout with the side on which a query is filled up; at its beginning is not done."""
+    if layout.expansion is None:
+        return layout
     name, table = sentence_table(reader, "") if reader.has(MODULES_FILE) else ("", {})
     source, side = padding_side(reader, name, table)
     # The settings' own word was passed over once: the vectors were those of filling at the right,
     # and the best cosine of a token was down to 0.71.
-    if layout.expansion is not None and side == "left":
+    if side == "left":
         reader.refuse(
             source,
             "fills texts at the left, and queries are filled up: at the right is done here",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from sie_layouts.facts import Fact, Files, Refusal
 
-__all__ = ["Reader", "joined"]
+__all__ = ["Reader", "class_names", "joined"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,12 @@ def joined(folder: str, name: str) -> str:
     """
     path = posixpath.normpath(posixpath.join(folder, name))
     return "" if path == "." else path
+
+
+def class_names(config: Mapping[str, Any]) -> list[str]:
+    """The classes of a config.json's `architectures`; none where it holds no list of them."""
+    classes = config.get("architectures")
+    return [str(each) for each in classes] if isinstance(classes, list) else []
 
 
 class Reader:

@@ -18,7 +18,7 @@ from sie_layouts.facts import Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.reader import Reader, joined
+from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.score import ScoreLayout, read_score
 from sie_layouts.sentence import SETTINGS_FILE, read_sentence
@@ -97,10 +97,9 @@ def kind_of(files: Files) -> Kind:
         return _OF_SETTINGS.get(str(said), "vectors")
     if is_stanford(reader.table("config.json")):
         return "token_vectors"
-    classes = reader.table("config.json").get("architectures") or []
-    for name in classes if isinstance(classes, list) else []:
+    for name in class_names(reader.table("config.json")):
         for ending, kind in _OF_CLASSES:
-            if str(name).endswith(ending):
+            if name.endswith(ending):
                 return kind
     return "vectors"
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from sie_layouts.facts import Files, Reading
 from sie_layouts.inputs.transformer import plain_transformer
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.reader import Reader
+from sie_layouts.reader import Reader, class_names
 from sie_layouts.routes import MODULES_FILE, steps_of
 from sie_layouts.steps import (
     AutoEncoderStep,
@@ -110,7 +110,7 @@ def _steps(reader: Reader, task: str, output: Output) -> tuple[Step, ...]:
         return steps_of(reader, task)
     config = reader.table(_CONFIG)
     # The class that was saved is the one word of a bare folder on what it is for.
-    classes = [str(name) for name in config.get("architectures") or []]
+    classes = class_names(config)
     if output == "sparse":
         if not any(name.endswith("ForMaskedLM") for name in classes):
             reader.refuse(
@@ -146,6 +146,8 @@ def _hidden(config: Mapping[str, Any]) -> int:
 def _require_whole(reader: Reader, steps: tuple[Step, ...], output: Output) -> None:
     """Refuse steps that do not find what they read, or end in something else."""
     if not steps:
+        if not reader.refusals:
+            reader.refuse(MODULES_FILE, "names no step that takes texts in", "restore the file")
         return
     if not isinstance(steps[0], TransformerStep | StaticStep | TokenWeightsStep):
         reader.refuse(MODULES_FILE, f"begins with {_name(steps[0])}, which takes no texts in")

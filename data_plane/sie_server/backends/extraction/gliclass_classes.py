@@ -173,7 +173,8 @@ class GliclassClasses(WithoutAdapters):
 
 def _require_known_encoder(config: Path) -> None:
     """The library fetches and runs the code of an encoder that transformers does not have."""
-    kind = json.loads(config.read_bytes())["encoder_config"].get("model_type", "deberta-v2")
+    table = json.loads(config.read_bytes())["encoder_config"]
+    kind = str(table.get("model_type", "deberta-v2"))
     if kind not in CONFIG_MAPPING:
         raise load_failed(f"{config}: encoder_config is of a {kind}, which transformers has not")
 

@@ -31,8 +31,8 @@ def require_length(
     """
     name = joined(folder, "config.json")
     config = {**reader.table(name), **changed}
-    named = config.get(_POSITIONS)
-    if limit or config.get("model_type") not in UNLIMITED or (isinstance(named, int) and named > 0):
+    named, kind = config.get(_POSITIONS), str(config.get("model_type"))
+    if limit or kind not in UNLIMITED or (isinstance(named, int) and named > 0):
         return
     reader.refuse(
         f"{name}: {_POSITIONS}",

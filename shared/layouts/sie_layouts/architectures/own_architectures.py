@@ -16,18 +16,20 @@ from sie_layouts.architectures.published import (
 from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["require_own_architecture"]
+__all__ = ["CHUNKED", "require_own_architecture"]
 
 _ONLY_ENCODED: Final = frozenset({"t5", "mt5", "umt5"})
 """Encoder-decoders of which the encoder alone is run."""
 _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 """Families of BERT's code: a table of positions, and no other way to place a token."""
-_CHUNKED: Final = _ABSOLUTE | {
-    "albert", "bert-generation", "big_bird", "convbert", "data2vec-text", "distilbert", "ernie",
-    "esm", "fnet", "layoutlm", "longformer", "luke", "megatron-bert", "nystromformer", "rembert",
-    "roberta-prelayernorm", "roc_bert", "roformer", "splinter", "xlm-roberta-xl", "xlnet", "xmod",
+CHUNKED: Final = _ABSOLUTE | {
+    "albert", "bert-generation", "big_bird", "canine", "convbert", "data2vec-text", "distilbert",
+    "ernie", "flaubert", "fnet", "git", "layoutlm", "layoutlmv3", "lilt", "luke", "markuplm",
+    "megatron-bert", "mra", "nystromformer", "reformer", "rembert", "roberta-prelayernorm",
+    "roc_bert", "roformer", "splinter", "tapas", "visual_bert", "xlm", "xlm-roberta-xl", "xlnet",
+    "xmod", "yoso",
 }  # fmt: skip
-"""Families whose feed-forward layers read a text in parts, of a size that config.json says."""
+"""Types whose feed-forward layers read a text in parts, of a size that config.json says."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
@@ -87,7 +89,7 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
     chunk = config.get("chunk_size_feed_forward")
-    if isinstance(chunk, int) and chunk > 1 and config.get("model_type") in _CHUNKED:
+    if isinstance(chunk, int) and chunk > 1 and str(config.get("model_type")) in CHUNKED:
         reader.refuse(
             f"{name}: chunk_size_feed_forward",
             f"is {chunk}: transformers fails at each text whose length is no multiple of it",

@@ -107,7 +107,7 @@ def looks_by_code(config: ConfigJson) -> bool:
     # weights cannot tell who is right.
     named = isinstance(code, dict) and "AutoModel" in code
     known = "is_causal" in config or published_form(config) is not None
-    return named and not known and config.get("model_type") in _DECODERS
+    return named and not known and str(config.get("model_type")) in _DECODERS
 
 
 def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
@@ -119,7 +119,7 @@ def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
     # transformers has a class of the same name which puts no token at the end: the vector would be
     # another token's.
     named = isinstance(code, dict) and "AutoTokenizer" in code
-    return named and config.get("model_type") in _DECODERS
+    return named and str(config.get("model_type")) in _DECODERS
 
 
 def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:

@@ -8,11 +8,11 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from sie_layouts.inputs.tokenizer_classes import fills_at_the_left
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
 
 __all__ = [
-    "FILL_AT_THE_LEFT",
     "IGNORED_OPTIONS",
     "SENTENCE_FILES",
     "bare_text",
@@ -35,13 +35,6 @@ SENTENCE_FILES: Final = (
 """The names under which a transformer step keeps its settings, the first that is there counts."""
 TOKENIZER_FILE: Final = "tokenizer_config.json"
 _NATIVE_FILE: Final = "tokenizer.json"
-FILL_AT_THE_LEFT: Final = frozenset(
-    {
-        "CodeLlamaTokenizer", "CohereTokenizer", "CpmAntTokenizer", "GemmaTokenizer",
-        "LlamaTokenizer", "Siglip2Tokenizer", "XLNetTokenizer",
-    }
-)  # fmt: skip
-"""The classes of transformers that fill a text up at its beginning where no file says a side."""
 IGNORED_OPTIONS: Final = frozenset(
     {"cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code"}
 )
@@ -124,7 +117,7 @@ def padding_side(
     """The side on which the tokenizer of a model's own folder fills a text up, and who says so.
 
     What the call is given counts over what the tokenizer is made with, and that over its files.
-    None: nobody says so, and its class is one that a file does not name.
+    None: nobody says so, and its class fills at the right, or only a worker learns which it is.
     """
     calls = reader.take(name, table, "processing_kwargs", dict, {})
     key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
@@ -145,9 +138,9 @@ def _padding_of_class(reader: Reader) -> tuple[str, Literal["left", "right"] | N
     side = padding.get("direction") if isinstance(padding, dict) else None
     if side is not None:
         return f"{_NATIVE_FILE}: padding.direction", "left" if side == "Left" else "right"
-    name = str(reader.table(TOKENIZER_FILE).get("tokenizer_class")).removesuffix("Fast")
-    fills_left = name in FILL_AT_THE_LEFT
-    return (f"{TOKENIZER_FILE}: tokenizer_class", "left") if fills_left else ("", None)
+    if fills_at_the_left(reader):
+        return f"{TOKENIZER_FILE}: tokenizer_class", "left"
+    return "", None
 
 
 def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
