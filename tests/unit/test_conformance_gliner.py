@@ -124,6 +124,7 @@ def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["start"], -one["end"], -one["score"]))
 
 
+_TIE = 0.0002
 _CASES = {
     "one encoder, spans": ("uni-span", "deberta-v3"),
     "one encoder, tokens": ("uni-token", "deberta-v3"),
@@ -190,12 +191,24 @@ def test_windows_tell_what_a_model_tells_that_reads_the_whole(local, texts, flat
     expected = _run(reads_all, texts, ["person"], **options).entities
     found = _run(reads_parts, texts, ["person"], **options).entities
     for own, other in zip(found, expected, strict=True):
-        assert _places(own) == _places(other)
+        assert _same_but_for_ties(_places(own), _places(other))
     told = {
         unit: _run(reads_parts, texts, ["person"], offset_unit=unit, **options).entities[0]
         for unit in OFFSET_UNITS
     }
     assert_spans_of(texts[0], told, flat=flat)
+
+
+def _same_but_for_ties(own: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
+    """Of spans that overlap the likelier is told, and of two that are as likely either one."""
+    return all(
+        any(
+            start < each[1] and each[0] < end and abs(score - each[3]) < _TIE
+            for each in (other if one in own else own)
+        )
+        for one in set(own) ^ set(other)
+        for start, end, _, score in [one]
+    )
 
 
 def _places(found: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
