@@ -18,7 +18,7 @@ print("done")
 
 
 def run_on_a_terminal(program: str) -> tuple[str, str]:
-    """What a program writes to stdout, and what a terminal gets of its stderr."""
+    """The stdout of a program, and its stderr as a terminal gets it."""
     ours, theirs = pty.openpty()
     try:
         child = subprocess.Popen(
