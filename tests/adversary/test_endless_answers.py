@@ -290,6 +290,18 @@ async def test_a_feed_lasts_and_each_of_its_events_is_bounded(monkeypatch) -> No
                 await anext(reader.follow())
 
 
+async def test_a_refusal_of_a_feed_is_bounded_as_a_whole(monkeypatch) -> None:
+    monkeypatch.setattr(async_client, "ANSWER_BYTES_MAX", 2_000)
+    head = HEAD.replace(b"200 OK", b"404 Not Found")
+    assert head != HEAD
+    async with (
+        stranger(head + b"\r\n", b"not here\n\n") as url,
+        SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+    ):
+        with pytest.raises(FixRequest, match="over 2000 bytes"):
+            await anext(reader.follow())
+
+
 async def test_pages_of_an_audit_that_lead_nowhere_end_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

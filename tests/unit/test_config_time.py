@@ -555,6 +555,27 @@ async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, c
     assert (row["lag"], row["lag_s"]) == (0, 0.0)
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_a_lag_is_told_of_what_an_earlier_process_committed_and_none_where_it_is_damaged(
+    tmp_path, is_damaged
+):
+    async with running(tmp_path) as plane:
+        await put(plane, "m")
+        late = report_at(plane.sequencer.position)
+        await put(plane, "n")
+        missed = plane.sequencer.position.epoch
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        if is_damaged:
+            with contextlib.closing(sqlite3.connect(tmp_path / LOG_FILE)) as file, file:
+                file.execute("DROP TRIGGER log_refuses_update")
+                file.execute("UPDATE log SET body = x'7b7d' WHERE epoch = ?", [missed])
+        await plane.hearing.hear(late)
+        for _ in range(2):
+            row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
+            assert row["lag"] >= 1
+            assert (row["lag_s"] is None) is is_damaged
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

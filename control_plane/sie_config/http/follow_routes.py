@@ -20,7 +20,6 @@ from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.history_routes import AtText, past_export
 from sie_config.http.json_answers import JSON, NDJSON, json_answer
 from sie_config.http.write_requests import read_body
-from sie_config.replicas.lags import tell_lags
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import principal_of
@@ -142,10 +141,15 @@ def head_body(plane: ControlPlane) -> HeadWithWriter:
 
 async def replicas_now(plane: ControlPlane) -> Replicas:
     """Every replica that reports, against the head; those that were quiet are asked for a sign of
-    life first."""
+    life first. The lag of one on another log is None."""
     await plane.life_signs.look()
     view = plane.replicas_view()
-    await tell_lags(view["replicas"], known=plane.convergence.lag_s, entry=plane.journal.entry)
+    for row in view["replicas"]:
+        row["lag_s"] = (
+            await plane.convergence.lag_s(row["epoch"])
+            if row["lag"]
+            else (0.0 if row["lag"] == 0 else None)
+        )
     return view
 
 

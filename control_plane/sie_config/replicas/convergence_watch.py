@@ -8,6 +8,7 @@ replica's word changes nothing but the answer here.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from msgspec import UNSET
 from prometheus_client import Histogram
 
 from sie_config.log.journal import Journal
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.log.witnesses import Claim
 from sie_config.replicas.affected import About, about
 from sie_config.replicas.convergence import Convergence, Goal, Selector, Until, assess, select
@@ -66,6 +68,8 @@ class ConvergenceWatch:
         self._ttl_s = ttl_s
         self._commits_max = commits_max
         self._commits: OrderedDict[int, float] = OrderedDict()
+        self._older: OrderedDict[int, datetime] = OrderedDict()
+        """The moments of older entries that a replica lacks."""
         self._applied: dict[str, int] = {}
         """The last epoch of each source, the last that was heard last."""
         self._started_at = clock()
@@ -81,10 +85,25 @@ class ConvergenceWatch:
         """The time of an entry's commit; for one that is older than we know, when we started."""
         return self._commits.get(epoch, self._started_at)
 
-    def lag_s(self, epoch: int) -> float | None:
-        """The seconds that a replica at `epoch` has been behind; None when nobody remembers."""
-        moved_on = self._commits.get(epoch + 1)
-        return None if moved_on is None else round(self._clock() - moved_on, 3)
+    async def lag_s(self, epoch: int) -> float | None:
+        """The seconds that a replica at `epoch` has been behind; None where the entry that it lacks
+        cannot be read."""
+        lacks = epoch + 1
+        if lacks in self._commits:
+            return round(self._clock() - self._commits[lacks], 3)
+        if lacks not in self._older:
+            try:
+                found = await self._journal.entry(lacks)
+            except LogDamaged:
+                # Its own trouble, which is told; whoever looks is still shown where all are.
+                found = None
+            if found is None:
+                return None
+            # Kept, for a console asks again and again, and an entry may have megabytes.
+            self._older[lacks] = datetime.fromisoformat(found.ts)
+            while len(self._older) > self._commits_max:
+                self._older.popitem(last=False)
+        return round((datetime.now(UTC) - self._older[lacks]).total_seconds(), 3)
 
     def heard(self, claim: Claim | None) -> None:
         """Note a report, and let those who wait look again."""

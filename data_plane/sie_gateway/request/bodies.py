@@ -72,7 +72,7 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
     if has_too_many(body, is_msgpack=form == "MessagePack"):
-        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists and maps", field="$")
+        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists, maps and texts", field="$")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:

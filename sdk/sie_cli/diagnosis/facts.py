@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -171,14 +170,19 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
 
 def _way(token: str | None, timeout_s: float) -> _Way:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return partial(
-        ask,
-        "GET",
-        headers=headers,
-        body_bytes_max=_ANSWER_BYTES_MAX,
-        within_s=timeout_s,
-        verify=verify_of("https:", None),
-    )
+
+    def way(url: str) -> httpx.Response:
+        return ask(
+            "GET",
+            url,
+            headers=headers,
+            body_bytes_max=_ANSWER_BYTES_MAX,
+            within_s=timeout_s,
+            # Of the address: to read the authorities takes 30 ms, and `sie top` asks all the time.
+            verify=verify_of(url, None),
+        )
+
+    return way
 
 
 def _part_urls(record: ClusterState | None) -> dict[str, str]:

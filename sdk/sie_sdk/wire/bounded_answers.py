@@ -38,8 +38,9 @@ class Held:
         if coding not in {"", "identity"}:
             raise UnfitAnswer(f"the answer came as {coding[:40]!r}, unasked")
         self._bytes_max = bytes_max
-        # By what was asked: an answer may say anything of itself.
-        self._is_events = EVENTS.items() <= response.request.extensions.items()
+        # By what was asked: an answer may say anything of itself. A refusal is read whole.
+        asked_for_events = EVENTS.items() <= response.request.extensions.items()
+        self._is_events = asked_for_events and response.status_code == httpx.codes.OK
         self._timeout_s = None if self._is_events else timeout_s
         self._size = 0
         self._last = b""

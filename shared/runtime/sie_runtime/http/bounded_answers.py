@@ -30,12 +30,16 @@ _BYTES_PER_S: Final = 16_384
 class BoundedClient(httpx.AsyncClient):
     """A client whose answers are bounded. Owner: who makes it.
 
-    A head has as long as httpx gives each step up to it, all together. A body has `body_s` seconds
-    and what its bytes earn. Each call raises `httpx.TransportError` where an answer is over that.
+    A head has `head_s` seconds, else as long as httpx gives all steps up to it together. A body
+    has `body_s` and what its bytes earn. Each call raises `httpx.TransportError` where an answer is
+    over that.
     """
 
-    def __init__(self, *, body_bytes_max: int, body_s: float, **options: Any) -> None:
+    def __init__(
+        self, *, body_bytes_max: int, body_s: float, head_s: float | None = None, **options: Any
+    ) -> None:
         """`options` are those of `httpx.AsyncClient`."""
+        self._head_s = head_s
 
         # Of an answer that leads on to another one too.
         async def bound(response: httpx.Response) -> None:
@@ -51,7 +55,7 @@ class BoundedClient(httpx.AsyncClient):
         """As the library's, within the bounds."""
         # A call that may wait for its answer says so by its own time for a read.
         steps = request.extensions.get("timeout", {}).values()
-        head_s = None if not steps or None in steps else sum(steps)
+        head_s = self._head_s or (None if not steps or None in steps else sum(steps))
         loop = asyncio.get_running_loop()
         async with _by(None if head_s is None else loop.time() + head_s):
             response = await super().send(request, stream=True, **options)
@@ -69,13 +73,17 @@ def ask(
 ) -> httpx.Response:
     """One request of somebody who blocks, within the bounds of `BoundedClient`, its head too.
 
-    `within_s` is for each step of it, and `asked` what a client's `request` takes. Raises
-    `httpx.HTTPError`, and `RuntimeError` where a loop runs.
+    `within_s` is for its head, and again for its body beside what its bytes earn. `asked` is what a
+    client's `request` takes. Raises `httpx.HTTPError`, and `RuntimeError` where a loop runs.
     """
 
     async def answered() -> httpx.Response:
         async with BoundedClient(
-            body_bytes_max=body_bytes_max, body_s=within_s, timeout=within_s, verify=verify
+            body_bytes_max=body_bytes_max,
+            body_s=within_s,
+            head_s=within_s,
+            timeout=within_s,
+            verify=verify,
         ) as http:
             headers = {**PLAIN, **asked.pop("headers", {})}
             return await http.request(method, url, headers=headers, **asked)
