@@ -66,6 +66,8 @@ DEVICE_USED_BYTES: Final = Gauge(
 CACHE_FREE_BYTES: Final = Gauge(
     "sie_server_cache_free_bytes", "Room that is left on the disk of the models' files."
 )
+# Zero would say that the disk is full, where nobody has looked.
+CACHE_FREE_BYTES.set(float("nan"))
 
 for _reason in ("budget", "memory", "idle", "host"):
     # There from the start: a rate of what is not yet there is not 0 but nothing.
