@@ -41,7 +41,8 @@ __all__ = [
 BROKEN: Final = "org/broken"
 _JOBS: Final = 9
 _ADMIN_S: Final = 5.0
-_PAGE: Final = 4096
+_IN_ITS_PAGE: Final = 400
+"""Bytes of a row that SQLite keeps together, of pages of 4,096 bytes."""
 _HEARS: Final = "_INBOX.gateway.>"
 
 
@@ -113,13 +114,12 @@ async def two_models_in_turns(world: World) -> None:
 
 
 async def the_file_is_damaged(world: World) -> None:
-    """A byte in the middle of the log goes over while its writer is down."""
+    """A byte of an entry in the middle of the log goes over while its writer is down."""
     backup = world.folder / "backup.sqlite"
     await world.typed(["sie", "log", "backup", str(backup), str(world.log_file.parent)])
     with world.held_down("config"):
-        await asyncio.to_thread(_written_back, world.log_file)
-        size = world.log_file.stat().st_size
-        _flip(world.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+        entry = await asyncio.to_thread(_middle_entry, world.log_file)
+        _flip(world.log_file, world.log_file.read_bytes().index(entry[:_IN_ITS_PAGE]))
 
 
 async def the_file_is_restored(world: World) -> None:
@@ -138,10 +138,14 @@ def _taken_away(folder: Path, *but: str) -> None:
             path.unlink()
 
 
-def _written_back(file: Path) -> None:
-    """Have all that is in the write-ahead log in the file."""
+def _middle_entry(file: Path) -> bytes:
+    """Have all that is in the write-ahead log in the file; gives the body of an entry."""
     with contextlib.closing(sqlite3.connect(file)) as opened:
         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        (body,) = opened.execute(
+            "SELECT body FROM log WHERE epoch > (SELECT max(epoch) / 2 FROM log) LIMIT 1"
+        ).fetchone()
+        return bytes(body)
 
 
 def _flip(path: Path, at: int) -> None:
