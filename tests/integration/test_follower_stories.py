@@ -270,7 +270,8 @@ async def test_a_disk_that_fails_costs_the_files_only_and_they_come_back(tmp_pat
     ):
         await same(one, replica)
         failures = metric("sie_replica_file_failures_total")
-        shutil.rmtree(files)
+        # In one step: its thread may be writing there, and makes no folder anew.
+        files.rename(tmp_path / "lost")
         await asyncio.to_thread(files.write_bytes, b"in the way")
         await one.put("a", "b", "c")
         await same(one, replica)
