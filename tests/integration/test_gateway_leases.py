@@ -162,7 +162,7 @@ async def test_a_lease_that_nobody_renews_ends_and_frees_its_share(tmp_path: Pat
 async def test_a_request_under_a_lease_runs_in_its_pool_on_its_profiles_at_any_gateway(
     tmp_path: Path,
 ) -> None:
-    async with _two(tmp_path, request_timeout_s=0.2, lease_items_per_worker=2) as (one, two):
+    async with _two(tmp_path, request_timeout_s=1.5, lease_items_per_worker=2) as (one, two):
         await one.lease("eval", gpu_caps={"l4": 1})
         body = {"items": [{"text": "a"}, {"text": "b"}]}
         path, headers = "/v1/encode/org/dense", {"x-sie-pool": "Eval"}

@@ -244,7 +244,7 @@ async def test_the_age_of_a_job_is_by_the_brokers_clock_and_by_no_other(bus):
 
 async def test_whoever_sends_a_job_hears_what_became_of_it(bus):
     await provide(bus, ["p"], queue_messages_max=1)
-    queue = WorkQueue(bus, WorkQueueSettings(queue_publish_timeout_s=0.2))
+    queue = WorkQueue(bus, WorkQueueSettings(queue_publish_timeout_s=2.0))
     heard: list[SIEError | None] = []
 
     async def sent(to: str, job_id: str) -> SIEError | None:
