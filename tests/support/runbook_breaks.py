@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.support.live_cluster import MODEL
 from tests.support.polling import until_told
+from tests.support.runbook_walk import Act
 from tests.support.runbook_world import World
 
 from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
@@ -32,7 +33,7 @@ __all__ = [
     "pauses_in_commits",
     "rights_given",
     "rights_taken",
-    "slow_answers",
+    "slow_until",
     "the_file_is_damaged",
     "the_file_is_restored",
     "two_models_in_turns",
@@ -41,6 +42,9 @@ __all__ = [
 BROKEN: Final = "org/broken"
 _JOBS: Final = 9
 _ADMIN_S: Final = 5.0
+_HEARD_S: Final = 5.0
+"""A few scrapes and evaluations of Prometheus."""
+_BURSTS_S: Final = 120.0
 _IN_ITS_PAGE: Final = 400
 """Bytes of a row that SQLite keeps together, of pages of 4,096 bytes."""
 _HEARS: Final = "_INBOX.gateway.>"
@@ -71,7 +75,23 @@ async def model_that_does_not_load(world: World) -> None:
     await until_told(fails, within_s=60)
 
 
-async def slow_answers(world: World) -> None:
+def slow_until(alert: str) -> Act:
+    """Slow answers, until so many are slow among the good ones of other walks that it fires."""
+
+    async def fires(world: World) -> bool:
+        await _slow_answers(world)
+        with contextlib.suppress(AssertionError):
+            await until_told(lambda: world.alerting(alert), within_s=_HEARD_S)
+            return True
+        return False
+
+    async def slow(world: World) -> None:
+        await until_told(lambda: fires(world), within_s=_BURSTS_S)
+
+    return slow
+
+
+async def _slow_answers(world: World) -> None:
     """Model execution stands for longer than a second, while requests wait for it."""
     world.freeze("server-0")
     asking = asyncio.create_task(world.asked(_JOBS - 1))

@@ -26,7 +26,7 @@ from tests.support.runbook_breaks import (
     pauses_in_commits,
     rights_given,
     rights_taken,
-    slow_answers,
+    slow_until,
     the_file_is_damaged,
     the_file_is_restored,
     two_models_in_turns,
@@ -153,12 +153,16 @@ async def _asked_again_and_again(world: World) -> None:
 
 
 WALKS: Final[Mapping[str, Walk]] = {
-    # First: the good requests of others would drown slow ones.
+    # First: among the good requests of others it takes more slow ones.
     "SieSlowBurnsFast": Walk(
-        slow_answers, elsewhere=("Busy devices", "Loads again", "Long batches")
+        slow_until("SieSlowBurnsFast"), elsewhere=("Busy devices", "Loads again", "Long batches")
     ),
     "SieSlowBurnsSlowly": Walk(
-        slow_answers, {"Nothing tonight": nothing}, ("long texts",), fresh=False, ends=False
+        slow_until("SieSlowBurnsSlowly"),
+        {"Nothing tonight": nothing},
+        ("long texts",),
+        fresh=False,
+        ends=False,
     ),
     "SieErrorsBurnFast": Walk(
         model_that_does_not_load,

@@ -330,7 +330,7 @@ class Bus:
         nobody = isinstance(error, OSError) and not isinstance(error, _SOMEBODY_THERE)
         self._found_nobody = self._found_nobody + 1 if nobody else 0
         kind = _kind(error)
-        ERRORS.labels(kind).inc()
+        ERRORS.inc(kind)
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
