@@ -11,6 +11,7 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
@@ -28,12 +29,13 @@ __all__ = [
     "an_older_history",
     "as_config",
     "edited_by",
+    "made_until",
     "model_that_does_not_load",
     "nobody_of_that_kind",
     "pauses_in_commits",
     "rights_given",
     "rights_taken",
-    "slow_until",
+    "slow_answers",
     "the_file_is_damaged",
     "the_file_is_restored",
     "two_models_in_turns",
@@ -44,7 +46,7 @@ _JOBS: Final = 9
 _ADMIN_S: Final = 5.0
 _HEARD_S: Final = 5.0
 """A few scrapes and evaluations of Prometheus."""
-_BURSTS_S: Final = 120.0
+_BURSTS_S: Final = 240.0
 _IN_ITS_PAGE: Final = 400
 """Bytes of a row that SQLite keeps together, of pages of 4,096 bytes."""
 _HEARS: Final = "_INBOX.gateway.>"
@@ -75,23 +77,24 @@ async def model_that_does_not_load(world: World) -> None:
     await until_told(fails, within_s=60)
 
 
-def slow_until(alert: str) -> Act:
-    """Slow answers, until so many are slow among the good ones of other walks that it fires."""
+def made_until(alert: str, burst: Act) -> Act:
+    """A fault that may miss, or drown in the good requests and writes of other walks: made again
+    until its alert fires."""
 
     async def fires(world: World) -> bool:
-        await _slow_answers(world)
+        await burst(world)
         with contextlib.suppress(AssertionError):
             await until_told(lambda: world.alerting(alert), within_s=_HEARD_S)
             return True
         return False
 
-    async def slow(world: World) -> None:
+    async def made(world: World) -> None:
         await until_told(lambda: fires(world), within_s=_BURSTS_S)
 
-    return slow
+    return made
 
 
-async def _slow_answers(world: World) -> None:
+async def slow_answers(world: World) -> None:
     """Model execution stands for longer than a second, while requests wait for it."""
     world.freeze("server-0")
     asking = asyncio.create_task(world.asked(_JOBS - 1))
@@ -223,9 +226,16 @@ def as_config(world: World) -> AbstractAsyncContextManager[Bus]:
 
 async def pauses_in_commits(world: World) -> None:
     """The writer stands for more than a second, again and again, while it commits."""
+
+    async def some(name: str) -> None:
+        for _ in range(4):
+            # Another document each time: what changes nothing is no commit.
+            await world.write(name, description=str(time.monotonic_ns()))
+
     for turn in range(6):
-        writes = [asyncio.create_task(world.write(f"slow-{turn}-{n}")) for n in range(8)]
-        await asyncio.sleep(0.02)
+        writes = [asyncio.create_task(some(f"slow-{turn}-{n}")) for n in range(4)]
+        # Some are answered, so that others are under way: a process that is busy may start late.
+        await asyncio.wait([asyncio.create_task(world.write(f"first-{turn}"))])
         world.freeze("config")
         await asyncio.sleep(1.5)
         world.thaw()

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.errors import APIError
 
 from sie_runtime.broker.bus_messages import (
     ANSWERS,
@@ -63,6 +64,8 @@ class BusUnavailable(Later):
 
 def reason_of(error: BaseException) -> str:
     """An error of the client in words: a timeout has none of its own."""
+    if isinstance(error, APIError):
+        return error.description or type(error).__name__
     return str(error) or type(error).__name__
 
 
