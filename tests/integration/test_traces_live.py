@@ -148,7 +148,7 @@ async def test_a_change_is_one_trace_from_its_request_to_each_replica_that_serve
             "/v1/configs/pools/traced", json=pool, headers={"traceparent": traceparent(7)}
         )
         assert wrote.status_code == 201
-        wanted = {"PUT /v1/configs/pools/traced": 1, "commit": 1, "publish": 1, "apply": 2}
+        wanted = {"PUT /v1/configs/pools": 1, "commit": 1, "publish": 1, "apply": 2}
 
         def is_all() -> bool:
             return {name: len(told) for name, told in parts(writer_traces, trace).items()} == wanted

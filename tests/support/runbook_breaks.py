@@ -11,12 +11,14 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 from tests.support.live_cluster import MODEL
 from tests.support.polling import until_told
+from tests.support.runbook_walk import Act
 from tests.support.runbook_world import World
 
 from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
@@ -27,6 +29,7 @@ __all__ = [
     "an_older_history",
     "as_config",
     "edited_by",
+    "made_until",
     "model_that_does_not_load",
     "nobody_of_that_kind",
     "pauses_in_commits",
@@ -41,6 +44,9 @@ __all__ = [
 BROKEN: Final = "org/broken"
 _JOBS: Final = 9
 _ADMIN_S: Final = 5.0
+_HEARD_S: Final = 5.0
+"""A few scrapes and evaluations of Prometheus."""
+_BURSTS_S: Final = 240.0
 _IN_ITS_PAGE: Final = 400
 """Bytes of a row that SQLite keeps together, of pages of 4,096 bytes."""
 _HEARS: Final = "_INBOX.gateway.>"
@@ -69,6 +75,23 @@ async def model_that_does_not_load(world: World) -> None:
         return failed and await world.alerting("SieErrorsBurnSlowly")
 
     await until_told(fails, within_s=60)
+
+
+def made_until(alert: str, burst: Act) -> Act:
+    """A fault that may miss, or drown in the good requests and writes of other walks: made again
+    until its alert fires."""
+
+    async def fires(world: World) -> bool:
+        await burst(world)
+        with contextlib.suppress(AssertionError):
+            await until_told(lambda: world.alerting(alert), within_s=_HEARD_S)
+            return True
+        return False
+
+    async def made(world: World) -> None:
+        await until_told(lambda: fires(world), within_s=_BURSTS_S)
+
+    return made
 
 
 async def slow_answers(world: World) -> None:
@@ -203,9 +226,16 @@ def as_config(world: World) -> AbstractAsyncContextManager[Bus]:
 
 async def pauses_in_commits(world: World) -> None:
     """The writer stands for more than a second, again and again, while it commits."""
+
+    async def some(name: str) -> None:
+        for _ in range(4):
+            # Another document each time: what changes nothing is no commit.
+            await world.write(name, description=str(time.monotonic_ns()))
+
     for turn in range(6):
-        writes = [asyncio.create_task(world.write(f"slow-{turn}-{n}")) for n in range(8)]
-        await asyncio.sleep(0.02)
+        writes = [asyncio.create_task(some(f"slow-{turn}-{n}")) for n in range(4)]
+        # Some are answered, so that others are under way: a process that is busy may start late.
+        await asyncio.wait([asyncio.create_task(world.write(f"first-{turn}"))])
         world.freeze("config")
         await asyncio.sleep(1.5)
         world.thaw()

@@ -21,6 +21,7 @@ from tests.support.runbook_breaks import (
     BROKEN,
     an_older_history,
     edited_by,
+    made_until,
     model_that_does_not_load,
     nobody_of_that_kind,
     pauses_in_commits,
@@ -153,12 +154,17 @@ async def _asked_again_and_again(world: World) -> None:
 
 
 WALKS: Final[Mapping[str, Walk]] = {
-    # First: the good requests of others would drown slow ones.
+    # First: among the good requests of others it takes more slow ones.
     "SieSlowBurnsFast": Walk(
-        slow_answers, elsewhere=("Busy devices", "Loads again", "Long batches")
+        made_until("SieSlowBurnsFast", slow_answers),
+        elsewhere=("Busy devices", "Loads again", "Long batches"),
     ),
     "SieSlowBurnsSlowly": Walk(
-        slow_answers, {"Nothing tonight": nothing}, ("long texts",), fresh=False, ends=False
+        made_until("SieSlowBurnsSlowly", slow_answers),
+        {"Nothing tonight": nothing},
+        ("long texts",),
+        fresh=False,
+        ends=False,
     ),
     "SieErrorsBurnFast": Walk(
         model_that_does_not_load,
@@ -221,7 +227,9 @@ WALKS: Final[Mapping[str, Walk]] = {
         shows=("STORAGE_FAILED",),
     ),
     "SieCommitsSlow": Walk(
-        pauses_in_commits, elsewhere=("Give the log a disk of its own",), ends=False
+        made_until("SieCommitsSlow", pauses_in_commits),
+        elsewhere=("Give the log a disk of its own",),
+        ends=False,
     ),
     "SiePublishLags": Walk(_broker_away, {"Mend the broker": _thaw, "Nothing is lost": nothing}),
     "SieBrokerAway": Walk(

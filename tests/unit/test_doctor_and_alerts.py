@@ -1,15 +1,23 @@
 """`sie doctor` and the alerts: what Prometheus wakes somebody for, one look finds too."""
 
+import os
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import Counter, Gauge
 from tests.support.alerts import alerts
+from tests.support.metrics_page import declared
 from tests.support.runbook_pages import PAGE, sections
 
+from sie_cli.access.state import ClusterState, ProcessRecord, record_process
+from sie_cli.diagnosis import metered
 from sie_cli.diagnosis.facts import Answer, Facts, Place
 from sie_cli.diagnosis.verdict import judge
 from sie_core.troubles import Trouble
+from sie_runtime.dated_counts import DatedCount
 
 NOW = 1_000_000.0
 DAY_S = 86_400
@@ -24,6 +32,7 @@ RATES = {
     "SieCommitsSlow",
 }
 """Alerts on what happens over minutes: `sie top` looks for as long."""
+DATED = "_last_timestamp_seconds"
 WELL = "sie_config_broker_up 1\n"
 
 
@@ -32,16 +41,23 @@ def found(
     gateway: str = "",
     server: str = "",
     rows: tuple[Mapping[str, Any], ...] = (),
+    processes: tuple[ProcessRecord, ...] = (),
     **writer: Any,
 ) -> dict[str, Trouble]:
-    """The troubles, by id, of a cluster with such metrics, replicas' rows and `writer`."""
+    """The troubles, by id, of a cluster with such metrics, replicas' rows and `writer`.
+
+    With `processes` it is a local one, whose supervisor is the first of them."""
 
     def page(body: Any) -> Answer:
         return Answer("http://there", 200, body, moment=NOW)
 
     ready = {"writer": {"state": "serving"} | writer, "head": "0.9", "published_epoch": 9}
+    urls = dict.fromkeys(("gateway_url", "config_url", "nats_url"), "")
+    record = None
+    if processes:
+        record = ClusterState(supervisor=processes[0], ready=True, processes=processes, **urls)
     facts = Facts(
-        place=Place("http://config", gateway_url="http://gateway"),
+        place=Place("http://config", gateway_url="http://gateway", data=Path(), record=record),
         config_ready=page(ready | ({"published_epoch": 7} if writer.get("lags") else {})),
         replicas=page({"epoch": 9, "replicas": list(rows or (row(),))}),
         config_metrics=page(config),
@@ -143,6 +159,65 @@ def test_one_look_finds_what_an_alert_is_for_with_a_cure(alert):
     assert list(troubles) == [wanted]
     assert troubles[wanted].cure
     assert troubles[wanted].evidence or alert in {"SieLogInRecovery", "SieWritesRefused"}
+
+
+@pytest.mark.parametrize(
+    "alert", ["SieReplicaFilesFail", "SieForged", "SieSelfCheckDiffers", "SieBrokerRefuses"]
+)
+def test_a_count_is_a_trouble_for_as_long_as_its_alert_looks_back(alert):
+    wanted, there = BY_ALERT[alert]
+
+    def told(last: float) -> dict[str, Trouble]:
+        return found(
+            **{
+                role: page
+                + page.replace("_total", DATED).split("\n")[-2].rpartition(" ")[0]
+                + f" {last}\n"
+                for role, page in there.items()
+            }
+        )
+
+    assert list(told(NOW - 60)) == [wanted]
+    assert "the last 60 s ago" in told(NOW - 60)[wanted].evidence
+    assert list(told(NOW + 3)) == [wanted], "a clock that is ahead"
+    assert told(NOW - 16 * 60) == {}
+
+
+def test_the_processes_date_what_they_count():
+    declared_names = set(declared())
+    for each in metered._COUNTED:
+        assert {each.name, each.dated} <= declared_names
+
+
+def test_a_dated_count_tells_the_moment_of_its_last():
+    count = Counter("sie_test_dated", "", ["kind"], registry=None)
+    last = Gauge("sie_test_dated_last", "", ["kind"], registry=None)
+    dated = DatedCount(count, last, ("a", "b"))
+    before = time.time()
+    dated.inc("a")
+    dated.inc("a", by=2)
+    values = {sample.labels["kind"]: sample.value for sample in last.collect()[0].samples}
+    assert before <= values["a"] <= time.time()
+    assert values["b"] == 0
+    totals = {
+        sample.labels["kind"]: sample.value
+        for sample in count.collect()[0].samples
+        if sample.name.endswith("_total")
+    }
+    assert totals == {"a": 3, "b": 0}
+
+
+def test_a_process_that_was_started_again_and_again_is_a_trouble_until_it_has_settled():
+    mine = record_process("gateway", os.getpid(), Path("log"), restarts=9)
+    age_s = mine.age_s
+    assert age_s is None or 0 <= age_s < DAY_S
+
+    class Settled(ProcessRecord):
+        age_s = 16 * 60.0
+
+    settled = Settled(role="gateway", pid=mine.pid, started=mine.started, log="log", restarts=9)
+    assert list(found(processes=(mine,))) == ["restarts gateway"]
+    assert found(processes=(settled,)) == {}
 
 
 @pytest.mark.parametrize("alert", ["SieDeadLetters", "SieSelfCheckDiffers", "SieTwoHistories"])

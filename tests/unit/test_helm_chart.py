@@ -591,18 +591,28 @@ def test_of_a_cluster_with_tokens_only_its_env_names_web_pages():
     assert pages_of(tokens | {"gateway": {"env": told}}) == ("https://c.example.com", None)
 
 
-def test_web_pages_from_a_secret_stand_alone():
+@pytest.mark.parametrize("auth", [{}, {"existingSecret": "mine", "followersSecret": "mine"}])
+def test_web_pages_from_a_secret_are_joined_to_those_that_an_open_cluster_names(auth):
     source = {"secretKeyRef": {"name": "mine", "key": "pages"}}
-    more = {"gateway": {"env": {"SIE_GATEWAY_WEB_PAGES": {"valueFrom": source}}}}
+    more = {"gateway": {"env": {"SIE_GATEWAY_WEB_PAGES": {"valueFrom": source}}}, "auth": auth}
     documents = rendered(values_of("", more))
-    (found,) = [
+    found = [
         variable
         for _, template in pod_specs(documents)
         for container in containers(template)
         for variable in container["env"]
-        if variable["name"] == "SIE_GATEWAY_WEB_PAGES"
+        if variable["name"].endswith("_WEB_PAGES")
     ]
-    assert found["valueFrom"] == source
+    named = {each["name"]: each for each in found if "CONFIG" not in each["name"]}
+    if auth:
+        assert named["SIE_GATEWAY_WEB_PAGES"]["valueFrom"] == source
+        return
+    # Kubernetes puts in the value of a variable that stands before.
+    assert [*named] == ["TOLD_WEB_PAGES", "SIE_GATEWAY_WEB_PAGES"]
+    assert named["TOLD_WEB_PAGES"]["valueFrom"] == source
+    joined = named["SIE_GATEWAY_WEB_PAGES"]["value"].split(",")
+    assert joined[-1] == "$(TOLD_WEB_PAGES)"
+    assert hosts_of(joined[:-1]) == {"demo-sie-cluster-gateway.sie"}
 
 
 def test_models_outlive_a_worker_where_their_files_are_shared():

@@ -57,11 +57,12 @@ def sent(traces: Collector) -> list[str]:
         st.text(max_size=60),
         st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
         st.sampled_from([GOOD, GOOD.upper(), GOOD + "-x", f"00-{0:032x}-{2:016x}-01"]),
+        st.sampled_from(["cc" + GOOD[2:] + more for more in ("", "-what", "-" + "x" * 9000, ".x")]),
     )
 )
 def test_what_is_handed_on_is_a_traceparent_or_nothing(text):
     found = tracing.known_trace(text.encode("utf-8"))
-    assert found in ("", text.strip())
+    assert found in ("", "00" + text.strip()[2:55])
     if found:
         version, trace, span, flags = found.split("-")
         assert [len(each) for each in (version, trace, span, flags)] == [2, 32, 16, 2]
@@ -112,6 +113,36 @@ def test_a_sampler_is_read_or_refused_by_its_name(sampler, argument, share):
         # What comes with a trace keeps its own.
         assert tracing.begin_span("x", "server", parent=GOOD) is not None
         tracing.end_traces()
+
+
+LOW, HIGH = f"{1:016x}{1:016x}", f"{1:016x}{2**63:016x}"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sampled"),
+    [
+        ("parentbased_always_on", {("01", LOW), ("01", HIGH)}),
+        ("parentbased_always_off", {("01", LOW), ("01", HIGH)}),
+        ("always_on", {("01", LOW), ("01", HIGH), ("00", LOW), ("00", HIGH)}),
+        ("always_off", set()),
+        ("traceidratio", {("01", LOW), ("00", LOW)}),
+    ],
+)
+def test_whether_a_caller_may_have_itself_traced_is_the_samplers_matter(sampler, sampled):
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_TRACES_SAMPLER": sampler,
+        "OTEL_TRACES_SAMPLER_ARG": "0.5",
+    }
+    tracing.begin_traces(role="test", process_id="1", environ=told)
+    begun = {
+        (flags, trace)
+        for flags in ("00", "01")
+        for trace in (LOW, HIGH)
+        if tracing.begin_span("x", "server", parent=f"00-{trace}-{2:016x}-{flags}") is not None
+    }
+    tracing.end_traces()
+    assert begun == sampled
 
 
 @pytest.mark.timeout(20)
@@ -176,6 +207,42 @@ async def test_a_change_of_the_configuration_is_a_span_named_as_its_entry_is(tra
     assert commits[1].attributes["sie.epoch"] == str(epoch)
 
 
+COLOURED = {"color_message": "\x1b[36m"}
+"""As uvicorn brings it."""
+SECRET = "hf_" + "a" * 30
+
+
+async def test_no_secret_and_no_length_of_a_client_leaves_with_a_span(traces, tmp_path):
+    headers = {
+        "traceparent": GOOD,
+        "tracestate": f"vendor={SECRET},{'x' * 9000}",
+        "baggage": f"user={SECRET}",
+    }
+    span = tracing.begin_span(SECRET, "server", parent=GOOD, attributes={"a": f"x {SECRET}"})
+    span.tell("b", "https://user:pass@host")
+    span.tell("c", "x" * 250 + SECRET)
+    span.tell("d", "half \ud800 of one")
+    span.end(f"failed with {SECRET}")
+    async with running(tmp_path) as plane:
+        transport = httpx.ASGITransport(NamedRequests(build_app(plane)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+            for path in (f"models/{SECRET}", SECRET, "pools/" + "x" * 5000):
+                answer = await client.delete(f"/v1/configs/{path}", headers=headers)
+                assert answer.status_code in (400, 404, 405, 422)
+                assert not {"tracestate", "baggage"} & set(answer.headers)
+            pool = {"machine_profiles": ["cpu"]}
+            for name in "ab":
+                url = f"/v1/configs/pools/{name}"
+                assert (await client.put(url, json=pool, headers=headers)).status_code == 201
+    names = sent(traces)
+    assert names.count("PUT /v1/configs/pools") == 2
+    assert "(a hub token)" in names
+    told = repr(traces.spans)
+    for secret in (SECRET, SECRET[:20], "pass@", "vendor", "baggage"):
+        assert secret not in told
+    assert max(len(text) for each in traces.spans for text in each.attributes.values()) == 256
+
+
 async def test_a_log_line_of_a_request_has_its_id_and_its_trace():
     stream, root = io.StringIO(), logging.getLogger()
     before = root.handlers[:], root.level
@@ -185,7 +252,7 @@ async def test_a_log_line_of_a_request_has_its_id_and_its_trace():
     async def one(name: str) -> None:
         tracing.name_task(name, GOOD)
         await asyncio.sleep(0)
-        log.info("inside", extra={"request_id": "its own"} if name == "b" else {})
+        log.info("inside", extra={"request_id": "its own"} if name == "b" else COLOURED)
 
     try:
         await asyncio.gather(one("a"), one("b"))
@@ -193,6 +260,7 @@ async def test_a_log_line_of_a_request_has_its_id_and_its_trace():
     finally:
         root.handlers, root.level = before
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert not any("color_message" in line for line in lines)
     assert [line.get("request_id") for line in lines] == ["a", "its own", None]
     assert [line.get("trace_id") for line in lines] == [f"{1:032x}", f"{1:032x}", None]
 

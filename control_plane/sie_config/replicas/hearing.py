@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from sie_config.log.journal import Journal
 from sie_config.log.witnesses import Claim, choices
@@ -21,14 +21,19 @@ from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_runtime.access.access import Principal
 from sie_runtime.broker.bus import Bus, Message
+from sie_runtime.dated_counts import DatedCount
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Hearing"]
 
 _LOG: Final = logging.getLogger(__name__)
-_FORGED = Counter(
+_FORGERIES = Counter(
     "sie_config_claims_forged_total", "claims to have seen what no key of the log signed"
 )
+_LAST_FORGERY = Gauge(
+    "sie_config_claims_forged_last_timestamp_seconds", "when such a claim last came, in Unix time"
+)
+_FORGED = DatedCount(_FORGERIES, _LAST_FORGERY)
 _FORKS = Counter("sie_config_forks_total", "reports of another entry than the log has")
 
 

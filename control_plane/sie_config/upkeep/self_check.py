@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from sie_config.log.checkpoint import registry_of
 from sie_config.log.journal import Journal
@@ -31,6 +31,7 @@ from sie_config.log.storage_faults import LogDamaged, StorageFailed
 from sie_config.upkeep.exports import Exports, Log
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
+from sie_runtime.dated_counts import DatedCount
 from sie_runtime.process.aside import Aside
 from sie_runtime.process.waiting import first_of
 from sie_schemas import snapshot as snapshots
@@ -44,8 +45,12 @@ _LOG: Final = logging.getLogger(__name__)
 _SLICE_ENTRIES: Final = 50
 """Entries folded between two turns of the loop: some 2 ms."""
 _ROUNDS = Counter("sie_config_self_checks_total", "rounds of the self-check, by outcome", ["found"])
-for _found in ("sound", "differs"):
-    _ROUNDS.labels(_found)
+_LAST_ROUND = Gauge(
+    "sie_config_self_checks_last_timestamp_seconds",
+    "when a round last came to that, in Unix time",
+    ["found"],
+)
+_CHECKS = DatedCount(_ROUNDS, _LAST_ROUND, ("sound", "differs"))
 
 AskReplica = Callable[[str, str], Awaitable[Recount]]
 """Has a replica, by role and id, count its registry. Raises `SIEError`."""
@@ -152,7 +157,7 @@ class SelfCheck:
         epoch = self._last.epoch if self._last is not None else 0
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         checked = Checked(epoch, self._registry.digest, now, damage, replica)
-        _ROUNDS.labels("sound" if checked.sound else "differs").inc()
+        _CHECKS.inc("sound" if checked.sound else "differs")
         return checked
 
     def close(self) -> None:

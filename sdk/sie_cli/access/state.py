@@ -11,6 +11,7 @@
 import fcntl
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,14 @@ class ProcessRecord(Struct, frozen=True, kw_only=True):
     def alive(self) -> bool:
         """True if that very process still runs."""
         return start_time(self.pid) == self.started
+
+    @property
+    def age_s(self) -> float | None:
+        """How long it runs; None where the system does not tell its start in ticks."""
+        if not self.started.isdigit():
+            return None
+        ticks = os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(self.started) / ticks)
 
 
 class ClusterState(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
-"""Troubles that only metrics show: certificates, releases, and what was counted since a start.
+"""Troubles that only metrics show: certificates, releases, and what was counted a while ago.
 
 *pure.* Judges by the bounds of the alerts, one look at a time: no alert on a rate is among them.
-A count says nothing of when: it is a warning, and stays until its process is started again.
+A count is a trouble while its last is as near as its alert looks back. The counts of a release
+that does not date them are a warning for as long as they are there.
 """
 
 import shlex
@@ -21,6 +22,8 @@ _SOON_S: Final = 14 * _DAY_S
 """The bounds of `SieCertificateEnds` and `SieCertificateEndsSoon`."""
 _CACHE_BYTES: Final = 2e9
 """The bound of `SieModelCacheFills`: about the size of a model."""
+_RECENT_S: Final = 15 * 60.0
+"""The window of the alerts on these counters."""
 _EXPIRES: Final = "sie_http_certificate_expires_timestamp_seconds"
 
 
@@ -32,6 +35,11 @@ class _Counted(Struct, frozen=True):
     what: str
     cure: str
     command: str = "sie logs {role}"
+
+    @property
+    def dated(self) -> str:
+        """The gauge beside it: the moment of the last, in Unix time."""
+        return self.name.removesuffix("_total") + "_last_timestamp_seconds"
 
 
 _COUNTED: Final = (
@@ -74,7 +82,7 @@ def metered_troubles(pages: Mapping[str, Figures], now: float) -> Iterator[Troub
     """The troubles of the services whose metrics could be read, by role. `now` is Unix time."""
     for role, figures in pages.items():
         yield from _of_certificates(role, figures, now)
-        yield from _of_counts(role, figures)
+        yield from _of_counts(role, figures, now)
         yield from _of_cache(role, figures)
     yield from _of_releases(pages)
 
@@ -97,23 +105,29 @@ def _of_certificates(role: str, figures: Figures, now: float) -> Iterable[Troubl
         )
 
 
-def _of_counts(role: str, figures: Figures) -> Iterable[Trouble]:
+def _of_counts(role: str, figures: Figures, now: float) -> Iterable[Trouble]:
     for each in _COUNTED:
-        count = sum(
-            value
-            for (name, labels), value in figures.items()
-            if name == each.name
-            and (not each.kinds or any(kind in each.kinds for _, kind in labels))
-        )
-        if count:
+        count = sum(_of_kinds(each, each.name, figures))
+        last = max(_of_kinds(each, each.dated, figures), default=None)
+        ago_s = None if last is None else max(0.0, now - last)
+        if count and (ago_s is None or ago_s <= _RECENT_S):
+            ago = "" if ago_s is None else f", the last {ago_s:.0f} s ago"
             yield Trouble(
                 tone="warn",
                 id=f"{each.name} {role}",
                 what=each.what.format(who=_who(role)),
-                evidence=f"{each.name} counts {count:.0f} since its start",
+                evidence=f"{each.name} counts {count:.0f} since its start{ago}",
                 cure=each.cure,
                 command=each.command.format(role=role),
             )
+
+
+def _of_kinds(counted: _Counted, series: str, figures: Figures) -> Iterator[float]:
+    for (name, labels), value in figures.items():
+        if name == series and (
+            not counted.kinds or any(kind in counted.kinds for _, kind in labels)
+        ):
+            yield value
 
 
 def _of_cache(role: str, figures: Figures) -> Iterable[Trouble]:

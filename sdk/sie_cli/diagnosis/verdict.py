@@ -28,6 +28,8 @@ __all__ = ["Look", "Verdict", "judge"]
 
 _RESTARTS_MANY: Final = 3
 """Once is an accident, twice may be an upgrade."""
+_SETTLED_S: Final = 15 * 60.0
+"""A process that runs for so long is over it: the alerts look back as far."""
 _REFUSED: Final = frozenset({401, 403})
 _MISSING: Final = ("registry", "bus", "executor")
 """Of what a worker says of itself: what it lacks where it is not ready."""
@@ -112,7 +114,7 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
                 cure="Read why it ended.",
                 command=f"sie logs {each.role}{where}",
             )
-        elif each.restarts >= _RESTARTS_MANY:
+        elif each.restarts >= _RESTARTS_MANY and (each.age_s or 0.0) < _SETTLED_S:
             yield Trouble(
                 tone="warn",
                 id=f"restarts {each.role}",

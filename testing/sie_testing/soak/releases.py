@@ -20,6 +20,12 @@ __all__ = ["Release", "other_release", "this_release"]
 
 _ECHOES: Final = ("sie_testing.processes.echo_execution", "sie_testing.echo_execution")
 """The places where releases keep the execution whose right answer anybody can work out."""
+_USERS: Final = (
+    "try: from sie_cli.plan.broker import authorization\n"
+    "except ImportError: from sie_cli.broker import authorization\n"
+    "print(authorization(lambda role: role))"
+)
+"""The places where releases keep what their roles may do at the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Release:
     def execution(self, socket: Path) -> list[str]:
         """The command line of its echo."""
         return [self.program("python"), "-m", self.echo, str(socket)]
+
+    def users(self) -> str:
+        """The block of the broker's users as it wants them; the password of each is its role."""
+        command = [self.program("python"), "-c", _USERS]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def this_release() -> Release:

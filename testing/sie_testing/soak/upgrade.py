@@ -3,12 +3,14 @@
 *shell.* A whole cluster of real processes: two gateways, two workers, sie-config, one broker. Each
 is stopped as a platform stops it, and the other release takes its place on the same files. Clients
 ask all the while and every answer is worked out anew. Between two steps the configuration is
-changed, and every replica has to have it. Promises to say of each request that was not answered
+changed, and every replica has to have it. The broker's users are the other release's before its
+first process comes, as the chart brings them. Promises to say of each request that was not answered
 which step it fell into.
 """
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +40,8 @@ _ASKERS: Final = 3
 """For each gateway."""
 _READY_S: Final = 60.0
 _LOOK_S: Final = 0.05
+_USERS: Final = frozenset({"config", "gateway", "worker"})
+_TAKEN: Final = b"Reloaded server configuration"
 _PASSES: Final = frozenset({"LOG_READ_ONLY", "NOT_READY"})
 """A writer that has just started has its term to put on the stream first."""
 _SOURCE: Final = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
@@ -110,6 +114,7 @@ async def walk(
             await load.answers(requests)
             load.take()
             for name, release in steps:
+                await cluster.take_users(release)
                 refused = await cluster.replace(name, release) or await cluster.write()
                 await load.answers(requests)
                 answered, failed = load.take()
@@ -137,6 +142,25 @@ class _Cluster:
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._programs: dict[str, Program] = {}
         self._written = 0
+        self._users_of: Release | None = None
+
+    async def take_users(self, release: Release) -> None:
+        """Have the broker give each role the rights that this release wants."""
+        if release is self._users_of:
+            return
+        self._users_of = release
+        users = await asyncio.to_thread(release.users)
+        await asyncio.to_thread((self._folder / "users.conf").write_text, users)
+        broker = self._programs.get("nats")
+        if broker is None:
+            return
+        before = broker.log.read_bytes().count(_TAKEN)
+        os.kill(broker.pid, signal.SIGHUP)
+
+        async def are_taken() -> bool:
+            return broker.log.read_bytes().count(_TAKEN) > before
+
+        await self._until(are_taken, "the broker takes its users")
 
     def url(self, name: str) -> str:
         """The address of a process."""
@@ -151,9 +175,10 @@ class _Cluster:
         """Start all of it; return when a request can be answered."""
         conf = self._folder / "nats.conf"
         store = self._folder / "jetstream"
+        await self.take_users(self._release["config"])
         conf.write_text(
             f'host: "127.0.0.1"\nport: {self._ports["nats"]}\n'
-            f'jetstream {{ store_dir: "{store}" }}\n'
+            f'jetstream {{ store_dir: "{store}" }}\ninclude ./users.conf\n'
         )
         await self._run("nats", [program_path("nats-server"), "-c", str(conf)])
         for name in self._release:
@@ -255,6 +280,9 @@ class _Cluster:
 
     async def _run(self, name: str, argv: Sequence[str]) -> None:
         environment = {key: value for key, value in os.environ.items() if key[:4] != "SIE_"}
+        if (role := name.partition("-")[0]) in _USERS:
+            prefix = f"SIE_{role.upper()}_NATS"
+            environment |= {f"{prefix}_USER": role, f"{prefix}_PASSWORD": role}
         log = self._folder / f"{name}.log"
         self._programs[name] = Program(name, argv, log, environment=environment)
         await self._programs[name].start()

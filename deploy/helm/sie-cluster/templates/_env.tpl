@@ -38,6 +38,11 @@
   value: /etc/sie/auth/tokens.json
 {{- end }}
 {{- with include "sie.webPages" . }}
+{{- $told := get ($.own.env | default dict) (printf "%s_WEB_PAGES" $prefix) }}
+{{- if kindIs "map" $told }}
+- name: TOLD_WEB_PAGES
+  {{- toYaml $told | nindent 2 }}
+{{- end }}
 - name: {{ $prefix }}_WEB_PAGES
   value: {{ . | quote }}
 {{- end }}
@@ -45,18 +50,18 @@
 
 {{/*
 Without tokens a process answers to no name with a dot but those of private networks and of its web
-pages: so its service, what `expose` and `hosts` name, and what its `env` says. A value from a Secret
-cannot be joined, and stands alone.
+pages: so its service, what `expose` and `hosts` name, and what its `env` says. What a Secret says is joined
+by Kubernetes, as `$(TOLD_WEB_PAGES)`, a variable that stands before it.
 */}}
 {{- define "sie.webPages" -}}
 {{- $told := get (.own.env | default dict) (printf "SIE_%s_WEB_PAGES" (upper .process)) -}}
-{{- if and (has .process (list "config" "gateway")) (not .root.Values.auth.existingSecret) (not (kindIs "map" $told)) -}}
+{{- if and (has .process (list "config" "gateway")) (not .root.Values.auth.existingSecret) -}}
 {{- $scheme := include "sie.scheme" .root -}}
 {{- $port := ternary .root.Values.gateway.service.port .port (eq .process "gateway") -}}
 {{- $pages := list (printf "%s://%s.%s:%v" $scheme (include "sie.name" .) .root.Release.Namespace $port) -}}
 {{- if eq .process "gateway" }}{{ with .root.Values.expose.host }}{{ $pages = append $pages (printf "https://%s" .) }}{{ end }}{{ end -}}
 {{- range .root.Values.hosts }}{{ $pages = append $pages (printf "%s://%s" $scheme .) }}{{ end -}}
-{{- with $told }}{{ $pages = append $pages . }}{{ end -}}
+{{- with $told }}{{ $pages = append $pages (ternary "$(TOLD_WEB_PAGES)" . (kindIs "map" .)) }}{{ end -}}
 {{- join "," $pages -}}
 {{- end -}}
 {{- end }}

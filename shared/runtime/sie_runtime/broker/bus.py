@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.errors import APIError
 
 from sie_runtime.broker.bus_messages import (
     ANSWERS,
@@ -63,6 +64,8 @@ class BusUnavailable(Later):
 
 def reason_of(error: BaseException) -> str:
     """An error of the client in words: a timeout has none of its own."""
+    if isinstance(error, APIError):
+        return error.description or type(error).__name__
     return str(error) or type(error).__name__
 
 
@@ -330,7 +333,7 @@ class Bus:
         nobody = isinstance(error, OSError) and not isinstance(error, _SOMEBODY_THERE)
         self._found_nobody = self._found_nobody + 1 if nobody else 0
         kind = _kind(error)
-        ERRORS.labels(kind).inc()
+        ERRORS.inc(kind)
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)

@@ -16,18 +16,25 @@ from typing import Any, Final
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from sie_runtime.broker.direct_client import DirectClient, Taker
+from sie_runtime.dated_counts import DatedCount
 
 __all__ = ["ANSWERS", "ERRORS", "Callback", "Message", "Subscription", "direct", "is_of_broker"]
 
 _LOG: Final = logging.getLogger(__name__)
-ERRORS: Final = Counter(
+_ERRORS: Final = Counter(
     "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
 )
-for _kind in ("permission", "broker_speaks_for_another", "slow_consumer", "other"):
-    ERRORS.labels(_kind)
+_LAST_ERROR: Final = Gauge(
+    "sie_bus_errors_last_timestamp_seconds",
+    "When it last complained of that, in Unix time.",
+    ["kind"],
+)
+ERRORS: Final = DatedCount(
+    _ERRORS, _LAST_ERROR, ("permission", "broker_speaks_for_another", "slow_consumer", "other")
+)
 ANSWERS: Final = "sie.answer"
 """The subject below which processes answer each other. Inboxes are the broker's: no role may
 publish to one."""
@@ -121,6 +128,6 @@ def is_of_broker(message: Message) -> bool:
     told = message.headers
     if not message.reply.startswith("$JS.") and not ("Status" in told or "Nats-Stream" in told):
         return False
-    ERRORS.labels("broker_speaks_for_another").inc()
+    ERRORS.inc("broker_speaks_for_another")
     _LOG.warning("dropped what the broker was made to send on %s", message.subject)
     return True

@@ -38,6 +38,7 @@ from sie_core.replica.events import (
 from sie_core.replica.replica import Replica
 from sie_core.trust import Trust
 from sie_runtime.broker.bus import Bus
+from sie_runtime.dated_counts import DatedCount
 from sie_runtime.follower.fetcher import Fetcher, source_of
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_feeds import ReplicaFeeds
@@ -60,9 +61,13 @@ _STATE = Enum(
     "sie_replica_state", "How far the replica can be believed.", states=list(get_args(ReplicaState))
 )
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
-_FORGED = Counter(
+_FORGERIES = Counter(
     "sie_replica_forged_total", "Entries, heads and snapshots that the writer did not sign."
 )
+_LAST_FORGERY = Gauge(
+    "sie_replica_forged_last_timestamp_seconds", "When such a one last came, in Unix time."
+)
+_FORGED = DatedCount(_FORGERIES, _LAST_FORGERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +276,7 @@ class Follower:
         forged = self._replica.forged - self._forged_told
         if forged:
             self._forged_told += forged
-            _FORGED.inc(forged)
+            _FORGED.inc(by=forged)
             _LOG.error("heard what the writer did not sign: %d", forged)
         told = self._replica.behind, self._replica.state
         if told != self._told:

@@ -23,6 +23,7 @@ from prometheus_client import Counter, Gauge
 
 from sie_core.chain import is_of_lineage
 from sie_core.registry import Registry
+from sie_runtime.dated_counts import DatedCount
 from sie_runtime.process.disk_room import free_bytes
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
@@ -32,6 +33,11 @@ __all__ = ["ReplicaFiles", "show_room"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica's disk refused.")
+_LAST_FAILURE = Gauge(
+    "sie_replica_file_failures_last_timestamp_seconds",
+    "When the replica's disk last refused a write, in Unix time.",
+)
+_FAILED = DatedCount(_FAILURES, _LAST_FAILURE)
 
 _FREE = Gauge("sie_replica_disk_free_bytes", "Room that is left on the disk of a replica's files.")
 
@@ -192,7 +198,7 @@ class ReplicaFiles:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        _FAILURES.inc()
+        _FAILED.inc()
         if not self._broken:
             _LOG.error("the replica's files cannot be written: %s", error)
         self._broken = True

@@ -1,7 +1,8 @@
 """Collected spans: those of OpenTelemetry's library, on their way to a collector.
 
 *shell.* Imported where traces are on and not before: it brings the library. What is sampled is
-decided by `tracing`, before a span is made here, which costs more than all that is not.
+decided by `tracing`, before a span is made here, which costs more than all that is not. Promises
+that no text leaves with a secret of a known shape, or longer than 256 characters.
 """
 
 import threading
@@ -16,12 +17,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from sie_runtime.process.tracing import Attribute, Kind, Parent
+from sie_runtime.texts.printable import escaped, json_code
+from sie_runtime.texts.secret_shapes import without_secrets
 
 __all__ = ["Collected", "CollectedSpan"]
 
 _END_S: Final = 2.0
 """A collector that is there takes the rest in milliseconds. The library waits half a minute for one
 that hangs, and a pod has less than that for its end."""
+_TEXT_MAX: Final = 256
+"""The longest name of a model is shorter. A collector cuts or drops what is much longer."""
 _KINDS: Final = {
     "server": trace.SpanKind.SERVER,
     "consumer": trace.SpanKind.CONSUMER,
@@ -40,12 +45,16 @@ class CollectedSpan:
 
     def tell(self, name: str, value: Attribute) -> None:
         """Note what is known of it."""
-        self._span.set_attribute(name, value)
+        self._span.set_attribute(name, _fit(value))
+
+    def rename(self, name: str) -> None:
+        """Give it another name."""
+        self._span.update_name(name)
 
     def end(self, failed: str = "") -> None:
         """It is over; `failed` says with which error."""
         if failed:
-            self._span.set_status(trace.StatusCode.ERROR, failed)
+            self._span.set_status(trace.StatusCode.ERROR, str(_fit(failed)))
         self._span.end()
 
 
@@ -77,10 +86,10 @@ class Collected:
             around = trace.set_span_in_context(above, around)
         return CollectedSpan(
             self._tracer.start_span(
-                name,
+                str(_fit(name)),
                 context=around,
                 kind=_KINDS[kind],
-                attributes=dict(attributes),
+                attributes={key: _fit(value) for key, value in attributes.items()},
                 links=[trace.Link(_context_of(each)) for each in links],
             )
         )
@@ -90,6 +99,14 @@ class Collected:
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(within_s)
+
+
+def _fit(value: Attribute) -> Attribute:
+    """The same, of a text as it may be told: a client chose it, in a path or an id."""
+    if not isinstance(value, str):
+        return value
+    # Before it is cut: half of a secret has no shape.
+    return escaped(without_secrets(value), json_code)[:_TEXT_MAX]
 
 
 def _context_of(named: Parent) -> trace.SpanContext:

@@ -21,6 +21,9 @@ __all__ = ["NamedRequests", "echoed_id"]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NO_ROUTE: Final = frozenset({0, 404, 405})
+"""Such a path may be anything: its span is named by the method alone."""
+_CONFIGS: Final = "/v1/configs/"
 _LENGTH_MAX: Final = 128
 """Longer than every common id (a UUID has 36), short enough for a log line."""
 
@@ -46,11 +49,15 @@ class NamedRequests:
         if not named:
             named = scope[REQUEST_ID] = f"{random.getrandbits(64):016x}"
         span = begin_span(
-            f"{scope['method']} {scope['path']}",
+            scope["method"],
             "server",
             parent=trace,
             may_begin=changes,
-            attributes={"sie.request_id": named, "http.request.method": scope["method"]},
+            attributes={
+                "sie.request_id": named,
+                "http.request.method": scope["method"],
+                "url.path": scope["path"],
+            },
         )
         traceparent = span.traceparent if span is not None else trace
         name_task(named, traceparent)
@@ -59,8 +66,15 @@ class NamedRequests:
             await self._app(with_headers_through(scope, answer.named), receive, answer.send)
         finally:
             if span is not None:
+                if answer.status not in _NO_ROUTE:
+                    span.rename(f"{scope['method']} {_room_of(scope['path'])}")
                 span.tell("http.response.status_code", answer.status)
                 span.end("" if answer.status and answer.status < 500 else str(answer.status))
+
+
+def _room_of(path: str) -> str:
+    """A path without the names in it: spans by that name are few, whatever is asked for."""
+    return "/".join(path.split("/")[: 4 if path.startswith(_CONFIGS) else 3])
 
 
 class _NamedAnswer:

@@ -29,7 +29,11 @@ _BUILD: Final = Gauge(
     "sie_build_info", "1, with the release and the interpreter that run.", ["version", "python"]
 )
 _BUILD.labels(version("sie-cluster"), platform.python_version()).set(1)
-_PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    *("message", "asctime", "taskName"),
+    # The message once more, as uvicorn colours it for a terminal.
+    "color_message",
+}
 
 
 class _JsonLines(logging.Formatter):

@@ -2,8 +2,9 @@
 
 *shell.* Owns the decision of what is traced. It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` names a
 collector; the library is imported then and not before. Promises that an untraced request costs a
-comparison and at most one random number. A request which comes with a trace keeps it, sampled or
-not. No request waits for the collector. The variables are OpenTelemetry's own.
+comparison and at most one random number. A request which comes with a trace keeps it; whether it
+is sampled there decides, where the sampler says `parentbased`. No request waits for the collector.
+The variables are OpenTelemetry's own. `tracestate` and `baggage` are read by nobody.
 """
 
 import importlib
@@ -43,7 +44,11 @@ Parent: TypeAlias = tuple[str, str, str]
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SHARES: Final = {"always_on": 1.0, "always_off": 0.0}
-_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_VERSION: Final = "00"
+"""The one that is written. What a later one adds behind is left out, as W3C has it."""
+_HALF: Final = 16
+"""OpenTelemetry samples by the latter half of a trace's id."""
 
 
 class Span(Protocol):
@@ -61,6 +66,10 @@ class Span(Protocol):
 
     def tell(self, name: str, value: Attribute) -> None:
         """Note what is known of it."""
+        ...
+
+    def rename(self, name: str) -> None:
+        """Give it another name, which was not known when it began."""
         ...
 
     def end(self, failed: str = "") -> None:
@@ -83,10 +92,11 @@ class _Collector(Protocol):
 
 class _Traces:
     """The collector, None where there is none; and the share of requests without a trace of their
-    own that get one."""
+    own that get one. `by_parent` is false where that share holds for all of them."""
 
     collected: _Collector | None = None
     share = 0.0
+    by_parent = True
 
 
 _TRACES: Final = _Traces()
@@ -101,7 +111,7 @@ def begin_traces(*, role: str, process_id: str, environ: Mapping[str, str] = os.
     """
     if not any(environ.get(name) for name in _ENDPOINTS):
         return
-    share = _share(environ)
+    by_parent, share = _sampler(environ)
     try:
         found = importlib.import_module("sie_runtime.process.collected_spans")
     except ImportError as error:
@@ -110,7 +120,7 @@ def begin_traces(*, role: str, process_id: str, environ: Mapping[str, str] = os.
             "pip install 'sie-cluster[traces]', or unset OTEL_EXPORTER_OTLP_ENDPOINT"
         ) from error
     _TRACES.collected = found.Collected(role=role, process_id=process_id)
-    _TRACES.share = share
+    _TRACES.share, _TRACES.by_parent = share, by_parent
 
 
 def begin_or_exit(*, role: str, process_id: str) -> None:
@@ -133,8 +143,8 @@ def known_trace(header: bytes | None) -> str:
     """The `traceparent` of a request as it is handed on; empty where it is none."""
     if header is None:
         return ""
-    text = header.decode("latin-1").strip()
-    return text if _read(text) is not None else ""
+    found = _read(header.decode("latin-1").strip())
+    return f"{_VERSION}-{'-'.join(found)}" if found is not None else ""
 
 
 def trace_id_of(traceparent: str) -> str:
@@ -216,7 +226,7 @@ def begin_span(
     above: Parent | None = None
     if parent:
         above = _read(parent)
-        if above is None or not int(above[2], 16) & 1:
+        if above is None or not _samples(above):
             return None
     elif not may_begin or random.random() >= _TRACES.share:
         return None
@@ -224,22 +234,32 @@ def begin_span(
     return collected.begin(name, kind, above, linked, attributes or {})
 
 
+def _samples(above: Parent) -> bool:
+    trace_id, _, flags = above
+    if _TRACES.by_parent:
+        return bool(int(flags, 16) & 1)
+    return int(trace_id[_HALF:], 16) < _TRACES.share * 2 ** (4 * _HALF)
+
+
 def _read(traceparent: str) -> Parent | None:
     found = _FORM.fullmatch(traceparent)
     if found is None:
         return None
-    form, trace_id, span_id, flags = found.groups()
-    if form == "ff" or not trace_id.strip("0") or not span_id.strip("0"):
+    version, trace_id, span_id, flags, more = found.groups()
+    if version == "ff" or (version == _VERSION and more):
+        return None
+    if not trace_id.strip("0") or not span_id.strip("0"):
         return None
     return trace_id, span_id, flags
 
 
-def _share(environ: Mapping[str, str]) -> float:
-    """The sampler, as OpenTelemetry names it; a request that comes with a trace keeps its own."""
+def _sampler(environ: Mapping[str, str]) -> tuple[bool, float]:
+    """The sampler, as OpenTelemetry names it: whether a trace that came decides, and the share."""
     sampler = environ.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
     kind = sampler.removeprefix("parentbased_")
+    by_parent = kind != sampler
     if kind in _SHARES:
-        return _SHARES[kind]
+        return by_parent, _SHARES[kind]
     told = environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
     try:
         share = float(told)
@@ -251,4 +271,4 @@ def _share(environ: Mapping[str, str]) -> float:
             "parentbased_traceidratio with a share from 0 to 1, parentbased_always_on or "
             "parentbased_always_off"
         )
-    return share
+    return by_parent, share
