@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -21,6 +22,7 @@ from sie_config.writer.rules import Delete
 from sie_config.writer.sequencer import Sequencer
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
+from sie_schemas.errors import FixRequest
 
 KEYS = ("a", "org/b", "org/c")
 CHANGES = st.lists(
@@ -57,8 +59,9 @@ def with_timeline(
     entries: list[Entry],
     registry: Registry,
     story: Callable[[Timeline, Sequencer], Coroutine[Any, Any, None]],
+    near_max: int = 1000,
 ) -> None:
-    """A story over the past of a log."""
+    """A story over the past of a log. With `near_max` below 0 what changed is asked of the index."""
     path = folder / "log.sqlite"
     new_file(path, entries).close()
     place = SimpleNamespace(epoch=entries[-1].epoch)
@@ -66,7 +69,9 @@ def with_timeline(
 
     async def run() -> None:
         sequencer = cast("Sequencer", told)
-        timeline = Timeline(path, sequencer, registries_max=1, now_us=lambda: 2**60)
+        timeline = Timeline(
+            path, sequencer, registries_max=1, now_us=lambda: 2**60, near_max=near_max
+        )
         try:
             await story(timeline, sequencer)
         finally:
@@ -83,6 +88,7 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
     entries, states = grown(batches)
     epoch = data.draw(st.sampled_from(sorted(states)))
     after = data.draw(st.integers(0, epoch))
+    near_max = data.draw(st.sampled_from([1000, -1]))
     then = states[epoch]
     ids = [("model", key) for key in KEYS]
 
@@ -128,7 +134,26 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
             ]
 
     folder = tmp_path_factory.mktemp("log")
-    with_timeline(folder, entries, states[entries[-1].epoch], story)
+    with_timeline(folder, entries, states[entries[-1].epoch], story, near_max)
+
+
+@given(noughts=st.integers(0, 30), number=st.integers(0, 9) | st.integers(0, 10**30))
+@settings(max_examples=20)
+def test_digits_name_the_epoch_that_they_say_however_many_they_are(
+    tmp_path_factory, noughts, number
+):
+    entries, states = grown([])
+    head = entries[-1].epoch
+    text = "0" * noughts + str(number)
+
+    async def story(timeline: Timeline, _: Sequencer) -> None:
+        if 1 <= number <= head:
+            assert await timeline.epoch_at(text) == number
+        else:
+            with pytest.raises(FixRequest, match=f"epochs are 1 to {head}"):
+                await timeline.epoch_at(text)
+
+    with_timeline(tmp_path_factory.mktemp("log"), entries, states[head], story)
 
 
 @given(

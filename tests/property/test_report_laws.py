@@ -53,7 +53,9 @@ def counted_after(said: list[tuple[str, str, bool, bool, float]]) -> dict[tuple[
 @given(
     state=st.sampled_from(get_args(ReplicaState)),
     elsewhere=st.dictionaries(
-        st.sampled_from(["log_id", "digest"]), st.sampled_from(["b" * 32, "c" * 64]), max_size=1
+        st.sampled_from(["log_id", "hash", "digest"]),
+        st.sampled_from(["b" * 32, "c" * 64]),
+        max_size=1,
     ),
     epoch=st.integers(6, 8),
 )
