@@ -61,7 +61,7 @@ def with_timeline(
     story: Callable[[Timeline, Sequencer], Coroutine[Any, Any, None]],
     near_max: int = 1000,
 ) -> None:
-    """A story over the past of a log. With `near_max` below 0 what changed is asked of the index."""
+    """A story over the past of a log. Below 0, `near_max` has the index asked what changed."""
     path = folder / "log.sqlite"
     new_file(path, entries).close()
     place = SimpleNamespace(epoch=entries[-1].epoch)

@@ -1,14 +1,16 @@
 """Reports of replicas: who is counted, whatever the order in which lives speak, leave and die."""
 
-from typing import get_args
+from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.reports import report_at
 
-from sie_config.replicas.reports import Reports
+from sie_config.replicas.living import live_of
+from sie_config.replicas.reports import TRAFFIC_S, Reports
+from sie_core.apply import SPEAKS
 from sie_core.chain import Position
-from sie_schemas.fleet import ReplicaState
+from sie_schemas.fleet import REPORT_DECODER, ModelReport, ReplicaReport, ReplicaState
 
 TTL_S = 10.0
 HEAD = Position("a" * 32, 7, "7" * 64, "d" * 64, 1)
@@ -122,3 +124,122 @@ def test_a_name_that_is_reborn_for_ever_is_bounded():
     for number in range(100):
         reports.receive(report("a", f"{number}", at_head=True, leaving=False), 1 + number / 100)
     assert len(reports.sightings()) <= 8
+
+
+PLACES = [("default", "cpu", "default"), ("night", "l4", "gpu")]
+SAID = st.builds(
+    dict,
+    role=st.sampled_from(["gateway", "worker"]),
+    id=st.sampled_from("ab"),
+    log_id=st.sampled_from([HEAD.log_id, HEAD.log_id, "b" * 32]),
+    epoch=st.sampled_from([0, 1, 3, 7, 9]),
+    speaks=st.sampled_from([(), SPEAKS, SPEAKS, ("model.put",), ("pool.put", "new.put")]),
+    models=st.sampled_from([{}, {"m": ModelReport(state="loaded")}])
+    | st.just({"m": ModelReport(state="loading"), "n": ModelReport(state="loaded")}),
+    traffic=st.dictionaries(st.sampled_from("mn"), st.sampled_from([0, 5, 3590, 3600, 3700])),
+    adapters=st.dictionaries(st.just("m/legal"), st.sampled_from([0, 3595, 3601])),
+    place=st.none() | st.sampled_from(PLACES),
+)
+WORDS = st.tuples(
+    SAID | st.sampled_from("ab"),  # a report, or an operator who gives a gateway up
+    st.booleans(),  # somebody knows who it is
+    st.booleans(),  # it came by the bus
+    st.sampled_from([0.0, 1.0, 6.0, 10.0]),  # seconds until the next word
+)
+
+
+@given(st.lists(WORDS, max_size=8))
+def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    last: dict[tuple[str, str], tuple[ReplicaReport, float, bool, bool]] = {}
+    given_up: set[tuple[str, str]] = set()
+    now = 0.0
+    for word, is_known, by_bus, pause in said:
+        if isinstance(word, str):
+            known = last.pop(("gateway", word), None)
+            assert reports.forget("gateway", word) is (known is not None)
+            given_up |= {("gateway", word)} if known else set()
+        else:
+            data = report_at(HEAD, **word)
+            report = REPORT_DECODER.decode(data)
+            claim = reports.take(report, now, size=len(data), is_known=is_known, by_bus=by_bus)
+            assert (claim is None) == (report.epoch == 0)
+            last[report.role, report.id] = report, now, is_known, by_bus
+            if set(SPEAKS) <= set(report.speaks):
+                given_up.discard((report.role, report.id))
+        now += pause
+    order = sorted(last)
+    live = [name for name in order if now - last[name][1] <= TTL_S]
+
+    assert reports.living(now) == live
+    assert sorted((each.source, each.epoch) for each in reports.claims()) == sorted(
+        (f"{role} {name}", last[role, name][0].epoch)
+        for role, name in order
+        if last[role, name][0].epoch
+    )
+    ours = {name: last[name][0].log_id == HEAD.log_id for name in order}
+    assert reports.holders(HEAD.log_id) == sorted(
+        order, key=lambda name: (not ours[name], -last[name][0].epoch, name)
+    )
+    for role in ("gateway", "worker"):
+        behind = [
+            HEAD.epoch - (last[name][0].epoch if ours[name] else 0)
+            for name in live
+            if name[0] == role
+        ]
+        assert reports.farthest_behind(role, HEAD, now) == max(behind, default=0)
+    for kinds in (["model.put"], ["model.put", "new.put"]):
+        assert reports.lacking(kinds, now, HEAD.log_id) == [
+            " ".join(name)
+            for name in live
+            if ours[name]
+            and last[name][2]
+            and name not in given_up
+            # One of before there were kinds says none, and reads what there was.
+            and last[name][0].speaks
+            and not set(kinds) <= set(last[name][0].speaks)
+        ]
+    users: dict[str, list[str]] = {}
+    for role, name in order:
+        report, at, _, _ = last[role, name]
+        for model in ("m", "n"):
+            held, ago = report.models.get(model), report.traffic.get(model)
+            if held is not None and held.state == "loaded" and (role, name) in live:
+                users.setdefault(model, []).append(f"{role} {name} has it loaded")
+            if ago is not None and now - at + ago <= TRAFFIC_S:
+                told = f"{role} {name} was asked for it {now - at + ago:.0f} s ago"
+                users.setdefault(model, []).append(told)
+    assert reports.users_of(["m", "n"], now) == users
+    quiet = {name: last[name][1] for name in live if last[name][3] and now - last[name][1] >= 5.0}
+    assert reports.quiet(now, 5.0) == quiet
+    rows = {(row["role"], row["id"]): row for row in reports.view(HEAD, now)["replicas"]}
+    assert {name: row["lag"] for name, row in rows.items()} == {
+        name: HEAD.epoch - last[name][0].epoch if ours[name] else None for name in order
+    }
+    _check_live(reports, {name: (last[name][0], now - last[name][1]) for name in order}, now)
+    # Who is gone is asked for no sign of life, until it speaks again.
+    for name in quiet:
+        reports.kept.note_gone(*name, asked_at=now)
+        assert reports.quiet(now, 5.0).keys() == {each for each in quiet if each > name}
+
+
+def _check_live(
+    reports: Reports, last: dict[tuple[str, str], tuple[ReplicaReport, float]], now: float
+) -> None:
+    """What gates and waits are told of workers, and of what is asked for."""
+    found = live_of(reports.sightings(), now, TTL_S)
+    workers = [
+        report for report, age_s in last.values() if report.role == "worker" and age_s <= TTL_S
+    ]
+    assert found.places == {report.place for report in workers if report.place}
+    assert found.anywhere == any(report.place is None for report in workers)
+    for told, field in ((found.asked, "traffic"), (found.adapters, "adapters")):
+        newest: dict[str, Any] = {}
+        for (role, name), (report, age_s) in last.items():
+            for asked, ago in getattr(report, field).items():
+                if age_s + ago <= TRAFFIC_S:
+                    newest.setdefault(asked, []).append((age_s + ago, f"{role} {name}"))
+        assert told == {
+            asked: f"{min(whos)[1]} was asked for it {min(whos)[0]:.0f} s ago"
+            for asked, whos in newest.items()
+        }
