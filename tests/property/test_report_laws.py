@@ -1,6 +1,6 @@
 """Reports of replicas: who is counted, whatever the order in which lives speak, leave and die."""
 
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,10 +148,21 @@ WORDS = st.tuples(
 )
 
 
-@given(st.lists(WORDS, max_size=8))
-def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
-    last: dict[tuple[str, str], tuple[ReplicaReport, float, bool, bool]] = {}
+class Told(NamedTuple):
+    """The last report of a replica, as it came."""
+
+    report: ReplicaReport
+    at: float
+    is_known: bool
+    by_bus: bool
+
+
+Last = dict[tuple[str, str], Told]
+
+
+def heard(reports: Reports, said: list[tuple[Any, bool, bool, float]]) -> tuple[Last, Any, float]:
+    """Who said what last, who was given up and reads not everything since, and the time then."""
+    last: Last = {}
     given_up: set[tuple[str, str]] = set()
     now = 0.0
     for word, is_known, by_bus, pause in said:
@@ -164,82 +175,92 @@ def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
             report = REPORT_DECODER.decode(data)
             claim = reports.take(report, now, size=len(data), is_known=is_known, by_bus=by_bus)
             assert (claim is None) == (report.epoch == 0)
-            last[report.role, report.id] = report, now, is_known, by_bus
+            last[report.role, report.id] = Told(report, now, is_known, by_bus)
             if set(SPEAKS) <= set(report.speaks):
                 given_up.discard((report.role, report.id))
         now += pause
-    order = sorted(last)
-    live = [name for name in order if now - last[name][1] <= TTL_S]
+    return dict(sorted(last.items())), given_up, now
 
+
+@given(st.lists(WORDS, max_size=8))
+def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    last, given_up, now = heard(reports, said)
+    live = [name for name in last if now - last[name].at <= TTL_S]
+    epochs = {name: told.report.epoch for name, told in last.items()}
+    lag = {
+        name: HEAD.epoch - epochs[name] if told.report.log_id == HEAD.log_id else None
+        for name, told in last.items()
+    }
     assert reports.living(now) == live
     assert sorted((each.source, each.epoch) for each in reports.claims()) == sorted(
-        (f"{role} {name}", last[role, name][0].epoch)
-        for role, name in order
-        if last[role, name][0].epoch
+        (" ".join(name), epoch) for name, epoch in epochs.items() if epoch
     )
-    ours = {name: last[name][0].log_id == HEAD.log_id for name in order}
     assert reports.holders(HEAD.log_id) == sorted(
-        order, key=lambda name: (not ours[name], -last[name][0].epoch, name)
+        last, key=lambda name: (lag[name] is None, -epochs[name], name)
     )
     for role in ("gateway", "worker"):
         behind = [
-            HEAD.epoch - (last[name][0].epoch if ours[name] else 0)
+            HEAD.epoch if (lacks := lag[name]) is None else lacks
             for name in live
             if name[0] == role
         ]
         assert reports.farthest_behind(role, HEAD, now) == max(behind, default=0)
+    rows = {(row["role"], row["id"]): row for row in reports.view(HEAD, now)["replicas"]}
+    assert {name: row["lag"] for name, row in rows.items()} == lag
     for kinds in (["model.put"], ["model.put", "new.put"]):
         assert reports.lacking(kinds, now, HEAD.log_id) == [
             " ".join(name)
             for name in live
-            if ours[name]
-            and last[name][2]
+            if lag[name] is not None
+            and last[name].is_known
             and name not in given_up
             # One of before there were kinds says none, and reads what there was.
-            and last[name][0].speaks
-            and not set(kinds) <= set(last[name][0].speaks)
+            and (speaks := last[name].report.speaks)
+            and not set(kinds) <= set(speaks)
         ]
-    users: dict[str, list[str]] = {}
-    for role, name in order:
-        report, at, _, _ = last[role, name]
-        for model in ("m", "n"):
-            held, ago = report.models.get(model), report.traffic.get(model)
-            if held is not None and held.state == "loaded" and (role, name) in live:
-                users.setdefault(model, []).append(f"{role} {name} has it loaded")
-            if ago is not None and now - at + ago <= TRAFFIC_S:
-                told = f"{role} {name} was asked for it {now - at + ago:.0f} s ago"
-                users.setdefault(model, []).append(told)
-    assert reports.users_of(["m", "n"], now) == users
-    quiet = {name: last[name][1] for name in live if last[name][3] and now - last[name][1] >= 5.0}
-    assert reports.quiet(now, 5.0) == quiet
-    rows = {(row["role"], row["id"]): row for row in reports.view(HEAD, now)["replicas"]}
-    assert {name: row["lag"] for name, row in rows.items()} == {
-        name: HEAD.epoch - last[name][0].epoch if ours[name] else None for name in order
-    }
-    _check_live(reports, {name: (last[name][0], now - last[name][1]) for name in order}, now)
+    assert reports.users_of(["m", "n"], now) == _users(last, now)
+    _check_live(reports, last, now)
+    quiet = [name for name in live if last[name].by_bus and now - last[name].at >= 5.0]
+    assert reports.quiet(now, 5.0) == {name: last[name].at for name in quiet}
     # Who is gone is asked for no sign of life, until it speaks again.
-    for name in quiet:
+    for place, name in enumerate(quiet):
         reports.kept.note_gone(*name, asked_at=now)
-        assert reports.quiet(now, 5.0).keys() == {each for each in quiet if each > name}
+        assert [*reports.quiet(now, 5.0)] == quiet[place + 1 :]
 
 
-def _check_live(
-    reports: Reports, last: dict[tuple[str, str], tuple[ReplicaReport, float]], now: float
-) -> None:
-    """What gates and waits are told of workers, and of what is asked for."""
+def _users(last: Last, now: float) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for name, told in last.items():
+        age_s, who = now - told.at, " ".join(name)
+        for model in ("m", "n"):
+            held, ago = told.report.models.get(model), told.report.traffic.get(model)
+            if held is not None and held.state == "loaded" and age_s <= TTL_S:
+                users.setdefault(model, []).append(f"{who} has it loaded")
+            if ago is not None and age_s + ago <= TRAFFIC_S:
+                users.setdefault(model, []).append(
+                    f"{who} was asked for it {age_s + ago:.0f} s ago"
+                )
+    return users
+
+
+def _check_live(reports: Reports, last: Last, now: float) -> None:
+    """The word of gates and waits on workers, and on what is asked for."""
     found = live_of(reports.sightings(), now, TTL_S)
     workers = [
-        report for report, age_s in last.values() if report.role == "worker" and age_s <= TTL_S
+        told.report
+        for told in last.values()
+        if told.report.role == "worker" and now - told.at <= TTL_S
     ]
     assert found.places == {report.place for report in workers if report.place}
     assert found.anywhere == any(report.place is None for report in workers)
-    for told, field in ((found.asked, "traffic"), (found.adapters, "adapters")):
-        newest: dict[str, Any] = {}
-        for (role, name), (report, age_s) in last.items():
-            for asked, ago in getattr(report, field).items():
-                if age_s + ago <= TRAFFIC_S:
-                    newest.setdefault(asked, []).append((age_s + ago, f"{role} {name}"))
-        assert told == {
+    for told_of, field in ((found.asked, "traffic"), (found.adapters, "adapters")):
+        newest: dict[str, list[tuple[float, str]]] = {}
+        for name, told in last.items():
+            for asked, ago in getattr(told.report, field).items():
+                if now - told.at + ago <= TRAFFIC_S:
+                    newest.setdefault(asked, []).append((now - told.at + ago, " ".join(name)))
+        assert told_of == {
             asked: f"{min(whos)[1]} was asked for it {min(whos)[0]:.0f} s ago"
             for asked, whos in newest.items()
         }
