@@ -9,7 +9,7 @@ from sie_config.replicas.convergence import Goal, Selector, assess, select
 from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
-from sie_schemas.fleet import ReplicaReport
+from sie_schemas.fleet import ModelReport, ReplicaReport
 
 TTL_S = 10.0
 COMMITTED = 100.0
@@ -24,19 +24,37 @@ FAULTS = {
     "": {},
 }
 
+REVISIONS = {"m": frozenset({"1", "2"}), "n": frozenset({"3"})}
+HELD = st.builds(
+    ModelReport,
+    state=st.sampled_from(["available", "loading", "loaded", "loaded", "failed"]),
+    revision=st.sampled_from(["", "1", "2", "3", "4"]),
+)
+
 words = st.tuples(
     st.sampled_from(["gateway", "worker"]),
     st.sampled_from("abc"),
     st.sampled_from(sorted(HERE)),
     st.sampled_from(["", "", *FAULTS]),
     st.floats(COMMITTED - 2 * TTL_S, COMMITTED + 3 * TTL_S),
+    st.dictionaries(st.sampled_from("mno"), HELD, max_size=2),
 )
 
 
-def sighting(word: tuple[str, str, int, str, float]) -> Sighting:
-    role, name, epoch, fault, at = word
-    report = report_at(HERE[epoch], role=role, id=name, **FAULTS[fault])
+def sighting(word: tuple[str, str, int, str, float, dict[str, ModelReport]]) -> Sighting:
+    role, name, epoch, fault, at, models = word
+    report = report_at(HERE[epoch], role=role, id=name, models=models, **FAULTS[fault])
     return Sighting(msgspec.json.decode(report, type=ReplicaReport), at)
+
+
+def serves(report: ReplicaReport) -> bool:
+    """True if what a replica holds of the models that were changed is theirs, as far as it says."""
+    held = [(report.models[name], REVISIONS[name]) for name in REVISIONS if name in report.models]
+    return not any(
+        model.state == "failed"
+        or (model.state == "loaded" and model.revision and model.revision not in revisions)
+        for model, revisions in held
+    )
 
 
 @given(
@@ -47,11 +65,21 @@ def sighting(word: tuple[str, str, int, str, float]) -> Sighting:
     least=st.integers(0, 3),
     dark=st.booleans(),
     waited=st.floats(0, 2 * TTL_S),
+    until=st.sampled_from(["converged", "effective"]),
+    changed=st.booleans(),
 )
 def test_it_is_reached_by_the_word_of_those_who_were_there_and_never_by_silence(
-    said, roles, ids, quorum, least, dark, waited
+    said, roles, ids, quorum, least, dark, waited, until, changed
 ):
-    goal = Goal(log_id=LOG, epoch=7, committed_at=COMMITTED, quorum=quorum, replicas_min=least)
+    goal = Goal(
+        log_id=LOG,
+        epoch=7,
+        committed_at=COMMITTED,
+        until=until,
+        models=REVISIONS if changed else None,
+        quorum=quorum,
+        replicas_min=least,
+    )
     now = COMMITTED + waited
     sightings = [sighting(word) for word in said if word[4] <= now]
 
@@ -74,6 +102,7 @@ def test_it_is_reached_by_the_word_of_those_who_were_there_and_never_by_silence(
         and seen.report.epoch >= 7
         and (seen.report.hash, seen.report.digest)
         == (HERE[seen.report.epoch].hash, HERE[seen.report.epoch].digest)
+        and (until == "converged" or not changed or serves(seen.report))
     ]
     enough = len(there) == len(chosen) if quorum is None else len(there) >= quorum
     assert told.reached == (enough and len(chosen) >= least and not dark)

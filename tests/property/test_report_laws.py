@@ -8,6 +8,7 @@ from tests.support.reports import report_at
 
 from sie_config.replicas.living import live_of
 from sie_config.replicas.reports import TRAFFIC_S, Reports
+from sie_config.replicas.sightings import Sighting, Sightings
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_schemas.fleet import REPORT_DECODER, ModelReport, ReplicaReport, ReplicaState
@@ -94,6 +95,14 @@ def test_the_lives_of_a_name_are_told_apart_and_none_hides_behind_another(said):
     view = reports.view(HEAD, now)
     rows = {(row["id"], row["life"]): row for row in view["replicas"] if row["live"]}
     assert {who: row["converged"] for who, row in rows.items()} == expected
+    # What a life has seen it has seen, also where another one took its place.
+    lives = {(name, life): at_head for name, life, at_head, leaving, _ in said}
+    left = {each[:2]: each[3] for each in said}
+    assert sorted((each.source, each.epoch) for each in reports.claims()) == sorted(
+        (f"gateway {name}", HEAD.epoch if at_head else 3)
+        for (name, life), at_head in lives.items()
+        if not left[name, life]
+    )
     assert view["converged"] == (bool(expected) and all(expected.values()))
 
 
@@ -121,15 +130,57 @@ def test_a_name_that_is_reborn_for_ever_is_bounded():
     for number in range(100):
         reports.receive(report("a", f"{number}", at_head=True, leaving=False), number / 100)
     assert [seen.report.life for seen in reports.sightings()] == ["99"]
+    newest = {str(number) for number in range(92, 100)}
+    assert {seen.report.life for seen in reports.kept.every_life()} == newest
     for number in range(100):
         reports.receive(report("a", f"{number}", at_head=True, leaving=False), 1 + number / 100)
     assert len(reports.sightings()) <= 8
 
 
+ROOM = st.tuples(
+    st.sampled_from("abcd"),
+    st.booleans(),  # somebody knows who it is
+    st.sampled_from([1, 2, 5]),  # bytes
+    st.sampled_from([0.0, 0.5, 1.0, 4.0, 11.0]),  # seconds until the next word
+)
+
+
+@given(st.lists(ROOM, max_size=12))
+def test_room_is_made_of_silent_rows_and_for_who_is_known_of_nobodys_and_of_no_others(said):
+    most, bytes_max, now = 2, 6, 0.0
+    kept = Sightings(ttl_s=TTL_S, forget_s=1000.0, replicas_max=most, bytes_max=bytes_max)
+    looked = {True: -10.0, False: -10.0}
+    for name, is_known, size, pause in said:
+        before = {seen.report.id: seen for seen in kept.every_life()}
+        told = REPORT_DECODER.decode(report_at(HEAD, id=name))
+        is_kept = kept.keep(Sighting(told, now, is_known=is_known, size=size))
+        after = {seen.report.id: seen for seen in kept.every_life()}
+        assert len(after) <= most
+        assert sum(seen.size for seen in after.values()) <= bytes_max
+        assert is_kept == (name in after and after[name].at == now and after[name].size == size)
+        others = {each: seen for each, seen in before.items() if each != name}
+        fits = _fits(others, size, most, bytes_max)
+        looks = not fits and now - looked[is_known] >= 1.0
+        if looks:
+            looked[is_known] = now
+            others = {
+                each: seen
+                for each, seen in others.items()
+                if now - seen.at <= TTL_S and (seen.is_known or not is_known)
+            }
+        assert is_kept == _fits(others, size, most, bytes_max)
+        assert {each for each in after if each != name} == others.keys()
+        now += pause
+
+
+def _fits(others: dict[str, Sighting], size: int, most: int, bytes_max: int) -> bool:
+    return len(others) < most and sum(seen.size for seen in others.values()) + size <= bytes_max
+
+
 PLACES = [("default", "cpu", "default"), ("night", "l4", "gpu")]
 SAID = st.builds(
     dict,
-    role=st.sampled_from(["gateway", "worker"]),
+    role=st.sampled_from(["gateway", "worker", "worker"]),
     id=st.sampled_from("ab"),
     log_id=st.sampled_from([HEAD.log_id, HEAD.log_id, "b" * 32]),
     epoch=st.sampled_from([0, 1, 3, 7, 9]),
@@ -144,7 +195,7 @@ WORDS = st.tuples(
     SAID | st.sampled_from("ab"),  # a report, or an operator who gives a gateway up
     st.booleans(),  # somebody knows who it is
     st.booleans(),  # it came by the bus
-    st.sampled_from([0.0, 1.0, 6.0, 10.0]),  # seconds until the next word
+    st.sampled_from([0.0, 0.5, 1.0, 6.0, 10.0]),  # seconds until the next word
 )
 
 
@@ -225,8 +276,47 @@ def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
     assert reports.quiet(now, 5.0) == {name: last[name].at for name in quiet}
     # Who is gone is asked for no sign of life, until it speaks again.
     for place, name in enumerate(quiet):
+        # Who spoke at the moment of the question or since is there.
+        reports.kept.note_gone(*name, asked_at=last[name].at)
+        assert [*reports.quiet(now, 5.0)] == quiet[place:]
         reports.kept.note_gone(*name, asked_at=now)
         assert [*reports.quiet(now, 5.0)] == quiet[place + 1 :]
+    rows = {(row["role"], row["id"]): row for row in reports.view(HEAD, now)["replicas"]}
+    assert [name for name in rows if rows[name]["gone"]] == quiet
+    assert [name for name in rows if rows[name]["live"]] == live, "its silence alone is counted"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["given up", SPEAKS, ("model.put",), ("pool.put",)]), min_size=1, max_size=6
+    )
+)
+def test_who_is_given_up_holds_up_no_write_until_it_has_read_everything_once(said):
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    speaks: tuple[str, ...] = ()
+    given_up = False
+    for word in said:
+        if word == "given up":
+            given_up |= reports.forget("gateway", "g1") or given_up
+            speaks = ()
+        else:
+            speaks = word
+            given_up &= speaks != SPEAKS
+            reports.receive(report_at(HEAD, speaks=speaks), 0.0)
+        lacks = bool(speaks) and "pool.put" not in speaks and not given_up
+        assert reports.lacking(["pool.put"], 0.0, HEAD.log_id) == ["gateway g1"] * lacks
+
+
+@given(st.sampled_from(["gateway", "worker"]), st.sampled_from("ab"), st.integers(-1, 1))
+def test_a_report_is_taken_under_its_own_name_alone_and_up_to_its_bound(role, name, room):
+    said = report_at(HEAD, id="a")
+    reports = Reports(
+        ttl_s=TTL_S, forget_s=1000.0, replicas_max=10, report_bytes_max=len(said) + room
+    )
+    reports.receive(said, 0.0, subject=f"sie.config.report.{role}.{name}")
+    is_taken = room >= 0 and (role, name) == ("gateway", "a")
+    assert reports.living(0.0) == [("gateway", "a")] * is_taken
+    assert reports.malformed == (not is_taken)
 
 
 def _users(last: Last, now: float) -> dict[str, list[str]]:
