@@ -1,7 +1,7 @@
 """Laws of the past: it is what was folded then and what was noted then, in pages of any length."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,11 +163,13 @@ def test_digits_name_the_epoch_that_they_say_however_many_they_are(
     actor=st.none() | st.just("ann"),
     outcome=st.sampled_from([None, ACCEPTED])
     | st.sampled_from([REFUSED, "FORBIDDEN", "NOT_FOUND"]),
+    kind=st.none() | st.sampled_from(["model", "pool"]),
+    key=st.none() | st.sampled_from(["a", "org/b", "default"]),
     data=st.data(),
 )
 @settings(max_examples=50)
 def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
-    tmp_path_factory, batches, pauses, limit, actor, outcome, data
+    tmp_path_factory, batches, pauses, limit, actor, outcome, kind, key, data
 ):
     entries, states = grown(batches)
     first_us = parse_ts(entries[0].ts)
@@ -176,18 +178,31 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
     whole = st.just((first_us - 1, first_us + 20))
     since_us, before_us = data.draw(whole | st.tuples(span, span))
     refused: list[tuple[int, str, str]] = []
+    aims: list[tuple[str, str]] = []
     moment = first_us - 1
     for pause in pauses:
         moment += pause
         who = data.draw(st.sampled_from(["ann", "bob"]))
         refused.append((moment, who, data.draw(st.sampled_from(["FORBIDDEN", "NOT_FOUND"]))))
+        aims.append(data.draw(st.tuples(st.just("model"), st.sampled_from(KEYS))))
+
+    def is_meant(touched: Collection[tuple[str, str]]) -> bool:
+        """True if one of these is of the kind and key that are asked for."""
+        named = [each for each in touched if kind in {None, each[0]} and key in {None, each[1]}]
+        return bool(named) or (kind is None and key is None)
+
     expected = sorted(
         [
             (parse_ts(each.ts), each.actor, ACCEPTED)
             for each in entries
             if outcome in {None, ACCEPTED}
+            and is_meant([(change.entity_kind, change.key) for change in each.changes])
         ]
-        + [each for each in refused if outcome in {None, REFUSED, each[2]}]
+        + [
+            each
+            for each, aim in zip(refused, aims, strict=True)
+            if outcome in {None, REFUSED, each[2]} and is_meant([aim])
+        ]
     )
     expected = [
         each for each in expected if since_us <= each[0] < before_us and actor in {None, each[1]}
@@ -206,8 +221,8 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
                 status=403,
                 method="PUT",
                 path=f"/{number}",
-                kind="",
-                key="",
+                kind=aims[number][0],
+                key=aims[number][1],
                 reason="",
                 message="no",
                 request_id="r",
@@ -220,7 +235,13 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
         )
         found: list[tuple[int, str, str]] = []
         query = AuditQuery(
-            actor=actor, outcome=outcome, since_us=since_us, before_us=before_us, limit=limit
+            actor=actor,
+            kind=kind,
+            key=key,
+            outcome=outcome,
+            since_us=since_us,
+            before_us=before_us,
+            limit=limit,
         )
         while True:
             page = await read_audit(query, timeline, lookup, refusals, sequencer)
