@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from tests.support.config_writer import client_of, model, running
+from tests.support.config_writer import client_of, model, put_model, running, write
 
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
@@ -170,3 +170,46 @@ async def test_a_difference_reads_the_same_from_either_end(log):
         assert [{**each, "verb": turned[each["verb"]]} for each in back["changes"]] == told[
             "changes"
         ]
+
+
+async def test_nothing_is_shown_that_is_in_the_file_and_was_not_announced(log):
+    plane, client, _, _ = log
+    sequencer, epoch = plane.sequencer, plane.sequencer.position.epoch
+    lines = {"accept": "application/x-ndjson"}
+    asked = [
+        *(
+            "/log?after=3",
+            "/log?after=3&limit=1000",
+            f"/log?after={epoch}",
+            "/models",
+            "/diff?from=3",
+        ),
+        *(
+            "/models/a/history",
+            "/models/a/blame",
+            "/audit",
+            "/audit?actor=law",
+            "/export",
+            "/epoch",
+        ),
+        *(
+            f"/entries/{epoch + 1}",
+            f"/models/new?at={epoch + 1}",
+            "/models/new",
+            "/models/new/history",
+        ),
+        f"/resolve?revision={'0' * 8}",
+    ]
+
+    async def seen() -> list[tuple[int, bytes]]:
+        found = [await client.get(f"{CONFIGS}{path}") for path in asked]
+        found += [await client.get(f"{CONFIGS}{path}", headers=lines) for path in asked]
+        return [(answer.status_code, answer.content) for answer in found]
+
+    before = await seen()
+    # As it is between a commit and its answer, seen by who reads the file meanwhile.
+    draft = sequencer._draft(sequencer._tenure)
+    draft.write(write(put_model("new"), put_model("a", description="later"), actor="law"))
+    sequencer._sign_end(draft)
+    await plane.store.append(draft.entries)
+    assert await seen() == before
