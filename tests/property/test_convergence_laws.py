@@ -85,7 +85,7 @@ REVISIONS = {"m": frozenset({"1", "2"}), "n": frozenset({"3"})}
 HELD = st.builds(
     ModelReport,
     state=st.sampled_from(["available", "loading", "loaded", "loaded", "failed"]),
-    revision=st.sampled_from(["", "1", "2", "3", "4"]),
+    revision=st.sampled_from(["", "", "1", "2", "3", "4"]),
 )
 
 
