@@ -193,7 +193,7 @@ HEART_MUTANTS = (
         _DRAFT,
         "write.basis_epoch is not None and write.basis_epoch != last.epoch",
         "write.basis_epoch is not None and write.basis_epoch > last.epoch",
-        (f"{_DRAFTS}test_a_write_that_was_worked_out_from_another_head_is_worked_out_again",),
+        (f"{_DRAFTS}test_a_write_that_rests_on_another_state_than_is_there_is_not_made",),
     ),
     edit(
         "rankings-go-to-the-embedder",

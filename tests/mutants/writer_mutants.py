@@ -289,8 +289,9 @@ WRITER_MUTANTS = (
         "convergence-compares-epochs",
         "a replica with other contents counts as converged",
         REPORTS,
-        "        at_head = (report.log_id, report.epoch, report.digest) == (\n"
-        "            head.log_id,\n            head.epoch,\n            head.digest,\n        )\n",
+        "        at_head = (report.log_id, report.epoch, report.hash, report.digest) == (\n"
+        "            head.log_id,\n            head.epoch,\n            head.hash,\n"
+        "            head.digest,\n        )\n",
         "        at_head = report.epoch == head.epoch\n",
         (CORNERS,),
     ),

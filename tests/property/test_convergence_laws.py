@@ -9,7 +9,7 @@ from sie_config.replicas.convergence import Goal, Selector, assess, select
 from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
-from sie_schemas.fleet import ReplicaReport
+from sie_schemas.fleet import ModelReport, ReplicaReport
 
 TTL_S = 10.0
 COMMITTED = 100.0
@@ -79,3 +79,46 @@ def test_it_is_reached_by_the_word_of_those_who_were_there_and_never_by_silence(
     assert told.reached == (enough and len(chosen) >= least and not dark)
     assert (told.selected, told.satisfied) == (len(chosen), len(there))
     assert len(told.waiting_for) == len(chosen) - len(there) + dark
+
+
+REVISIONS = {"m": frozenset({"1", "2"}), "n": frozenset({"3"})}
+HELD = st.builds(
+    ModelReport,
+    state=st.sampled_from(["available", "loading", "loaded", "loaded", "failed"]),
+    revision=st.sampled_from(["", "", "1", "2", "3", "4"]),
+)
+
+
+@given(
+    held=st.dictionaries(st.sampled_from("mno"), HELD),
+    until=st.sampled_from(["converged", "effective", "effective"]),
+    is_known=st.booleans(),
+)
+def test_effective_is_where_no_replica_fails_or_serves_another_revision_of_what_was_changed(
+    held, until, is_known
+):
+    goal = Goal(
+        log_id=LOG,
+        epoch=7,
+        committed_at=COMMITTED,
+        until=until,
+        models=REVISIONS if is_known else None,
+    )
+    report = msgspec.json.decode(report_at(HERE[7], models=held), type=ReplicaReport)
+    told = assess([Sighting(report, COMMITTED)], goal, HERE, now=COMMITTED, ttl_s=TTL_S)
+    spoilt = [
+        name
+        for name, revisions in REVISIONS.items()
+        if (model := held.get(name)) is not None
+        and (
+            model.state == "failed"
+            # One that does not say of which revision it is may be of the right one.
+            or (model.state == "loaded" and model.revision not in {"", *revisions})
+        )
+    ]
+    assert told.reached == (until == "converged" or not is_known or not spoilt)
+    # A wait names who holds it up, and over which model.
+    if not told.reached:
+        [waited_for] = told.waiting_for
+        assert (waited_for["role"], waited_for["id"]) == ("gateway", "g1")
+        assert spoilt[0] in waited_for["cause"]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sie_config.writer.draft import BasisMoved, Draft, Outcome, Tenure, Write
+from sie_config.writer.draft import BasisMoved, Draft, Outcome, Seen, Tenure, Write
 from sie_config.writer.rules import Command, Delete, Index, Put
 from sie_core.registry import Registry
 from sie_schemas.entry import Change, ChangeKind, Idempotency
 from sie_schemas.entry import put as put_change
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, SIEError
 
 TENURE = Tenure("5e" * 16, 1, "w")
 FIRST: dict[tuple[str, str], dict[str, Any]] = {
@@ -185,14 +185,26 @@ def _by_kind(registry: Registry) -> dict[str, list[tuple[str, Any]]]:
     return found
 
 
-@pytest.mark.parametrize("ago", [-1, 0, 1])
-def test_a_write_that_was_worked_out_from_another_head_is_worked_out_again(ago):
+@given(
+    st.sampled_from([*FIRST, ("pool", "none")]),
+    st.sampled_from([-1, 0, 1]),
+    st.sampled_from(["basis", "basis_epoch", "if_epoch"]),
+    st.booleans(),
+)
+def test_a_write_that_rests_on_another_state_than_is_there_is_not_made(name, ago, belief, is_new):
     draft = draft_of()
     assert draft.last is not None
-    command = put("pool", "eu", {"note": 5})
-    write = write_of((command,), basis_epoch=draft.last.epoch - ago)
-    if ago:
-        with pytest.raises(BasisMoved):
-            draft.write(write)
-    else:
+    entity, head = draft.registry.get(*name), draft.last.epoch
+    # Of what is absent 0 is believed, and of a log that one knows nothing of its head is none.
+    there = entity.modified_epoch if entity is not None else 0
+    known = 0 if is_new else (there if belief == "basis" else head) - ago
+    believed = (Seen(*name, known),) if belief == "basis" else known
+    write = write_of((put("pool", "eu", {"note": 5}),), **{belief: believed})
+    if known == (there if belief == "basis" else head):
         assert draft.write(write).changed
+        return
+    refused = FixRequest if belief == "if_epoch" else BasisMoved
+    with pytest.raises(refused) as caught:
+        draft.write(write)
+    assert caught.value.code == "PRECONDITION_FAILED"
+    assert draft.last.epoch == head

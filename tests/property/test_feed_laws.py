@@ -7,11 +7,19 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sie_runtime.broker.bus import Message
+from sie_core.chain import Position, position_of
+from sie_core.replica.events import EntryArrived, Event
+from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.stored_log import StoredLog, _Feed
-from sie_runtime.streams.log_stream import stream_name
+from sie_runtime.streams.log_stream import entry_subject, stored_subject, stream_name
 from sie_runtime.streams.stored import StoredMessage
-from sie_testing.stage.loop import SimulatedLoop
+from sie_schemas.entry import to_envelope
+from sie_testing.stage.broker import Broker
+from sie_testing.stage.broker_client import BrokerClient
+from sie_testing.stage.loop import Host, SimulatedLoop
+from sie_testing.stage.network import Network
+from sie_testing.written_log import WrittenLog
 
 LOG_ID = "a" * 32
 STEPS = st.lists(
@@ -143,3 +151,69 @@ async def test_a_connection_that_was_made_anew_ends_a_feed_that_had_begun():
     await asyncio.sleep(0)
     feed.reconnected()
     assert await running == "reconnected"
+
+
+LOGS = [WrittenLog(name) for name in ("one", "two")]
+for log in LOGS:
+    for number in range(4):
+        log.put("pool", f"p{number}", {"number": number})
+
+
+async def streamed(rng: random.Random, broker: Broker) -> Bus:
+    """A bus whose broker has both logs."""
+    for each in LOGS:
+        name = stream_name(each.log_id)
+        said = {"dest": stored_subject(each.log_id)}
+        broker.add_stream(name, entry_subject(each.log_id), 1, {}, said)
+        stream = broker.streams[name]
+        for entry in each.entries:
+            stream.messages[entry.epoch] = to_envelope(entry)
+            stream.headers[entry.epoch] = {}
+            stream.last = entry.epoch
+    client = BrokerClient(broker, Host("g"), rng)
+    bus = await Bus.connect(BusSettings(), role="gateway", process_id="g", client=cast(Any, client))
+    await bus.wait_connected(5)
+    return bus
+
+
+@given(
+    places=st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(1, 4)), min_size=1, max_size=3)
+)
+@settings(max_examples=30)
+def test_a_replica_hears_of_each_log_that_it_follows_what_comes_after_its_place_and_at_once(
+    places,
+):
+    rng = random.Random(1)
+    loop = SimulatedLoop(rng)  # type: ignore[abstract]
+
+    async def story() -> None:
+        bus = await streamed(rng, Broker(loop, Network(rng)))
+        heard: list[Event] = []
+        here: list[Position | None] = [None]
+        feeds = ReplicaFeeds(
+            FeedSettings(replica_retry_s=60.0, replica_retry_max_s=60.0),
+            bus=bus,
+            source=cast(Any, None),
+            put=lambda event: not heard.append(event),  # type: ignore[func-returns-value]
+            position=lambda: here[0],
+            following=lambda: True,
+            clock=loop.time,
+            rng=rng,
+        )
+        stopping = asyncio.Event()
+        running = asyncio.create_task(feeds.follow_stream(stopping))
+        for number, epoch in places:
+            await asyncio.sleep(1.0)
+            entries = LOGS[number].entries
+            here[0] = position_of(entries[epoch - 1])
+            heard.clear()
+            feeds.follow_anew()
+            # Long before the pause after a feed that was lost.
+            await asyncio.sleep(1.0)
+            assert heard == [EntryArrived(entry) for entry in entries[epoch:]]
+        stopping.set()
+        feeds.follow_anew()
+        await running
+        await bus.close()
+
+    loop.run_until_complete(story())

@@ -1,12 +1,14 @@
 """Laws of the past: it is what was folded then and what was noted then, in pages of any length."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -21,6 +23,7 @@ from sie_config.writer.rules import Delete
 from sie_config.writer.sequencer import Sequencer
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
+from sie_schemas.errors import FixRequest
 
 KEYS = ("a", "org/b", "org/c")
 CHANGES = st.lists(
@@ -57,8 +60,9 @@ def with_timeline(
     entries: list[Entry],
     registry: Registry,
     story: Callable[[Timeline, Sequencer], Coroutine[Any, Any, None]],
+    near_max: int = 1000,
 ) -> None:
-    """A story over the past of a log."""
+    """A story over the past of a log. Below 0, `near_max` has the index asked what changed."""
     path = folder / "log.sqlite"
     new_file(path, entries).close()
     place = SimpleNamespace(epoch=entries[-1].epoch)
@@ -66,7 +70,9 @@ def with_timeline(
 
     async def run() -> None:
         sequencer = cast("Sequencer", told)
-        timeline = Timeline(path, sequencer, registries_max=1, now_us=lambda: 2**60)
+        timeline = Timeline(
+            path, sequencer, registries_max=1, now_us=lambda: 2**60, near_max=near_max
+        )
         try:
             await story(timeline, sequencer)
         finally:
@@ -83,6 +89,7 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
     entries, states = grown(batches)
     epoch = data.draw(st.sampled_from(sorted(states)))
     after = data.draw(st.integers(0, epoch))
+    near_max = data.draw(st.sampled_from([1000, -1]))
     then = states[epoch]
     ids = [("model", key) for key in KEYS]
 
@@ -128,7 +135,24 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
             ]
 
     folder = tmp_path_factory.mktemp("log")
-    with_timeline(folder, entries, states[entries[-1].epoch], story)
+    with_timeline(folder, entries, states[entries[-1].epoch], story, near_max)
+
+
+def test_digits_name_the_epoch_that_they_say_however_many_they_are(tmp_path):
+    entries, states = grown([])
+    head = entries[-1].epoch
+    numbers = [*range(head + 2), *(10**power + 1 for power in range(1, 40))]
+
+    async def story(timeline: Timeline, _: Sequencer) -> None:
+        for noughts, number in product(range(40), numbers):
+            text = "0" * noughts + str(number)
+            if 1 <= number <= head:
+                assert await timeline.epoch_at(text) == number
+            else:
+                with pytest.raises(FixRequest, match=f"epochs are 1 to {head}"):
+                    await timeline.epoch_at(text)
+
+    with_timeline(tmp_path, entries, states[head], story)
 
 
 @given(
@@ -138,11 +162,13 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
     actor=st.none() | st.just("ann"),
     outcome=st.sampled_from([None, ACCEPTED])
     | st.sampled_from([REFUSED, "FORBIDDEN", "NOT_FOUND"]),
+    kind=st.none() | st.sampled_from(["model", "pool"]),
+    key=st.none() | st.sampled_from(["a", "org/b", "default"]),
     data=st.data(),
 )
 @settings(max_examples=50)
 def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
-    tmp_path_factory, batches, pauses, limit, actor, outcome, data
+    tmp_path_factory, batches, pauses, limit, actor, outcome, kind, key, data
 ):
     entries, states = grown(batches)
     first_us = parse_ts(entries[0].ts)
@@ -151,18 +177,31 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
     whole = st.just((first_us - 1, first_us + 20))
     since_us, before_us = data.draw(whole | st.tuples(span, span))
     refused: list[tuple[int, str, str]] = []
+    aims: list[tuple[str, str]] = []
     moment = first_us - 1
     for pause in pauses:
         moment += pause
         who = data.draw(st.sampled_from(["ann", "bob"]))
         refused.append((moment, who, data.draw(st.sampled_from(["FORBIDDEN", "NOT_FOUND"]))))
+        aims.append(data.draw(st.tuples(st.just("model"), st.sampled_from(KEYS))))
+
+    def is_meant(touched: Collection[tuple[str, str]]) -> bool:
+        """True if one of these is of the kind and key that are asked for."""
+        named = [each for each in touched if kind in {None, each[0]} and key in {None, each[1]}]
+        return bool(named) or (kind is None and key is None)
+
     expected = sorted(
         [
             (parse_ts(each.ts), each.actor, ACCEPTED)
             for each in entries
             if outcome in {None, ACCEPTED}
+            and is_meant([(change.entity_kind, change.key) for change in each.changes])
         ]
-        + [each for each in refused if outcome in {None, REFUSED, each[2]}]
+        + [
+            each
+            for each, aim in zip(refused, aims, strict=True)
+            if outcome in {None, REFUSED, each[2]} and is_meant([aim])
+        ]
     )
     expected = [
         each for each in expected if since_us <= each[0] < before_us and actor in {None, each[1]}
@@ -181,8 +220,8 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
                 status=403,
                 method="PUT",
                 path=f"/{number}",
-                kind="",
-                key="",
+                kind=aims[number][0],
+                key=aims[number][1],
                 reason="",
                 message="no",
                 request_id="r",
@@ -195,7 +234,13 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
         )
         found: list[tuple[int, str, str]] = []
         query = AuditQuery(
-            actor=actor, outcome=outcome, since_us=since_us, before_us=before_us, limit=limit
+            actor=actor,
+            kind=kind,
+            key=key,
+            outcome=outcome,
+            since_us=since_us,
+            before_us=before_us,
+            limit=limit,
         )
         while True:
             page = await read_audit(query, timeline, lookup, refusals, sequencer)

@@ -140,8 +140,9 @@ def test_after_a_failed_sync_this_process_writes_nothing_more(tmp_path):
     # The disk is well again, and nobody can know what it kept.
     disk.fault = None
     asked = disk.attempts
-    with pytest.raises(Later):
-        file.append(ENTRIES[3:4])
+    for write in (partial(file.append, ENTRIES[3:4]), partial(file.move_low_water, 2)):
+        with pytest.raises(Later):
+            write()
     assert disk.attempts == asked
     file.close()
     disk.close()

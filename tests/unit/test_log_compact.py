@@ -1,6 +1,7 @@
 """Compaction: the mark rises, the stream is trimmed after it, and the history stays."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sie_config.offline.doctor import examine
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_schemas.entry import GENESIS_HASH, parse_envelope
 from sie_schemas.errors import FixRequest
 from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.history import read_history
@@ -204,3 +206,52 @@ def test_the_doctor_sees_a_writer_whose_write_ahead_log_was_removed(tmp_path):
     assert next(f for f in report.findings if f.what == "wal").state == "bad"
     file.close()
     assert run_log("doctor", tmp_path / "nowhere")[0] == 3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_befalls_a_stream_it_is_the_log_from_its_mark_on_and_says_what_is_before(
+    tmp_path, seed
+):
+    chance, stream = random.Random(seed), MemoryStream()
+    async with running(tmp_path, stream) as plane, client_of(plane) as client:
+        await grown(plane, 5)
+        mark = first = 1
+        publisher = plane.broadcast.publisher
+        assert publisher is not None
+
+        def is_filled() -> bool:
+            return sorted(stream.messages)[-1:] == [head] and publisher.published == head
+
+        for _ in range(8):
+            head = plane.sequencer.position.epoch
+            match chance.choice(["write", "mark", "wipe", "lose"]):
+                case "write":
+                    head = await grown(plane, chance.randint(1, 2))
+                case "mark":
+                    wanted = chance.choice([1, mark, chance.randint(mark, head), head])
+                    answer = (await client.post(COMPACT, json={"low_water": wanted})).json()
+                    mark = max(mark, wanted)
+                    first = max(first, mark)
+                    assert (answer["low_water"], answer["trimmed"]) == (mark, True)
+                    assert min(stream.messages) == first, "it was said that it is trimmed"
+                case "wipe":
+                    stream.wipe()
+                    first = mark
+                case "lose":
+                    stream.lose_tail(chance.randint(first, head))
+            publisher.distrust()
+            plane.sequencer.wake_followers()
+            await until(is_filled)
+            assert sorted(stream.messages) == list(range(first, head + 1))
+            for epoch, data in stream.messages.items():
+                ours = await plane.journal.entry(epoch)
+                assert ours is not None
+                assert parse_envelope(data).hash == ours.hash
+            made_from = int(stream._metadata["base_epoch"])
+            base = await plane.journal.entry(made_from) if made_from else None
+            assert stream._metadata["base_hash"] == (base.hash if base else GENESIS_HASH)
+            assert made_from < first
+            tip = await stream.tip()
+            assert tip is not None
+            assert publisher.first == tip.first
+        assert stream.recreated == 0, "nothing of another log was ever there"

@@ -2,8 +2,8 @@
 
 *shell.* Reads through a connection that somebody else owns. Promises that every row up to an epoch
 is there, that its body has the hash that the row says, and that the links hold. With one entry of
-the range known to be right, all of it is. With one entry of the range known to be right, all of it
-is. What the entries mean, and whether their digests hold, is for the fold.
+the range known to be right, all of it is. What the entries mean, and whether their digests hold, is
+for the fold.
 """
 
 import sqlite3

@@ -171,13 +171,7 @@ class LogFile:
         Raises `StorageFull` (nothing was written, try later) or `StorageFailed` (the outcome may be
         unknown; `failed` is set). Raises `Untrusted` when the file under us is no longer ours.
         """
-        # A failed commit may be on the disk or not. A fresh process reads which it is; this one
-        # must not write behind it.
-        if self.failed is not None:
-            raise self.failed
-        # Before as well as after: into a write-ahead log that was unlinked SQLite goes on
-        # committing, and all of that is gone with the process.
-        self._check_ours()
+        self._require_writable()
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -238,8 +232,8 @@ class LogFile:
         return int(row[0]) if row is not None else 1
 
     def move_low_water(self, epoch: int) -> None:
-        """Move the mark up. Never down: a delta once refused stays refused."""
-        self._check_ours()
+        """Move the mark up. Never down: a delta once refused stays refused. Raises as `append`."""
+        self._require_writable()
         try:
             self._connection.execute(
                 "INSERT INTO meta VALUES ('low_water', ?)"
@@ -284,6 +278,15 @@ class LogFile:
         """Raise `Untrusted` when the file under us is no longer ours, and `failed` is not set."""
         if self.failed is None:
             self._check_ours()
+
+    def _require_writable(self) -> None:
+        # A failed commit may be on the disk or not. A fresh process reads which it is; this one
+        # must not write behind it.
+        if self.failed is not None:
+            raise self.failed
+        # Before as well as after: into a write-ahead log that was unlinked SQLite goes on
+        # committing, and all of that is gone with the process.
+        self._check_ours()
 
     def _check_ours(self) -> None:
         for file, expected in self._inodes.items():

@@ -43,6 +43,8 @@ _NEAR_BYTES_MAX: Final = 2 * 1024 * 1024
 """Entries that are read whole to find what they changed; a larger span asks the index."""
 _ORDINALS: Final = 1 << 20
 """An epoch and a place in its entry make one number by it; no entry has so many changes."""
+_EPOCH_DIGITS: Final = 17
+"""One more than the longest number that an epoch may have: what is cut to it is too large."""
 _SIZE: Final = "SELECT total(length(body)) FROM log WHERE epoch > ? AND epoch <= ?"
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (
@@ -50,9 +52,11 @@ _NEWEST: Final = (
     " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
     " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
 )
+# Keys of the log are listed too, and are no entities: a difference has no word for one.
 _TOUCHED: Final = (
     "SELECT DISTINCT entity_kind, entity_key FROM change WHERE (entity_kind, entity_key) > (?, ?)"
-    " AND epoch > ? AND epoch <= ? ORDER BY entity_kind, entity_key LIMIT ?"
+    f" AND epoch > ? AND epoch <= ? AND entity_kind IN {ENTITY_KINDS}"
+    " ORDER BY entity_kind, entity_key LIMIT ?"
 )
 _STATES: Final = (
     f"WITH wanted (kind, key) AS (VALUES {{wanted}}) SELECT (SELECT epoch * {_ORDINALS} + ordinal"
@@ -121,9 +125,11 @@ class Timeline:
         """
         head = self._sequencer.position.epoch
         if at.isascii() and at.isdigit():
-            epoch = int(at[:16])
+            # Cut behind its noughts: the first digits of a longer number are another epoch.
+            digits = at.lstrip("0")[:_EPOCH_DIGITS] or "0"
+            epoch = int(digits)
             if not 1 <= epoch <= head:
-                raise FixRequest(f"epochs are 1 to {head}, not {at[:16]}", field="at")
+                raise FixRequest(f"epochs are 1 to {head}, not {digits}", field="at")
             return epoch
         moment = moment_us(at, field="at", wanted="an epoch, or a time")
         newest = self._sequencer.last

@@ -234,9 +234,11 @@ class Reports:
         self, seen: Sighting, head: Position, now: float, shared: frozenset[tuple[str, str]]
     ) -> ReplicaRow:
         report = seen.report
-        at_head = (report.log_id, report.epoch, report.digest) == (
+        # With the hash: two histories may lead to one state at one epoch, and are a fork.
+        at_head = (report.log_id, report.epoch, report.hash, report.digest) == (
             head.log_id,
             head.epoch,
+            head.hash,
             head.digest,
         )
         row: ReplicaRow = msgspec.to_builtins(report)
