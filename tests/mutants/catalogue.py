@@ -12,6 +12,7 @@ from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
+from tests.mutants.overlooked_mutants import OVERLOOKED_MUTANTS
 from tests.mutants.planted_data_mutants import PLANTED_DATA_MUTANTS
 from tests.mutants.planted_mutants import PLANTED_MUTANTS
 from tests.mutants.probed_mutants import PROBED_MUTANTS
@@ -52,4 +53,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *PROBED_MUTANTS,
     *UNSURVEYED_MUTANTS,
     *HEART_MUTANTS,
+    *OVERLOOKED_MUTANTS,
 )

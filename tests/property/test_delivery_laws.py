@@ -14,7 +14,7 @@ from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import Later
 from sie_schemas.items import Item
-from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
+from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultChunk, ResultReceipt
 from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 
@@ -45,6 +45,9 @@ class World:
         self._answers = iter(answers)
         self._chunks = Chunks(bytes_max=10**9)
         self.whole: dict[str, JobResult] = {}
+        self.took: list[tuple[str, JobResult]] = []
+        """Each result that came in a message, and the inbox that it came to."""
+        self._message_bytes_max = message_bytes_max
         self.server_id = "s"
         self.stream_replicas = 1
         self.holds = Holds(on_room=lambda: None, age_s=lambda _: self.now)
@@ -82,32 +85,43 @@ class World:
         self.came.append(("letter", hold.job.job_id))
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """The gateway takes results: the set that it confirms, or None where it is away. Where it
-        `began anew`, it has forgotten the chunks that it had."""
+        """The gateway takes results: the set that it confirms, or None where it is away. Its word
+        may be `garbage`. Where it `began anew`, it has forgotten the chunks that it had, and one
+        that is `lost` it has not taken."""
         batch = RESULT_DECODER.decode(data)
         self.now += 1.0
         answer = next(self._answers, "all")
         if answer is None:
             raise BusUnavailable("it is away")
         if batch.chunk is not None:
-            if answer == "began anew":
-                self._chunks.forget(batch.chunk.job_id)
-            whole = self._chunks.take(batch.chunk)
-            if whole is None:
-                return ENCODER.encode(ResultReceipt(job_ids=(), chunk=batch.chunk.index))
-            found = msgspec.msgpack.decode(whole, type=JobResult)
-            self.whole[found.job_id] = found
-            return ENCODER.encode(ResultReceipt(job_ids=(found.job_id,)))
+            return ENCODER.encode(self._take_chunk(batch.chunk, answer))
+        if answer == "garbage":
+            return b"\xc1"
         confirmed = []
         for result in batch.results:
+            self.took.append((subject, result))
             assert ("confirmed", result.job_id) not in self.came, "it was confirmed before"
             if isinstance(answer, str) or result.job_id in answer:
                 confirmed.append(result.job_id)
                 self.came.append(("confirmed", result.job_id))
-        return ENCODER.encode(ResultReceipt(job_ids=tuple(confirmed)))
+        # It says so twice, and what it says of others' jobs means nothing here.
+        return ENCODER.encode(ResultReceipt(job_ids=(*confirmed, *confirmed, "another's")))
+
+    def _take_chunk(self, chunk: ResultChunk, answer: Any) -> ResultReceipt:
+        if answer == "began anew":
+            self._chunks.forget(chunk.job_id)
+        if answer == "lost":
+            # It had no room, or could not read it: it says nothing of the chunk.
+            return ResultReceipt(job_ids=())
+        whole = self._chunks.take(chunk)
+        if whole is None:
+            return ResultReceipt(job_ids=(), chunk=chunk.index)
+        found = msgspec.msgpack.decode(whole, type=JobResult)
+        self.whole[found.job_id] = found
+        return ResultReceipt(job_ids=(found.job_id,))
 
 
-ANSWERS = st.lists(st.none() | st.sets(st.sampled_from("abc")), max_size=6)
+ANSWERS = st.lists(st.none() | st.just("garbage") | st.sets(st.sampled_from("abc")), max_size=6)
 DEADLINES = st.lists(st.integers(1, 6), min_size=3, max_size=3)
 
 
@@ -125,14 +139,45 @@ async def test_a_job_is_done_when_it_is_confirmed_or_late_whatever_becomes_of_it
     for name, late_at in names.items():
         words = [what for what, whose in world.came if whose == name]
         # By the end of the request that it was late in, at the latest.
-        in_time = [answer is not None and name in answer for answer in answers[:late_at]]
+        in_time = [isinstance(told, set) and name in told for told in answers[:late_at]]
         is_confirmed = any(in_time) or len(answers) < late_at
         assert words == (["confirmed", "+ACK"] if is_confirmed else ["+ACK"]), name
+        assert world.holds.was_settled(name), "it may come once more, and is not run again"
     assert not len(world.holds)
+    assert world.results.answered == [what for what, _ in world.came].count("confirmed")
 
 
 @given(
-    answers=st.lists(st.sampled_from([None, "began anew", "all"]), max_size=8),
+    jobs=st.lists(
+        st.tuples(st.sampled_from(["inbox.one", "inbox.two"]), st.integers(1, 900)),
+        min_size=1,
+        max_size=9,
+    ),
+    message_bytes_max=st.integers(1400, 6000),
+)
+@settings(deadline=None)
+async def test_each_result_of_a_batch_comes_to_its_own_inbox_once_whatever_fits_in_a_message(
+    jobs, message_bytes_max
+):
+    """Gateways hear only their own inbox: a result in another one's is a request that hangs."""
+    world = World(message_bytes_max=message_bytes_max)
+    holds = []
+    for number, (inbox, size) in enumerate(jobs):
+        hold = world.held(str(number), reply_to=inbox)
+        hold.settle_item(0, b"%d " % number + b"x" * size)
+        holds.append(hold)
+    await world.results.deliver(holds)
+    told = {result.job_id: (inbox, result.answers) for inbox, result in world.took}
+    assert len(world.took) == len(told)
+    assert told == {
+        str(number): (inbox, (b"%d " % number + b"x" * size,))
+        for number, (inbox, size) in enumerate(jobs)
+    }
+    assert sorted(whose for what, whose in world.came if what == "+ACK") == sorted(told)
+
+
+@given(
+    answers=st.lists(st.sampled_from([None, "lost", "began anew", "all"]), max_size=8),
     answer=st.binary(min_size=1, max_size=900),
 )
 @settings(deadline=None)

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 from tests.support.worker_world import catalog_of, model_document
 
-from sie_core.catalog import ResolvedModel
+from sie_core.catalog import ResolvedAdapter, ResolvedModel
+from sie_core.stored_documents import AdapterJson
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas import arrays, ipc
 from sie_schemas.items import Item
-from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
+from sie_schemas.jobs import RESULT_DECODER, AdapterPin, Job, JobResult, ResultReceipt
 from sie_worker.device.device import Device, DeviceLimits
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
@@ -41,6 +43,19 @@ LIMITS = DeviceLimits(
     # Of four texts with a bad one some are left for another turn.
     isolation_passes_max=2,
 )
+REFUSED = {"refused": "ADAPTER_LOAD_FAILED", "too large": "RESOURCE_EXHAUSTED"}
+"""Adapters that cannot be loaded, and why."""
+FACTORS = {None: 1.0, "one": 2.0, "two": 4.0}
+"""The number by which an adapter multiplies."""
+
+
+def weighed(texts: Sequence[str], pins: Sequence[AdapterPin | None]) -> ipc.DenseAnswers:
+    """Three numbers for each text: of its length, and of its adapter."""
+    rows = [
+        [each * len(text) * FACTORS[None if pin is None else pin.name] for each in (1.0, 2.0, 2.0)]
+        for text, pin in zip(texts, pins, strict=True)
+    ]
+    return ipc.DenseAnswers(3, np.array(rows, dtype="<f4").tobytes())
 
 
 class World:
@@ -72,6 +87,8 @@ class World:
         """The request that leaves while the load of that number runs."""
         self.evictions: list[bool] = []
         """Of the batches in order: does it find that its model has left?"""
+        self.has_weights = False
+        """Vectors have three numbers, and adapters change them."""
         self.wrongs: list[str] = []
         """The runs that should not have been: an error in here would only cut the connection."""
         self._loads = 0
@@ -144,6 +161,13 @@ class World:
                 if any(text.endswith("poison") for text in texts):
                     return ipc.Failed(id=request.id, code="INFERENCE_ERROR", message="poison")
                 self.answered += texts
+                if self.has_weights:
+                    pins = request.adapters or (request.adapter,) * len(texts)
+                    return ipc.BatchDone(
+                        id=request.id, answers=weighed(texts, pins), inference_ms=1.0
+                    )
+            case ipc.LoadAdapter() if (code := REFUSED.get(request.adapter.name)) is not None:
+                return ipc.Failed(id=request.id, code=code, message="it is not loaded")
         return self._usual(request)
 
     def _judge(self, texts: Sequence[str]) -> None:
@@ -153,16 +177,28 @@ class World:
             if text.split()[0] in self.cancelled:
                 self.wrongs.append(f"{text}: its client has left")
 
-    async def put(self, jobs: Sequence[Sequence[bool]], *, deliveries: int = 1) -> None:
+    async def put(
+        self,
+        jobs: Sequence[Sequence[bool]],
+        *,
+        deliveries: int = 1,
+        adapters: Sequence[str | None] = (),
+        widths: Sequence[int | None] = (),
+    ) -> None:
         """Have jobs of one request each run: for each text, is it poison? Every second one wants
-        half floats."""
+        half floats. `adapters` and `widths` are those of the jobs, none where they end."""
         model = await self.device.models.ensure(self.model)
         for number, texts in enumerate(jobs):
             name = f"r{number}"
             items = tuple(
-                Item(text=f"{name} {place} {'x' * place}{'poison' if bad else 'good'}")
+                Item(
+                    text=f"{name} {place} {'x' * place}{'poison' if bad else 'good'}",
+                    id=f"{name}-{place}" if place else None,
+                )
                 for place, bad in enumerate(texts)
             )
+            adapter = adapters[number] if number < len(adapters) else None
+            pin = None if adapter is None else AdapterPin(name=adapter, revision=adapter)
             job = Job(
                 job_id=name,
                 request_id=name,
@@ -178,12 +214,17 @@ class World:
                 items=items,
                 deadline=60.0,
                 output_dtype=DTYPES[number % 2],
+                dimensions=widths[number] if number < len(widths) else None,
+                adapter=pin,
                 tenant=name,
             )
             reply = f"$JS.ACK.S.{name}.{deliveries}.1.1.0.0".encode()
             hold = self.holds.open(job, Delivery(cast(Bus, self), b"", reply, 3), 0.0)
             assert hold is not None
             hold.model = model
+            if pin is not None:
+                document = cast(AdapterJson, {"name": pin.name})
+                hold.adapter = ResolvedAdapter(pin.name, pin.revision, document)
             inputs = [
                 QueuedInput(hold.number, name, place, 1, 60.0, ipc.TextInput(item.text or ""), name)
                 for place, item in enumerate(items)
@@ -249,6 +290,52 @@ async def test_a_text_is_answered_once_and_nothing_is_run_for_who_has_left(
                     assert dense["dtype"] == DTYPES[number % 2]
                     text = f"{name} {place} {'x' * place}good"
                     assert arrays.from_wire(dense["values"]).tolist() == [len(text)]
+
+
+MATES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([False, False, True]), min_size=1, max_size=3),
+        st.sampled_from([None, "one", "two", *REFUSED]),
+        st.sampled_from([None, 1, 2, 3]),
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(mates=MATES, evictions=st.lists(st.booleans(), max_size=3))
+@settings(deadline=None, max_examples=40)
+async def test_batch_mates_have_each_their_own_adapter_width_type_and_name(mates, evictions):
+    """All share one batch at first. An adapter that cannot be loaded fails its own jobs alone."""
+    async with world(ROOMY) as made, asyncio.TaskGroup() as group:
+        made.has_weights, made.evictions = True, evictions
+        jobs, adapters, widths = zip(*mates, strict=True)
+        made.now = 1.0
+        await made.put(jobs, adapters=adapters, widths=widths)
+        stop = asyncio.Event()
+        group.create_task(made.device.run(stop))
+        await until(lambda: not len(made.holds) or bool(made.wrongs))
+        stop.set()
+        made.device.wake()
+        assert not made.wrongs
+        for number, (texts, adapter, width) in enumerate(mates):
+            result = made.results[f"r{number}"]
+            codes = {each.index: each.code for each in result.item_failures}
+            if adapter in REFUSED:
+                assert codes == dict.fromkeys(range(len(texts)), REFUSED[adapter])
+                continue
+            assert codes == {at: "INFERENCE_ERROR" for at, bad in enumerate(texts) if bad}
+            assert result.timing.queue_ms == 1000.0
+            for place in set(range(len(texts))) - codes.keys():
+                told = msgspec.msgpack.decode(result.answers[place])
+                assert told.get("id") == (f"r{number}-{place}" if place else None)
+                whole = np.array([1.0, 2.0, 2.0]) * FACTORS[adapter]
+                whole *= len(f"r{number} {place} {'x' * place}good")
+                kept = whole[: width or 3]
+                wanted = whole if len(kept) == 3 else kept / np.linalg.norm(kept)
+                assert told["dense"]["dtype"] == DTYPES[number % 2]
+                found = arrays.from_wire(told["dense"]["values"])
+                assert np.allclose(found, wanted, rtol=1e-3, atol=0)
 
 
 @given(

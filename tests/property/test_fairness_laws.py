@@ -1,11 +1,13 @@
 """Laws of the tenants' turns: one tenant's flood is nobody else's wait."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sie_schemas.ipc import TextInput
 from sie_worker.scheduling.batching import Scheduler
@@ -128,6 +130,49 @@ def test_nothing_is_lost_and_each_tenants_inputs_leave_a_lane_in_order_also_afte
         for each in batch.inputs:
             left[batch.lane, each.tenant].append(each.hold)
     assert dict(left) == {key: holds for key, holds in came.items() if holds}
+
+
+ENDS = st.lists(st.sampled_from(["runs", "is cancelled", "is dropped", "is late"]), max_size=8)
+
+
+def put(scheduler: Scheduler, jobs: Sequence[tuple[Lane, str, list[int]]], deadline: float) -> None:
+    number = 0
+    for lane, owner, costs in jobs:
+        items = [
+            replace(item(owner, cost, number + at), deadline=deadline)
+            for at, cost in enumerate(costs)
+        ]
+        number += len(items)
+        scheduler.add(lane, LIMITS, items, now=0.0)
+
+
+def leave(scheduler: Scheduler, how: str) -> None:
+    holds = scheduler.holds()
+    if how == "is cancelled":
+        scheduler.cancel(f"r{min(holds)}")
+    elif how == "is dropped":
+        scheduler.drop_holds({max(holds)})
+    elif how == "is late":
+        scheduler.expire(5.0)
+    else:
+        next_batch(scheduler)
+
+
+@given(before=JOBS, ends=ENDS, jobs=JOBS)
+@settings(deadline=None)
+def test_who_has_nothing_waiting_any_more_weighs_nothing_however_it_left(before, ends, jobs):
+    """A name that stays among those who wait makes others pay for turns that nobody takes."""
+    used, fresh = (Scheduler(ahead_max=1, tenant_quantum=QUANTUM) for _ in range(2))
+    put(used, before, deadline=5.0)
+    for how in [*ends, "is late"]:
+        if used.waiting:
+            leave(used, how)
+    assert not used.waiting
+    put(used, jobs, deadline=inf)
+    put(fresh, jobs, deadline=inf)
+    while fresh.waiting:
+        assert next_batch(used).inputs == next_batch(fresh).inputs
+    assert not used.waiting
 
 
 @given(

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from sie_runtime.streams.deliveries import Delivery
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.items import Item
-from sie_schemas.jobs import Job
+from sie_schemas.jobs import AdapterPin, Job
 from sie_worker.jobs.holds import Hold, Holds
 
 JOBS = st.sampled_from(["a", "b", "c"])
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["comes", "settles", "goes back"]), JOBS), min_size=3, max_size=30
+    st.tuples(st.sampled_from(["comes", "is answered", "settles", "goes back"]), JOBS),
+    min_size=3,
+    max_size=30,
 )
 
 
@@ -53,6 +55,8 @@ def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_kno
     holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
     in_hand: dict[str, tuple[Hold, Told]] = {}
     settled: set[str] = set()
+    answered: set[str] = set()
+    """In hand without an open item: their gateway has not confirmed yet."""
     for what, name in steps:
         if what == "comes":
             told = Told()
@@ -63,8 +67,14 @@ def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_kno
             else:
                 assert opened is not None
                 in_hand[name] = (opened, told)
+        elif name in in_hand and what == "is answered":
+            hold, _ = in_hand[name]
+            holds.settle_items([(hold, 0, b"x")])
+            hold.is_ending = True
+            answered.add(name)
         elif name in in_hand:
             hold, _ = in_hand.pop(name)
+            answered.discard(name)
             holds.close([hold], settled=what == "settles")
             if what == "settles":
                 settled.add(name)
@@ -72,12 +82,53 @@ def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_kno
             assert holds.has(other) == (other in in_hand)
             assert holds.was_settled(other) == (other in settled)
         assert len(holds) == len(in_hand)
-        assert holds.open_items == len(in_hand)
+        assert holds.open_items == len(in_hand) - len(answered)
+        # A worker that stops waits for it: what a gateway has not confirmed would be run again.
+        assert holds.emptied.is_set() is (not in_hand)
         before = {other: told.extended for other, (_, told) in in_hand.items()}
         holds.extend(older_than=1.0)
         assert {o: told.extended for o, (_, told) in in_hand.items()} == {
             o: count + 1 for o, count in before.items()
         }
+
+
+@given(
+    first_item=st.integers(0, 5000),
+    names=st.tuples(st.text(max_size=4), st.text(max_size=4), st.text(max_size=4)),
+    adapter=st.none() | st.builds(AdapterPin, name=st.just("a"), revision=st.text(max_size=4)),
+    failure=st.none()
+    | st.builds(
+        lambda field, after_s: (
+            FixRequest("no", field=field)
+            if after_s is None
+            else Later("no", code="NOT_READY", retry_after_s=after_s)
+        ),
+        st.text(max_size=8),
+        st.none() | st.floats(0, 100),
+    ),
+)
+def test_a_result_says_whose_it_is_and_all_of_a_failure(first_item, names, adapter, failure):
+    """The gateway puts it in its place by that, and tells the client the rest."""
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
+    job_id, request_id, revision = names
+    one = structs.replace(
+        job(job_id),
+        request_id=request_id,
+        model_revision=revision,
+        first_item=first_item,
+        adapter=adapter,
+    )
+    hold = holds.open(one, cast("Delivery", Told()), 0.0)
+    assert hold is not None
+    result = hold.result("w", failure)
+    for name in ("job_id", "request_id", "first_item", "model_revision", "adapter"):
+        assert getattr(result, name) == getattr(one, name), name
+    assert result.worker_id == "w"
+    told = result.failure
+    assert (told is None) is (failure is None)
+    if told is not None:
+        for name in ("code", "message", "field", "retry_after_s"):
+            assert getattr(told, name) == getattr(failure, name), name
 
 
 OUTCOMES = st.lists(

@@ -224,6 +224,9 @@ def test_the_next_batch_is_ready_before_the_device_is_free_and_no_sooner_than_it
         if not each.full:
             busy_s = each.free_at - before.at
             assert early_s <= HANDOVER_S + 0.1 * busy_s + 1e-6, "it could have waited to fill"
+        # As long before as it takes to hand it over, if it was there by then.
+        in_time = each.free_at - max(before.at, each.batch.arrived)
+        assert early_s >= min(HANDOVER_S, in_time) - 1e-6, "the device waits for it"
 
 
 def handed_over(scheduler: Scheduler, now: float) -> Lane:

@@ -87,7 +87,8 @@ class BatchRun:
     async def _ensure(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
         """Have the model and every adapter loaded; gives the holds whose adapter is refused.
 
-        One adapter that cannot be loaded fails its own jobs, not those that share its batch.
+        One adapter that cannot be loaded, for want of memory too, fails its own jobs, and not those
+        that share its batch.
         """
         model = holds[0].model
         assert model is not None, "what waits in a lane was prepared for a model"
@@ -98,9 +99,10 @@ class BatchRun:
                 continue
             try:
                 await self._models.ensure_adapter(model, hold.job.adapter, hold.adapter)
-            except Later:
-                raise
             except SIEError as error:
+                # What passes with the model or the process is no adapter's own. Its size is.
+                if isinstance(error, Later) and error.code != "RESOURCE_EXHAUSTED":
+                    raise
                 refused[hold] = error
         return refused
 
