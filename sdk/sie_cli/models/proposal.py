@@ -100,13 +100,15 @@ def propose(
     *,
     takes_pickles: bool,
     name: str = "",
+    commit: str = "",
     task: Task | None = None,
     template: str = "",
 ) -> Proposal:
     """Decide on everything. `takes_pickles` says that pickled weights will be converted.
 
-    `name` is the repository's or folder's own. `task` and `template` are those that a person named
-    for a model whose files say neither; raises `FixRequest` where they are for another model.
+    `name` is the repository's or folder's own, `commit` that of a repository. `task` and `template`
+    are those that a person named for a model whose files say neither; raises `FixRequest` where
+    they are for another model.
     """
     names = files.names()
     if ADAPTER_FILE in names:
@@ -128,6 +130,9 @@ def propose(
         found = Proposal("model", facts=facts, refusals=(purpose.refusal, *missing))
     else:
         found = _of_layout(files, names, purpose, facts, missing, takes_pickles=takes_pickles)
+        found = replace(
+            found, refusals=(*_by_code(files, purpose, f"{name}@{commit}"), *found.refusals)
+        )
     _require(task, template, found, purpose)
     return found
 
@@ -143,7 +148,7 @@ def _of_layout(
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
-    refusals = (*_by_code(files, kind), *reading.refusals, *missing)
+    refusals = (*reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     if not missing:
@@ -195,8 +200,9 @@ def _absent_heads(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Ref
             yield _pickle(f"{head}.pt")
 
 
-def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
-    if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
+def _by_code(files: Files, purpose: Purpose, hub_name: str) -> Iterator[Refusal]:
+    kind = _KINDS.get(purpose.task) or kind_of(files)
+    if kind == "vectors" and looks_by_code(_table(files, _CONFIG), hub_name):
         known = "where you know it, say is_causal in the config.json of a folder of yours"
         yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"{_ALLOWED}; {known}")
 

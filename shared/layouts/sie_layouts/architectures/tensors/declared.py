@@ -35,7 +35,7 @@ _CHANGED: Final = ".parametrizations.weight.original"
 _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "hidden_size": ("n_embd",), "num_hidden_layers": ("n_layer",), "intermediate_size": ("n_inner",)
 }  # fmt: skip
-_FORMS: Final = {"both_ways_llama": "llama"}
+_FORMS: Final = {"both_ways_llama": "llama", "gritlm": "mistral"}
 _TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
 """Other names of a family."""
 _EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **TOWERS}
