@@ -34,6 +34,7 @@ from sie_layouts.architectures.published import (
 )
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TaskLayout
 from sie_server.adapters.lora import Adapter
@@ -50,6 +51,7 @@ __all__ = [
     "dtype_choice",
     "encoder_kind",
     "has_own_code",
+    "label_names",
     "load_model",
     "task_changes",
 ]
@@ -320,6 +322,15 @@ def task_changes(
     if tasks is None or known is None:
         return {}
     return read_task_changes(_weight_files(weights), model, tasks, known.named)
+
+
+def label_names(model: PreTrainedModel) -> list[str]:
+    """The label of each logit. Raises MODEL_LOAD_FAILED where one has no name."""
+    named = {int(place): str(name) for place, name in (model.config.id2label or {}).items()}
+    found = tuple(unnamed_labels("config.json", {"id2label": named}))
+    if found:
+        raise load_failed("; ".join(map(str, found)))
+    return [named[place] for place in sorted(named)]
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

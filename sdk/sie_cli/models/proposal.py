@@ -21,6 +21,7 @@ from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, la
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
+from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -188,6 +189,8 @@ def _of_labels(files: Files, head: Head) -> list[Refusal]:
     """The tokenizer, and the head of tokens: of whole texts every head runs by its own forward."""
     reader = Reader(files)
     require_marks(reader, "")
+    for refusal in unnamed_labels(_CONFIG, reader.table(_CONFIG)):
+        reader.refuse(refusal.source, refusal.what, refusal.cure)
     if head == "tokens":
         require_head(reader, _CONFIG, head)
     return reader.refusals

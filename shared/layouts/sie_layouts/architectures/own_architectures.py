@@ -17,22 +17,15 @@ from sie_layouts.architectures.published import (
     tokenizes_by_code,
 )
 from sie_layouts.architectures.tasks import holds_tasks
+from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["CHUNKED", "require_own_architecture"]
+__all__ = ["require_own_architecture"]
 
 _ONLY_ENCODED: Final = frozenset({"t5", "mt5", "umt5"})
 """Encoder-decoders of which the encoder alone is run."""
 _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 """Families of BERT's code: a table of positions, and no other way to place a token."""
-CHUNKED: Final = _ABSOLUTE | {
-    "albert", "bert-generation", "big_bird", "canine", "convbert", "data2vec-text", "distilbert",
-    "ernie", "flaubert", "fnet", "git", "layoutlm", "layoutlmv3", "lilt", "luke", "markuplm",
-    "megatron-bert", "mra", "nystromformer", "reformer", "rembert", "roberta-prelayernorm",
-    "roc_bert", "roformer", "splinter", "tapas", "visual_bert", "xlm", "xlm-roberta-xl", "xlnet",
-    "xmod", "yoso",
-}  # fmt: skip
-"""Types whose feed-forward layers read a text in parts, of a size that config.json says."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
@@ -48,6 +41,8 @@ def require_own_architecture(
     config = reader.table(name)
     kind = str(config.get("model_type"))
     _require_plain(reader, name, config)
+    for refusal in unrunnable(name, config):
+        reader.refuse(refusal.source, refusal.what, refusal.cure)
     adapter = joined(folder, "adapter_config.json")
     # transformers puts it on, or not, by whether peft is installed.
     if reader.has(adapter):
@@ -139,13 +134,6 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
     for key in _OTHER_INPUTS:
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
-    chunk = config.get("chunk_size_feed_forward")
-    if isinstance(chunk, int) and chunk > 1 and str(config.get("model_type")) in CHUNKED:
-        reader.refuse(
-            f"{name}: chunk_size_feed_forward",
-            f"is {chunk}: transformers fails at each text whose length is no multiple of it",
-            "set it to 0, which changes no vector",
-        )
     if config.get("quantization_config"):
         reader.refuse(
             f"{name}: quantization_config",

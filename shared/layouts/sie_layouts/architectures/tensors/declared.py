@@ -13,7 +13,9 @@ from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
+from sie_layouts.architectures.tensors.kin import KIN
 from sie_layouts.architectures.tensors.towers import TOWERS
+from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
@@ -38,7 +40,7 @@ _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _FORMS: Final = {"both_ways_llama": "llama", "gritlm": "mistral"}
 _TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
 """Other names of a family."""
-_EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **TOWERS}
+_EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **KIN, **TOWERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def lacking(
     """
     name, main = joined(folder, "config.json"), main_file(files, folder)
     config = {**Reader(files).table(name), **(changed or {})}
-    small = tuple(_too_small(name, config))
+    small = (*unrunnable(name, config), *_too_small(name, config))
     every = () if small else tuple(dict.fromkeys(wanted(config, head)))
     return small or _judged(files, main, name, every, config)
 
@@ -159,6 +161,10 @@ def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
         if sizes.get(key, least) < least:
             said = f"is {sizes[key]}, and transformers' own forward reads {least}: it fails"
             yield Refusal(f"{name}: {key}", said, "use the model as its authors published it")
+    heads, keys = sizes.get("num_attention_heads", 0), sizes.get("num_key_value_heads", 0)
+    if keys > 0 and heads % keys:
+        said = f"is {keys}, of which {heads} heads are no multiple: transformers' forward fails"
+        yield Refusal(f"{name}: num_key_value_heads", said, "restore the file")
 
 
 def _unlike(
