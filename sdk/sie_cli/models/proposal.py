@@ -61,7 +61,9 @@ _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 _LABELS_SHOWN: Final = 12
 """One line of a terminal."""
 _HEADS: Final = ("sparse_linear", "colbert_linear")
-_JUDGED_LATER: Final = "judged when a worker first reads them: no pickle is opened here"
+_JUDGED_LATER: Final = (
+    "judged by names and shapes, and whole when a worker first reads them: no pickle is run here"
+)
 _PICKLES_SHOWN: Final = 3
 """Those of bge-m3, which has its model and two heads as pickles."""
 _GTE: Final = "new"

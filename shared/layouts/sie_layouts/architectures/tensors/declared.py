@@ -14,6 +14,8 @@ from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
 from sie_layouts.architectures.tensors.kin import KIN
+from sie_layouts.architectures.tensors.pickle_header import read_pickle
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.architectures.tensors.towers import TOWERS
 from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.facts import Files, Refusal
@@ -145,11 +147,34 @@ def _judged(
     files: Files, main: str, name: str, every: tuple[Wanted, ...], config: Mapping[str, Any]
 ) -> tuple[Refusal, ...]:
     read = held_by(files, main) if main in files.names() else None
+    if read is None:
+        main, read = _pickled(files, main)
     held, refusals = read or ({}, ())
     if read is None or refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
     return tuple(_unlike(main, name, by_name, every))
+
+
+def _pickled(
+    files: Files, main: str
+) -> tuple[str, tuple[dict[str, Held], tuple[Refusal, ...]] | None]:
+    """The pickles that a worker makes `main` of, by the first one's name, and their tensors."""
+    folder = main.rpartition("/")[0]
+    names = [
+        name
+        for name in pickles_wanted(files.names())
+        if name.rpartition("/")[0] == folder and _of_model(name)
+    ]
+    held = [read_pickle(files, name) for name in names[:_SHARDS_MAX]]
+    known = [each for each in held if each is not None]
+    if not names or len(known) < len(names):
+        return main, None
+    return names[0], ({key: each for one in known for key, each in one.items()}, ())
+
+
+def _of_model(name: str) -> bool:
+    return name.rpartition("/")[2].startswith("pytorch_model")
 
 
 def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
