@@ -117,6 +117,17 @@ ROWS = [
         for mode in ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
     ),
     Row(
+        "a prompt that null leaves out",
+        model={"prompts": {"query": "the query: ", "document": ""}},
+        keys={"1_Pooling/config.json": {"include_prompt": None}},
+        calls=_BOTH,
+    ),
+    Row(
+        "a bias that null leaves out",
+        _then(_dense(6, torch.nn.Tanh(), bias=False)),
+        keys={"2_Dense/config.json": {"bias": None}},
+    ),
+    Row(
         "a prompt of no name",
         model={"prompts": {"": "the query: "}, "default_prompt_name": ""},
         calls={"encode": TEXTS, **_BOTH},

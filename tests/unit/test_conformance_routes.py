@@ -82,12 +82,13 @@ def test_a_table_of_vectors_answers_with_their_mean(tmp_path, cut):
     assert answerer.loaded.max_sequence_length == (cut or 0)
 
 
-def test_a_table_as_model2vec_keeps_it_is_folded(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_table_as_model2vec_keeps_it_is_folded(dtype, tmp_path):
     folder = _saved(tmp_path / "model", st.SentenceTransformer, [_static()])
     size = small_tokenizer("Bert").backend_tokenizer.get_vocab_size()
     generator = torch.Generator().manual_seed(1)
     tensors = {
-        "embeddings": torch.randn(20, WIDTH, generator=generator),
+        "embeddings": torch.randn(20, WIDTH, generator=generator).to(dtype),
         "mapping": torch.randint(0, 20, (size,), generator=generator),
         "weights": torch.rand(size, generator=generator),
     }

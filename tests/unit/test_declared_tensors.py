@@ -30,10 +30,11 @@ from sie_cli.models.proposal import propose
 from sie_layouts.architectures.heads import HEADS_NOT_DONE
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.lengths import UNLIMITED
-from sie_layouts.architectures.own_architectures import CHUNKED
 from sie_layouts.architectures.tensors.declared import lacking, wanted
 from sie_layouts.architectures.tensors.families import FAMILIES
 from sie_layouts.architectures.tensors.headers import read_header
+from sie_layouts.architectures.tensors.kin import KIN
+from sie_layouts.architectures.unrunnable import CHUNKED
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import OurFault
 from sie_server.backends.class_heads import require_same, sequence_head, token_head
@@ -46,10 +47,13 @@ _SIZES: dict[str, Any] = {
     "num_labels": 5, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2,
     "sep_token_id": 3,
 }  # fmt: skip
+_T5: dict[str, Any] = {"d_model": 32, "d_ff": 48, "d_kv": 6, "num_layers": 2, "num_heads": 4}
 _OTHER_SIZES: Mapping[str, dict[str, Any]] = {
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
     "electra": {"embedding_size": 24},
-    "t5": {"d_model": 32, "d_ff": 48, "d_kv": 6, "num_layers": 2, "num_heads": 4},
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": _T5,
     "ctrl": {"n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 48},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
     "gpt-sw3": {"n_embd": 32, "n_layer": 2, "n_head": 4},
@@ -71,6 +75,8 @@ _OTHER_SIZES: Mapping[str, dict[str, Any]] = {
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
     "xmod": {"default_language": "en_XX"},
 }
+_EVERY = {**FAMILIES, **KIN}
+_ENCODED = ("mt5", "t5", "umt5")
 _GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 _CLASSES: Mapping[str, Any] = {
     "none": tf.AutoModel,
@@ -79,11 +85,11 @@ _CLASSES: Mapping[str, Any] = {
     "masked_language": tf.AutoModelForMaskedLM,
     "decoder": tf.AutoModelForCausalLM,
 }
-_OF_TRANSFORMERS = sorted(FAMILIES.keys() - {"alibi_bert", "flash_roberta", "gte", "nomic_bert"})
+_OF_TRANSFORMERS = sorted(_EVERY.keys() - {"alibi_bert", "flash_roberta", "gte", "nomic_bert"})
 
 
 def _config(kind: str) -> tf.PreTrainedConfig:
-    grouped = _GROUPED if FAMILIES.get(kind) and FAMILIES[kind].prefixes == ("model.",) else {}
+    grouped = _GROUPED if _EVERY.get(kind) and _EVERY[kind].prefixes == ("model.",) else {}
     grouped = {} if kind == "modernbert" else grouped
     return tf.AutoConfig.for_model(kind, **_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}))
 
@@ -91,9 +97,9 @@ def _config(kind: str) -> tf.PreTrainedConfig:
 @pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
 def test_a_family_needs_what_transformers_asks_for(kind: str) -> None:
     config = _config(kind)
-    family = FAMILIES[kind]
+    family = _EVERY[kind]
     for head in ("none", *family.heads):
-        made = tf.AutoModelForTextEncoding if kind == "t5" else _CLASSES[head]
+        made = tf.AutoModelForTextEncoding if kind in _ENCODED else _CLASSES[head]
         with torch.device("meta"):
             try:
                 model = made.from_config(config)
@@ -112,7 +118,7 @@ def test_a_family_needs_what_transformers_asks_for(kind: str) -> None:
 @pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
 def test_sizes_that_a_config_leaves_out_are_those_of_transformers(kind: str) -> None:
     usual = tf.AutoConfig.for_model(kind).to_dict()
-    for key, value in FAMILIES[kind].usual.items():
+    for key, value in _EVERY[kind].usual.items():
         assert usual.get(key, value) == value, key
 
 

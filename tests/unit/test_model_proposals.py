@@ -10,6 +10,7 @@ import sentence_transformers as st
 import torch
 import transformers as tf
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
@@ -150,11 +151,12 @@ def test_an_adapter_of_peft_says_its_rank_and_its_base(tmp_path):
 
 def test_pickled_weights_are_for_the_hub_alone(tmp_path):
     folder = _saved(tmp_path / "model", tf.BertModel)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
     found = propose(FolderFiles(folder), takes_pickles=True)
     assert found.refusals == ()
-    said = ("judged when a worker first reads them: no pickle is opened here", "pytorch_model.bin")
+    told = "judged by names and shapes, and whole when a worker first reads them"
+    said = (f"{told}: no pickle is run here", "pytorch_model.bin")
     assert _facts(found)["tensors"] == said
     refused = propose(FolderFiles(folder), takes_pickles=False)
     assert "pytorch_model.bin is a pickle" in str(refused.refusals[0])

@@ -26,9 +26,15 @@ from transformers import (
 )
 
 from sie_layouts.adapter import ADAPTER_FILE
-from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
+from sie_layouts.architectures.published import (
+    BY_CODE,
+    LOOKS_BOTH_WAYS,
+    ConfigJson,
+    looks_by_code,
+)
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TaskLayout
 from sie_server.adapters.lora import Adapter
@@ -45,6 +51,7 @@ __all__ = [
     "dtype_choice",
     "encoder_kind",
     "has_own_code",
+    "label_names",
     "load_model",
     "task_changes",
 ]
@@ -99,7 +106,8 @@ def load_model(
             "model unasked; merge it into the model, or register it as an adapter"
         )
     runs_own_code = takes_own_code and has_own_code(spec.weights)
-    if kind is AutoModel and not runs_own_code and looks_by_code(_config(spec.weights)):
+    hub_name = spec.weights.hub_name
+    if kind is AutoModel and not runs_own_code and looks_by_code(_config(spec.weights), hub_name):
         raise load_failed(
             f"auto_map in config.json {BY_CODE}; that code runs only where an operator allows it: "
             "read it, then start this worker's sie-server with "
@@ -159,11 +167,14 @@ def _from_pretrained(
             model, info = _known(folder, files, kind, known, config_options, dtype)
         else:
             config = None
-            if config_options or _names_attention(_config(spec.weights)):
+            both_ways = spec.weights.hub_name in LOOKS_BOTH_WAYS and not runs_own_code
+            if config_options or both_ways or _names_attention(_config(spec.weights)):
                 config = AutoConfig.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
                 )
                 config._attn_implementation = None
+                if both_ways:
+                    config.is_causal = False
             model, info = kind.from_pretrained(
                 folder,
                 **({} if config is None else {"config": config}),
@@ -311,6 +322,15 @@ def task_changes(
     if tasks is None or known is None:
         return {}
     return read_task_changes(_weight_files(weights), model, tasks, known.named)
+
+
+def label_names(model: PreTrainedModel) -> list[str]:
+    """The label of each logit. Raises MODEL_LOAD_FAILED where one has no name."""
+    named = {int(place): str(name) for place, name in (model.config.id2label or {}).items()}
+    found = tuple(unnamed_labels("config.json", {"id2label": named}))
+    if found:
+        raise load_failed("; ".join(map(str, found)))
+    return [named[place] for place in sorted(named)]
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 import tokenizers
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from tokenizers import AddedToken, Tokenizer, normalizers
+from tokenizers import AddedToken, Tokenizer, normalizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.facts import WORDS
@@ -188,7 +188,9 @@ def _key(folder: Path, text: TextLayout) -> str:
     """Of all that a tokenizer is made from: another revision in the folder is another one."""
     key = hashlib.sha256()
     made_by = (_FORM, transformers.__version__, tokenizers.__version__)
-    key.update(repr((made_by, text.truncation_side, text.lowercase, text.marks)).encode())
+    key.update(
+        repr((made_by, text.truncation_side, text.lowercase, text.marks, text.ends)).encode()
+    )
     key.update(json.dumps(text.tokenizer_options, sort_keys=True).encode())
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in WORDS and not path.name.endswith(".index.json"):
@@ -245,6 +247,13 @@ def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any
         rest = [] if native.normalizer is None else [native.normalizer]
         native.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
     _mark(native, text.marks)
+    if text.ends:
+        end = f"{tokenizer.eos_token}"
+        native.post_processor = processors.TemplateProcessing(
+            single=["$A:0", f"{end}:0"],
+            pair=["$A:0", f"{end}:0", "$B:1", f"{end}:1"],
+            special_tokens=[(end, tokenizer.eos_token_id)],
+        )
     side = "left" if text.truncation_side == "left" else str(tokenizer.truncation_side)
     native.no_padding()
     native.no_truncation()

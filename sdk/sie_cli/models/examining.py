@@ -59,6 +59,7 @@ def examined_repository(wanted: Wanted) -> Iterator[Found]:
             revision,
             takes_pickles=True,
             name=revision.repository,
+            commit=revision.commit,
             task=wanted.task,
             template=wanted.template,
         )

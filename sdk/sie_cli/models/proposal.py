@@ -21,6 +21,7 @@ from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, la
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
+from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -60,7 +61,9 @@ _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 _LABELS_SHOWN: Final = 12
 """One line of a terminal."""
 _HEADS: Final = ("sparse_linear", "colbert_linear")
-_JUDGED_LATER: Final = "judged when a worker first reads them: no pickle is opened here"
+_JUDGED_LATER: Final = (
+    "judged by names and shapes, and whole when a worker first reads them: no pickle is run here"
+)
 _PICKLES_SHOWN: Final = 3
 """Those of bge-m3, which has its model and two heads as pickles."""
 _GTE: Final = "new"
@@ -100,13 +103,15 @@ def propose(
     *,
     takes_pickles: bool,
     name: str = "",
+    commit: str = "",
     task: Task | None = None,
     template: str = "",
 ) -> Proposal:
     """Decide on everything. `takes_pickles` says that pickled weights will be converted.
 
-    `name` is the repository's or folder's own. `task` and `template` are those that a person named
-    for a model whose files say neither; raises `FixRequest` where they are for another model.
+    `name` is the repository's or folder's own, `commit` that of a repository. `task` and `template`
+    are those that a person named for a model whose files say neither; raises `FixRequest` where
+    they are for another model.
     """
     names = files.names()
     if ADAPTER_FILE in names:
@@ -128,6 +133,9 @@ def propose(
         found = Proposal("model", facts=facts, refusals=(purpose.refusal, *missing))
     else:
         found = _of_layout(files, names, purpose, facts, missing, takes_pickles=takes_pickles)
+        found = replace(
+            found, refusals=(*_by_code(files, purpose, f"{name}@{commit}"), *found.refusals)
+        )
     _require(task, template, found, purpose)
     return found
 
@@ -143,7 +151,7 @@ def _of_layout(
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
-    refusals = (*_by_code(files, kind), *reading.refusals, *missing)
+    refusals = (*reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     if not missing:
@@ -183,6 +191,8 @@ def _of_labels(files: Files, head: Head) -> list[Refusal]:
     """The tokenizer, and the head of tokens: of whole texts every head runs by its own forward."""
     reader = Reader(files)
     require_marks(reader, "")
+    for refusal in unnamed_labels(_CONFIG, reader.table(_CONFIG)):
+        reader.refuse(refusal.source, refusal.what, refusal.cure)
     if head == "tokens":
         require_head(reader, _CONFIG, head)
     return reader.refusals
@@ -195,8 +205,9 @@ def _absent_heads(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Ref
             yield _pickle(f"{head}.pt")
 
 
-def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
-    if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
+def _by_code(files: Files, purpose: Purpose, hub_name: str) -> Iterator[Refusal]:
+    kind = _KINDS.get(purpose.task) or kind_of(files)
+    if kind == "vectors" and looks_by_code(_table(files, _CONFIG), hub_name):
         known = "where you know it, say is_causal in the config.json of a folder of yours"
         yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"{_ALLOWED}; {known}")
 

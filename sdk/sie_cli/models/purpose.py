@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import yaml
 
 from sie_core.pair_templates import PAIR_TEMPLATES
+from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.reader import Reader, class_names
 from sie_layouts.routes import MODULES_FILE
@@ -66,6 +67,8 @@ def purpose_of(files: Files, name: str, asked: Task | None = None, template: str
     # Such a folder says itself what it is for.
     if reader.has(MODULES_FILE):
         return Purpose()
+    if published_form(config) == "gritlm":
+        return Purpose("encode", facts=(Fact("task", "encode", f"{_CONFIG}: auto_map"),))
     if any(each.endswith("ForCausalLM") for each in classes):
         return _of_decoder(reader, config, name, asked, template)
     if any(each.endswith("ForSequenceClassification") for each in classes):

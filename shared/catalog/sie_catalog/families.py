@@ -37,6 +37,10 @@ _GTE: Final = _SUITES + "published.py::test_gte_under_its_later_name_answers_by_
 _LLAMA: Final = (
     _SUITES + "published.py::test_a_llama_that_looks_both_ways_answers_as_transformers_own"
 )
+_QWEN: Final = (
+    _SUITES + "authors.py::test_a_qwen2_whose_tokenizer_ends_texts_answers_by_its_authors_way"
+)
+_GRITLM: Final = _SUITES + "authors.py::test_gritlm_answers_by_its_authors_way"
 _TASKS: Final = _SUITES + "published.py::test_a_model_that_holds_tasks_answers_each_by_its_formula"
 _RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_its_formula"
 _ROTATED: Final = (
@@ -200,18 +204,28 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "transformer",
         proven=(_LLAMA,),
     ),
+    "dense/both-ways-qwen2": Family(
+        "Qwen2 that looks both ways, with its pooling in its files",
+        "transformer",
+        proven=(f"{_QWEN}[gte]",),
+    ),
+    "dense/both-ways-qwen2-by-name": Family(
+        "Qwen2 that looks both ways, as the code of its commit does",
+        "transformer",
+        proven=(f"{_QWEN}[stella]",),
+    ),
+    "dense/gritlm": Family(
+        "Mistral that looks both ways, and pools no word before a text",
+        "transformer",
+        proven=(_GRITLM,),
+        states_vectors=False,
+    ),
     "dense/gte-renamed": Family(
         "GTE under its own name, with its pooling in its files", "transformer", proven=(_GTE,)
     ),
     "dense/nomic-bert": _published("NomicBERT", "nomic"),
     "dense/nomic-experts": _published("NomicBERT with experts", "nomic with experts"),
     "own-code": _not_here("code of its own", _OWN_CODE),
-    "unsaid-direction": _not_here(
-        "a decoder with code of its own",
-        "its code alone says whether a token looks ahead, of which what is published disagrees, "
-        "and its tokenizer's code which token ends a text: `sie add` a folder of it whose files "
-        "say both",
-    ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
     "zero-shot/modernbert": _classes("ModernBERT", "modernbert"),

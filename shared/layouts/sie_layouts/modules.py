@@ -123,7 +123,7 @@ def _pooling(reader: Reader, folder: str) -> Step:
     return PoolingStep(
         modes=modes,
         width=reader.count(name, table, wide),
-        include_prompt=reader.take(name, table, "include_prompt", bool, True),
+        include_prompt=_unless_null(reader, name, table, "include_prompt"),
     )
 
 
@@ -151,7 +151,7 @@ def dense_step(reader: Reader, folder: str, *, source: str = "sentence_embedding
         file=joined(folder, _WEIGHTS),
         in_features=reader.count(name, table, "in_features"),
         out_features=reader.count(name, table, "out_features"),
-        bias=reader.take(name, table, "bias", bool, True),
+        bias=_unless_null(reader, name, table, "bias"),
         activation=_activation(reader, name, table),
         residual=reader.take(name, table, "use_residual", bool, False),
         source=source,
@@ -159,6 +159,11 @@ def dense_step(reader: Reader, folder: str, *, source: str = "sentence_embedding
     )
     reader.fact("dense", f"{step.in_features} to {step.out_features}, {step.activation}", f"{name}")
     return step
+
+
+def _unless_null(reader: Reader, name: str, table: Mapping[str, Any], key: str) -> bool:
+    """A flag that is true where it is absent. The reference takes a null that is written for no."""
+    return reader.take(name, table, key, bool, key not in table)
 
 
 def _activation(reader: Reader, name: str, table: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Files, Reading
 from sie_layouts.inputs.transformer import plain_transformer
 from sie_layouts.layout import SentenceLayout
@@ -127,6 +128,10 @@ def _steps(reader: Reader, task: str, output: Output) -> tuple[Step, ...]:
                 )
         reader.fact("pooling", "max of log(1 + relu)", f"{_CONFIG}: architectures")
         return (plain_transformer(reader, "masked_language"), SpladeStep())
+    if published_form(config) == "gritlm":
+        reader.fact("pooling", "mean without the words before a text", f"{_CONFIG}: auto_map")
+        mean = PoolingStep(("mean",), width=_hidden(config), include_prompt=False)
+        return (plain_transformer(reader, "none"), mean, NormalizeStep())
     # As the reference does: a decoder is read at its last token.
     decodes = bool(classes) and classes[0].endswith("ForCausalLM") and config.get("is_causal", True)
     mode: Literal["last", "mean"] = "last" if decodes else "mean"

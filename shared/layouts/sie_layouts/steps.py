@@ -41,6 +41,9 @@ class TextLayout:
     special_tokens: bool = True
     marks: tuple[str, ...] = ()
     """Beginnings of texts that are one token each, where the vocabulary has them."""
+    ends: bool = False
+    """True if `eos_token` is put behind each text, and nothing else, whatever tokenizer.json says.
+    """
     tokenizer_options: Mapping[str, Any] = field(default_factory=dict)
     """Options that the layout gives to the tokenizer's loading."""
 

@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     JinaEmbeddingsV3Model,
     LlamaConfig,
+    MistralConfig,
     PreTrainedConfig,
     XLMRobertaForSequenceClassification,
     XLMRobertaModel,
@@ -34,7 +35,7 @@ from sie_server.backends.architectures.nomic import NomicExpertsModel, nomic_con
 __all__ = ["Architecture", "Tensors", "architecture_of"]
 
 Tensors: TypeAlias = Mapping[str, Tensor]
-_NOT_OF_LLAMA: Final = frozenset(
+_NOT_OF_CONFIG: Final = frozenset(
     {"architectures", "auto_map", "model_type", "transformers_version"}
 )
 
@@ -69,12 +70,19 @@ def architecture_of(config: ConfigJson) -> Architecture | None:
                 _without_heads,
             )
         case "both_ways_llama":
-            llama = {name: each for name, each in config.items() if name not in _NOT_OF_LLAMA}
+            llama = {name: each for name, each in config.items() if name not in _NOT_OF_CONFIG}
             return Architecture(
                 lambda _: LlamaConfig.from_dict({**llama, "is_causal": False}), "llama"
             )
         case "flash_roberta":
             return _flash(config)
+        case "gritlm":
+            # Its window is that of texts which it continues.
+            both_ways = {"is_causal": False, "sliding_window": None}
+            mistral = {name: each for name, each in config.items() if name not in _NOT_OF_CONFIG}
+            return Architecture(
+                lambda _: MistralConfig.from_dict({**mistral, **both_ways}), "mistral"
+            )
         case "nomic_bert":
             return _nomic(config)
     return None

@@ -20,7 +20,12 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.class_heads import Head, first_states, require_same, sequence_head
 from sie_server.backends.encoder import Encoder
 from sie_server.backends.loaded_encoder import LoadedEncoder
-from sie_server.backends.model_files import backbone_of, dtype_choice, load_model
+from sie_server.backends.model_files import (
+    backbone_of,
+    dtype_choice,
+    label_names,
+    load_model,
+)
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.backends.vector_answers import rows_as_given
 from sie_server.packed.packed_attention import register
@@ -51,11 +56,9 @@ class SequenceLogits:
         self._why_whole = "the model decodes"
         if not self._model.config.is_encoder_decoder:
             self._try_packed(device)
-        config = self._model.config
         self._limits = self._core.limits if self._core is not None else _limits(spec, self._model)
         self._pads = self._core is not None or self._may_pad()
-        named = {int(place): str(name) for place, name in (config.id2label or {}).items()}
-        self.names = [named[place] for place in sorted(named)]
+        self.names = label_names(self._model)
         """The label of each logit."""
 
     @property

@@ -27,7 +27,7 @@ from sie_server.backends.extraction.spans import Token, spans
 from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.extraction.windows import TextTokens, Window
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
-from sie_server.backends.model_files import backbone_of, load_model
+from sie_server.backends.model_files import backbone_of, label_names, load_model
 from sie_server.backends.vector_answers import as_given, lengths_of
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import read_tokenizer, tokenizer_file
@@ -63,8 +63,7 @@ class TokenClassifier(EncoderBackend):
         self._tokens_max = self._core.limits.tokens_max
         self._tokenizer = read_tokenizer(file.path, tokens_max=self._tokens_max)
         self._tokenizer.no_truncation()
-        named = {int(place): str(name) for place, name in (model.config.id2label or {}).items()}
-        self._tags = read_tags([named[place] for place in sorted(named)])
+        self._tags = read_tags(label_names(model))
         kinds = [tag.kind for tag in self._tags if tag.kind is not None]
         self._labels = FixedLabels(spec, kinds, self._tags)
 

@@ -12,8 +12,10 @@ from sie_layouts.reader import Reader
 
 __all__ = [
     "BY_CODE",
+    "LOOKS_BOTH_WAYS",
     "ConfigJson",
     "Form",
+    "ends_by_code",
     "looks_by_code",
     "published_form",
     "require_form",
@@ -22,7 +24,7 @@ __all__ = [
 
 ConfigJson: TypeAlias = Mapping[str, Any]
 """A config.json: keys and values as some library wrote them."""
-Form: TypeAlias = Literal["alibi_bert", "both_ways_llama", "flash_roberta", "nomic_bert"]
+Form: TypeAlias = Literal["alibi_bert", "both_ways_llama", "flash_roberta", "gritlm", "nomic_bert"]
 
 _ALIBI: Final[Mapping[str, tuple[Any, ...]]] = {
     "feed_forward_type": ("geglu", "reglu"),
@@ -57,11 +59,12 @@ _NOMIC: Final[Mapping[str, tuple[Any, ...]]] = {
     "scale_attn_weights": (True,),
     "use_rms_norm": (None, False),
 }
-_LLAMA: Final[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
+_GATED: Final[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
 _DONE: Final[Mapping[Form, Mapping[str, tuple[Any, ...]]]] = {
     "alibi_bert": _ALIBI,
-    "both_ways_llama": _LLAMA,
+    "both_ways_llama": _GATED,
     "flash_roberta": _FLASH,
+    "gritlm": _GATED,
     "nomic_bert": _NOMIC,
 }
 """Of each form, the values that are computed here; a key that is absent has the first of them."""
@@ -73,6 +76,16 @@ BY_CODE: Final = (
     "transformers' own class of this type looks back"
 )
 """The reason to refuse a model that `looks_by_code`."""
+LOOKS_BOTH_WAYS: Final = frozenset(
+    {"NovaSearch/stella_en_1.5B_v5@7817065102fd9e1b031fe874e910c01f40b2f001"}
+)
+"""Revisions of a hub whose config.json is silent, and whose code looks both ways by default: so
+whoever read that very file, and so Candle's own version of the model."""
+_GRITLM: Final = "modeling_gritlm7b.MistralModel"
+_QWEN_TOKENIZERS: Final = [
+    "tokenization_qwen.Qwen2Tokenizer",
+    "tokenization_qwen.Qwen2TokenizerFast",
+]
 _SIZES: Final = ("n_embd", "n_head", "n_inner", "n_layer")
 _OWN_NAMES: Final = ("activation_function", "moe_every_n_layers", "n_embd", "num_experts")
 """Keys that transformers' own nomic_bert does not have."""
@@ -90,6 +103,8 @@ def published_form(config: ConfigJson) -> Form | None:
             return "alibi_bert"
         case "llama_bidirec":
             return "both_ways_llama"
+        case "mistral" if isinstance(code, dict) and code.get("AutoModel") == _GRITLM:
+            return "gritlm"
         case "xlm-roberta" if "use_flash_attn" in config or "rotary_emb_base" in config:
             return "flash_roberta"
         case "nomic_bert" if any(key in config for key in _OWN_NAMES):
@@ -97,16 +112,16 @@ def published_form(config: ConfigJson) -> Form | None:
     return None
 
 
-def looks_by_code(config: ConfigJson) -> bool:
+def looks_by_code(config: ConfigJson, hub_name: str = "") -> bool:
     """True of a decoder whose own code alone says in which direction it looks.
 
     transformers has a class of that name, which looks back: gte-Qwen2 and its kin look both ways.
+    `hub_name` is `<id>@<commit>` of a folder that came from a hub.
     """
     code = config.get("auto_map")
-    # What config.json and page say of gte-Qwen2's direction contradict each other, and random
-    # weights cannot tell who is right.
     named = isinstance(code, dict) and "AutoModel" in code
     known = "is_causal" in config or published_form(config) is not None
+    known = known or hub_name in LOOKS_BOTH_WAYS
     return named and not known and str(config.get("model_type")) in _DECODERS
 
 
@@ -120,6 +135,18 @@ def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
     # another token's.
     named = isinstance(code, dict) and "AutoTokenizer" in code
     return named and str(config.get("model_type")) in _DECODERS
+
+
+def ends_by_code(config: ConfigJson, tokenizer: ConfigJson) -> bool:
+    """True of a Qwen2 whose tokenizer's code only puts `eos_token` behind each text.
+
+    gte-Qwen2 and stella_en_1.5B_v5: their class replaces what tokenizer.json puts around a text,
+    where `add_eos_token` is true.
+    """
+    code = tokenizer.get("auto_map")
+    classes = code.get("AutoTokenizer") if isinstance(code, dict) else code
+    ends = tokenizer.get("add_eos_token") is True and bool(tokenizer.get("eos_token"))
+    return config.get("model_type") == "qwen2" and classes == _QWEN_TOKENIZERS and ends
 
 
 def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:

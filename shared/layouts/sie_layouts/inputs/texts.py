@@ -8,6 +8,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures.published import ends_by_code
 from sie_layouts.inputs.tokenizer_classes import fills_at_the_left
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
@@ -88,6 +89,10 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
             for key, value in options.items()
             if key not in _WITHOUT_EFFECT | {"model_max_length", "truncation_side"}
         },
+        ends=ends_by_code(
+            reader.table(joined(folder, "config.json")),
+            reader.table(joined(folder, TOKENIZER_FILE)),
+        ),
     )
 
 

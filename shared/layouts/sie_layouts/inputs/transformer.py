@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.own_architectures import require_own_architecture
+from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tasks import read_tasks
 from sie_layouts.inputs.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
 from sie_layouts.reader import Reader, joined
@@ -50,7 +51,7 @@ def transformer_step(
     `late` says that the caller reads the lengths of queries and documents itself.
     """
     takes_tasks = task == "feature-extraction" and not late
-    require_own_architecture(reader, folder, takes_tasks=takes_tasks)
+    require_own_architecture(reader, folder, takes_tasks=takes_tasks, ends_texts=True)
     name, table = sentence_table(reader, folder)
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     said = reader.take(name, table, "transformer_task", str, task)
@@ -79,11 +80,12 @@ def transformer_step(
 
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
-    require_own_architecture(reader, "", takes_tasks=head == "none")
+    require_own_architecture(reader, "", takes_tasks=head == "none", ends_texts=True)
     if head == "masked_language":
         require_head(reader, "config.json", head)
     template = chat_template(reader)
-    if template and head == "none":
+    own = published_form(reader.table("config.json")) == "gritlm"
+    if template and head == "none" and not own:
         reader.refuse(
             template,
             "has a chat template, into which the reference puts every text of a model without "

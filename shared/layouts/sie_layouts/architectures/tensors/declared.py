@@ -13,7 +13,11 @@ from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
+from sie_layouts.architectures.tensors.kin import KIN
+from sie_layouts.architectures.tensors.pickle_header import read_pickle
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.architectures.tensors.towers import TOWERS
+from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
@@ -35,10 +39,10 @@ _CHANGED: Final = ".parametrizations.weight.original"
 _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "hidden_size": ("n_embd",), "num_hidden_layers": ("n_layer",), "intermediate_size": ("n_inner",)
 }  # fmt: skip
-_FORMS: Final = {"both_ways_llama": "llama"}
+_FORMS: Final = {"both_ways_llama": "llama", "gritlm": "mistral"}
 _TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
 """Other names of a family."""
-_EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **TOWERS}
+_EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **KIN, **TOWERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def lacking(
     """
     name, main = joined(folder, "config.json"), main_file(files, folder)
     config = {**Reader(files).table(name), **(changed or {})}
-    small = tuple(_too_small(name, config))
+    small = (*unrunnable(name, config), *_too_small(name, config))
     every = () if small else tuple(dict.fromkeys(wanted(config, head)))
     return small or _judged(files, main, name, every, config)
 
@@ -143,11 +147,34 @@ def _judged(
     files: Files, main: str, name: str, every: tuple[Wanted, ...], config: Mapping[str, Any]
 ) -> tuple[Refusal, ...]:
     read = held_by(files, main) if main in files.names() else None
+    if read is None:
+        main, read = _pickled(files, main)
     held, refusals = read or ({}, ())
     if read is None or refusals or not _in_published_form(config, held):
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
     return tuple(_unlike(main, name, by_name, every))
+
+
+def _pickled(
+    files: Files, main: str
+) -> tuple[str, tuple[dict[str, Held], tuple[Refusal, ...]] | None]:
+    """The pickles that a worker makes `main` of, by the first one's name, and their tensors."""
+    folder = main.rpartition("/")[0]
+    names = [
+        name
+        for name in pickles_wanted(files.names())
+        if name.rpartition("/")[0] == folder and _of_model(name)
+    ]
+    held = [read_pickle(files, name) for name in names[:_SHARDS_MAX]]
+    known = [each for each in held if each is not None]
+    if not names or len(known) < len(names):
+        return main, None
+    return names[0], ({key: each for one in known for key, each in one.items()}, ())
+
+
+def _of_model(name: str) -> bool:
+    return name.rpartition("/")[2].startswith("pytorch_model")
 
 
 def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -159,6 +186,10 @@ def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
         if sizes.get(key, least) < least:
             said = f"is {sizes[key]}, and transformers' own forward reads {least}: it fails"
             yield Refusal(f"{name}: {key}", said, "use the model as its authors published it")
+    heads, keys = sizes.get("num_attention_heads", 0), sizes.get("num_key_value_heads", 0)
+    if keys > 0 and heads % keys:
+        said = f"is {keys}, of which {heads} heads are no multiple: transformers' forward fails"
+        yield Refusal(f"{name}: num_key_value_heads", said, "restore the file")
 
 
 def _unlike(
