@@ -1,7 +1,9 @@
-"""Torch's compiler is imported by whoever compiles, and is a whole one then."""
+"""Processes import what they run: torch's compiler comes with its first use, and whole."""
 
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import sys
@@ -32,3 +34,17 @@ def test_torchs_compiler_is_imported_by_the_first_who_compiles_and_hears_what_wa
 
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines() == ["", "heard"]
+
+
+@pytest.mark.parametrize("main", ["sie_worker.main", "sie_cli.supervisor.cluster"])
+def test_a_process_imports_no_command_line_of_its_http_client(main):
+    program = (
+        f"import sys, {main}, httpx\n"
+        "print(*sorted({'rich', 'pygments'} & sys.modules.keys()))\n"
+        "httpx.Client().close()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=110
+    )
+
+    assert ran.stdout.split() == []
