@@ -14,6 +14,10 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
+import sie_server.lean_imports  # noqa: F401 - before transformers' models are imported
+
+# isort: split
+
 from transformers.utils.logging import disable_progress_bar
 
 from sie_runtime import settings

@@ -171,6 +171,8 @@ def import_backends() -> None:
     Those of an extra wait for their first model. They took 57 MiB of each process that never had
     one, and a second of its start.
     """
+    # Transformers makes a model without values first, and of the shapes of these torch asks sympy.
+    importlib.import_module("torch.fx.experimental.symbolic_shapes")
     for name in backend_names():
         built_in = _BUILT_IN.get(name)
         if built_in is not None and built_in.extra != _ALWAYS:
