@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sie_schemas.arrays import from_wire
+from sie_schemas.arrays import DTYPES, from_wire, in_dtype
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import (
     Answers,
@@ -21,8 +21,7 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
-from sie_worker.forms.answers import public_answers
-from sie_worker.forms.quantizing import DTYPES, in_dtype, kept
+from sie_worker.forms.answers import kept, public_answers
 
 DIM = 9
 # Few numbers, among them zeros and equal ones: borders are where forms differ.
