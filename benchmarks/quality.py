@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel
 
 from sie_schemas import arrays
+from sie_schemas.arrays import in_dtype
 from sie_schemas.documents import EncodeTask, PackageSource, ProfileDocument, Tasks
 from sie_schemas.ipc import RunBatch, TokensInput
 from sie_schemas.items import Item
@@ -35,8 +36,7 @@ from sie_schemas.jobs import Job
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import resolve
-from sie_worker.forms.answers import public_answers
-from sie_worker.forms.quantizing import in_dtype, kept
+from sie_worker.forms.answers import kept, public_answers
 from sie_worker.forms.tokenizing import Tokenizer, prepare
 
 _MODEL: Final = PackageSource(

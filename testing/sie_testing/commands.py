@@ -59,67 +59,47 @@ def simulate(
     sys.exit(run(options))
 
 
+_MINUTES = typer.Option(help="How long in all; 10, or each fault of --chaos once.")
+_NUMBERS = typer.Option("--numbers", help="Only the numeric tests, under every instruction set.")
+_CLIENTS = typer.Option("--clients", help="Published clients, each in an environment of its own.")
+_MUTANTS = typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
+_IMAGES = typer.Option("--images", help="Build every image, list it, start each role from its own.")
+_BASE = typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
+_LAYOUTS = typer.Option(
+    "--layouts", help="Random model folders, each beside the reference library."
+)
+_BATCHES = typer.Option("--batches", help="Batches of any shape: each text answered as alone.")
+_RUNBOOKS = typer.Option(
+    "--runbooks", help="A local cluster broken for each alert, and its page done."
+)
+_LEAF = typer.Option("--leaf", help="A site behind a leaf node, whose hub loses its brokers.")
+_CHAOS = typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
+_UPGRADE = typer.Option(
+    "--upgrade", help="From the last release to this and back, under load. Needs history."
+)
+_FROM = typer.Option(
+    "--from", help="With --upgrade: a revision, or the folder of an installed checkout."
+)
+_FAULTS = typer.Option(help="With --chaos: its faults by name, by comma.")
+_WRITE = typer.Option(help="With --chaos: the folder for chaos.json and chaos.md.")
+
+
 def soak(
-    minutes: Annotated[
-        float | None, typer.Option(help="How long in all; 10, or each fault of --chaos once.")
-    ] = None,
-    numbers: Annotated[
-        bool,
-        typer.Option("--numbers", help="Only the numeric tests, under every instruction set."),
-    ] = False,
-    clients: Annotated[
-        bool,
-        typer.Option("--clients", help="Published clients, each in an environment of its own."),
-    ] = False,
-    mutants: Annotated[
-        bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
-    ] = False,
-    images: Annotated[
-        bool,
-        typer.Option("--images", help="Build every image, list it, start each role from its own."),
-    ] = False,
-    base: Annotated[
-        str, typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
-    ] = "",
-    layouts: Annotated[
-        bool,
-        typer.Option("--layouts", help="Random model folders, each beside the reference library."),
-    ] = False,
-    batches: Annotated[
-        bool,
-        typer.Option("--batches", help="Batches of any shape: each text answered as alone."),
-    ] = False,
-    runbooks: Annotated[
-        bool,
-        typer.Option(
-            "--runbooks", help="A local cluster broken for each alert, and its page done."
-        ),
-    ] = False,
-    leaf: Annotated[
-        bool,
-        typer.Option("--leaf", help="A site behind a leaf node, whose hub loses its brokers."),
-    ] = False,
-    chaos: Annotated[
-        bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
-    ] = False,
-    upgrade: Annotated[
-        bool,
-        typer.Option(
-            "--upgrade", help="From the last release to this and back, under load. Needs history."
-        ),
-    ] = False,
-    release: Annotated[
-        str,
-        typer.Option(
-            "--from", help="With --upgrade: a revision, or the folder of an installed checkout."
-        ),
-    ] = "",
-    faults: Annotated[
-        str, typer.Option(help="With --chaos: its faults by name, by comma.")
-    ] = "all",
-    write: Annotated[
-        Path | None, typer.Option(help="With --chaos: the folder for chaos.json and chaos.md.")
-    ] = None,
+    minutes: Annotated[float | None, _MINUTES] = None,
+    numbers: Annotated[bool, _NUMBERS] = False,
+    clients: Annotated[bool, _CLIENTS] = False,
+    mutants: Annotated[bool, _MUTANTS] = False,
+    images: Annotated[bool, _IMAGES] = False,
+    base: Annotated[str, _BASE] = "",
+    layouts: Annotated[bool, _LAYOUTS] = False,
+    batches: Annotated[bool, _BATCHES] = False,
+    runbooks: Annotated[bool, _RUNBOOKS] = False,
+    leaf: Annotated[bool, _LEAF] = False,
+    chaos: Annotated[bool, _CHAOS] = False,
+    upgrade: Annotated[bool, _UPGRADE] = False,
+    release: Annotated[str, _FROM] = "",
+    faults: Annotated[str, _FAULTS] = "all",
+    write: Annotated[Path | None, _WRITE] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
     length = 10.0 if minutes is None else minutes

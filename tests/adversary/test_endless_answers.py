@@ -24,8 +24,6 @@ from sie_runtime.http.bounded_answers import BoundedClient, ask
 from sie_schemas.documents import HubSource
 from sie_schemas.errors import FixRequest, Later, TimeRanOut
 from sie_sdk import SIEAsyncClient, SIEClient
-from sie_sdk.client import async_, sync
-from sie_sdk.config import async_client, client
 from sie_sdk.config.async_client import SIEAsyncConfigClient
 from sie_sdk.config.client import SIEConfigClient
 from sie_server.weights import hub_reach
@@ -231,12 +229,12 @@ CUT_OFF: dict[str, tuple[bytes, bytes, float]] = {
     "packed": (HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b" " * 1000), 0.0),
     "without end": (HEAD + b"\r\n", b" " * 65536, 0.0),
 }
-READERS: dict[str, Callable[[str, float], Any]] = {
-    "the SDK": lambda url, within_s: SIEClient(url, timeout_s=within_s).health(),
-    "its asynchronous client": lambda url, within_s: asyncio.run(
-        SIEAsyncClient(url, timeout_s=within_s).health()
+READERS: dict[str, Callable[..., Any]] = {
+    "the SDK": lambda url, **bounds: SIEClient(url, **bounds).health(),
+    "its asynchronous client": lambda url, **bounds: asyncio.run(
+        SIEAsyncClient(url, **bounds).health()
     ),
-    "the SDK of sie-config": lambda url, within_s: SIEConfigClient(url, timeout_s=within_s).head(),
+    "the SDK of sie-config": lambda url, **bounds: SIEConfigClient(url, **bounds).head(),
 }
 
 
@@ -260,23 +258,19 @@ async def test_a_command_that_asks_a_stranger_ends(told, asker) -> None:
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("told", CUT_OFF.values(), ids=CUT_OFF)
-async def test_a_client_of_a_stranger_ends_and_holds_no_more_than_its_bound(
-    told, reader, monkeypatch
-) -> None:
-    for module in (async_, sync, client, async_client):
-        monkeypatch.setattr(module, "ANSWER_BYTES_MAX", 1_000_000)
+async def test_a_client_of_a_stranger_ends_and_holds_no_more_than_its_bound(told, reader) -> None:
     head, part, pause_s = told
+    within_s = TIMEOUT_S if pause_s else FOREVER_S
     async with stranger(head, part, pause_s=pause_s) as url:
         with pytest.raises((TimeRanOut, FixRequest), match=r"drops|unasked|over 1000000"):
-            await asyncio.to_thread(reader, url, TIMEOUT_S if pause_s else FOREVER_S)
+            await asyncio.to_thread(reader, url, timeout_s=within_s, answer_bytes_max=1_000_000)
 
 
-async def test_a_feed_lasts_and_each_of_its_events_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(async_client, "ANSWER_BYTES_MAX", 2_000)
+async def test_a_feed_lasts_and_each_of_its_events_is_bounded() -> None:
     event = b"event: head\ndata: {}\n\n"
     async with (
         stranger(HEAD + b"\r\n", event, pause_s=0.001) as url,
-        SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+        SIEAsyncConfigClient(url, timeout_s=FOREVER_S, answer_bytes_max=2_000) as reader,
     ):
         feed = reader.follow()
         # In all more than one may have.
@@ -284,19 +278,18 @@ async def test_a_feed_lasts_and_each_of_its_events_is_bounded(monkeypatch) -> No
     for part in (b"data: a", b"a: b\nc: d\n"):
         async with (
             stranger(HEAD + b"\r\n", part) as url,
-            SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+            SIEAsyncConfigClient(url, timeout_s=FOREVER_S, answer_bytes_max=2_000) as reader,
         ):
             with pytest.raises(FixRequest, match="over 2000 bytes"):
                 await anext(reader.follow())
 
 
-async def test_a_refusal_of_a_feed_is_bounded_as_a_whole(monkeypatch) -> None:
-    monkeypatch.setattr(async_client, "ANSWER_BYTES_MAX", 2_000)
+async def test_a_refusal_of_a_feed_is_bounded_as_a_whole() -> None:
     head = HEAD.replace(b"200 OK", b"404 Not Found")
     assert head != HEAD
     async with (
         stranger(head + b"\r\n", b"not here\n\n") as url,
-        SIEAsyncConfigClient(url, timeout_s=FOREVER_S) as reader,
+        SIEAsyncConfigClient(url, timeout_s=FOREVER_S, answer_bytes_max=2_000) as reader,
     ):
         with pytest.raises(FixRequest, match="over 2000 bytes"):
             await anext(reader.follow())

@@ -1,6 +1,9 @@
 """Both clients against the gateway's real application, served on a port."""
 
 import asyncio
+import copy
+import gc
+import pickle
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +24,9 @@ from sie_sdk import (
     RequestError,
     ServerError,
     SIEAsyncClient,
+    SIEAsyncConfigClient,
     SIEClient,
+    SIEConfigClient,
     SIEConnectionError,
     TimeRanOut,
 )
@@ -248,3 +253,31 @@ def test_a_forked_process_reads_its_own_answers() -> None:
         command = [sys.executable, "-c", _FORKS, url]
         run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
+
+
+# What the first loop left open, nobody can close in order any more.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_asynchronous_client_is_taken_along_to_the_next_loop() -> None:
+    with served_gateway() as url:
+        client = SIEAsyncClient(url)
+        for text in ("a", "bb"):
+            found = asyncio.run(client.encode("dense", text))
+            assert found["dense"][0] == len(text)
+        asyncio.run(client.close())
+    # Here, where they are expected, and not in another test.
+    gc.collect()
+
+
+async def test_an_asynchronous_client_refuses_a_second_loop_beside_its_own() -> None:
+    async with served() as (_, url), SIEAsyncClient(url) as client:
+        await client.health()
+        with pytest.raises(RuntimeError, match="make a client in each loop"):
+            await asyncio.to_thread(lambda: asyncio.run(client.health()))
+        await client.health()
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", [SIEClient, SIEAsyncClient, SIEConfigClient, SIEAsyncConfigClient])
+def test_a_client_that_is_pickled_or_copied_says_what_to_do(kind, take) -> None:
+    with pytest.raises(TypeError, match=f"make a {kind.__name__} where it is used"):
+        take(kind("http://127.0.0.1:9"))

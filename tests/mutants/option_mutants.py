@@ -30,7 +30,7 @@ OPTION_MUTANTS = (
     edit(
         "a-cut-vector-keeps-its-length",
         "cosines of vectors with fewer dimensions are no cosines",
-        "data_plane/sie_worker/forms/quantizing.py",
+        "data_plane/sie_worker/forms/answers.py",
         "    return np.ascontiguousarray(cut / np.maximum(lengths, np.float32(_NORM_MIN)))\n",
         "    return np.ascontiguousarray(cut)\n",
         WORDING,

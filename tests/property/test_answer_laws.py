@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from msgspec import structs
 
-from sie_schemas.arrays import from_wire
+from sie_schemas.arrays import DTYPES, from_wire, in_dtype
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.ipc import (
     Answers,
@@ -24,8 +24,7 @@ from sie_schemas.ipc import (
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import Job
-from sie_worker.forms.answers import public_answers
-from sie_worker.forms.quantizing import DTYPES, in_dtype, kept
+from sie_worker.forms.answers import kept, public_answers
 from sie_worker.forms.wording import check_options
 
 DIM = 9

@@ -36,6 +36,8 @@ _WORDS: Final = (
     (re.compile(r"\ba(close|closing|read|iter_bytes)\b"), r"\1"),
     (re.compile(r"\b(SIE)?Async(?=Iterator|Client|ConfigClient|LeaseKeeper)"), r"\1"),
     (re.compile(r"\bin_tasks\b"), "in_threads"),
+    (re.compile(r"\bPerLoop\b"), "PerProcess"),
+    (re.compile(r"\bper_loop\b"), "per_process"),
     (re.compile(r"\bbound(ing|ed)_async\b"), r"bound\1_sync"),
     (re.compile(r"`async with`"), "`with`"),
 )

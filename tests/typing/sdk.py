@@ -5,7 +5,8 @@ from typing import assert_type
 import numpy as np
 from numpy.typing import NDArray
 
-from sie_sdk import Item, SIEAsyncClient, SIEClient
+from sie_schemas.api.writes import DryRun, EntityWritten, GroupWritten
+from sie_sdk import Item, SIEAsyncClient, SIEAsyncConfigClient, SIEClient, SIEConfigClient, Terms
 from sie_sdk.types import EncodeResult, ExtractResult, PoolResponse, ScoreResult
 
 
@@ -37,3 +38,20 @@ async def asynchronous(client: SIEAsyncClient) -> str:
     assert_type(await client.extract("m", Item(text="a")), ExtractResult)
     ranking = await client.score("m", Item(text="q"), [Item(text="a", id="1")])
     return ranking["scores"][0]["item_id"] + ranking["request"]["epoch"]
+
+
+def configured(client: SIEConfigClient) -> str:
+    """A write is answered by one of two forms, and a key tells which."""
+    answer = client.put("pool", "p", {"name": "p"}, Terms(if_absent=True))
+    assert_type(answer, EntityWritten | DryRun)
+    assert_type(answer["epoch"], int)
+    if "human" in answer:
+        assert_type(answer, DryRun)
+        return "; ".join(answer["human"])
+    assert_type(answer, EntityWritten)
+    return answer["etag"]
+
+
+async def reverted(client: SIEAsyncConfigClient) -> GroupWritten | DryRun:
+    """The same of an entry for several."""
+    return await client.revert(3, entities=[("pool", "p")])

@@ -13,7 +13,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded, TaskForm, TextInput
 from sie_schemas.items import Item
 from sie_schemas.jobs import AdapterPin
-from sie_worker.forms.quantizing import kept
+from sie_worker.forms.answers import kept
 from sie_worker.forms.tokenizing import prepare
 from sie_worker.forms.wording import check_options, task_of, wording
 

@@ -21,11 +21,7 @@ from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
 from sie_config.http.follow_routes import replicas_now
 from sie_config.http.json_answers import NDJSON, json_answer
 from sie_config.http.write_answers import group_answer
-from sie_config.http.write_requests import (
-    idempotency_of,
-    read_body,
-    write_of,
-)
+from sie_config.http.write_requests import read_body
 from sie_config.http.writing import Writing, convergence_body
 from sie_config.past.audit import AuditPage, AuditQuery, read_audit
 from sie_config.replicas.convergence import Selector
@@ -125,7 +121,7 @@ class _Groups:
         raw = await read_body(request, self._plane.settings.body_bytes_max)
         body = converted(parse_json(raw), RevertBody)
         plane = self._plane
-        asked = write_of(request, idempotency_of(request, raw), plane.sequencer.position.log_id)
+        writing = Writing(plane, request, raw, "revert")
         chosen = None if body.entities is None else [(e.kind, e.key) for e in body.entities]
 
         async def work(_registry: Registry) -> Write:
@@ -133,14 +129,14 @@ class _Groups:
             then = (await plane.timeline.past(epoch)).registry
             now, head = plane.sequencer.registry, plane.sequencer.position.epoch
             return msgspec.structs.replace(
-                asked,
-                reason=asked.reason or f"revert to epoch {epoch}",
+                writing.asked,
+                reason=writing.asked.reason or f"revert to epoch {epoch}",
                 commands=revert_commands(now, then, chosen),
                 basis_epoch=head,
                 simultaneous=True,
             )
 
-        return await Writing(plane, request, asked, "revert").answer(work, group_answer)
+        return await writing.answer(work, group_answer)
 
     @door("read", media=JSON_BODY)
     async def wait(self, request: Request) -> Response:

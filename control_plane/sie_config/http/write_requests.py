@@ -90,11 +90,12 @@ def expectation(if_match: str | None, if_none_match: str | None) -> Expectation:
     return Expectation(etags=etags, absent=if_none_match is not None)
 
 
-def write_of(request: Request, idempotency: Idempotency | None, log_id: str) -> Write:
+def write_of(request: Request, body: bytes, log_id: str) -> Write:
     """The write that a request asks for, still without its commands.
 
     Raises `FixRequest` naming the header or parameter at fault.
     """
+    idempotency = idempotency_of(request, body)
     return Write(
         actor=header_text(request, "x-sie-actor") or "anonymous",
         reason=header_text(request, "x-sie-reason"),

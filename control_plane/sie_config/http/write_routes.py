@@ -5,6 +5,7 @@ checked and made canonical here, before the sequencer, which then only judges it
 Promises one answer to each write, after the commit, that names the entry.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,14 +21,13 @@ from sie_config.http.write_answers import entity_answer, group_answer
 from sie_config.http.write_requests import (
     expectation,
     expectation_of,
-    idempotency_of,
     read_body,
     sent,
-    write_of,
 )
-from sie_config.http.writing import Writing
+from sie_config.http.writing import Work, Writing
 from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.operations import Operation, key_of, parse_batch, work_out
+from sie_config.writer.rules import Expectation
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_runtime.http.bodies import until_gone
@@ -85,18 +85,8 @@ class _Writes:
         body = await read_body(request, settings.batch_bytes_max)
         batch = parse_batch(_value_of(request, body), operations_max=settings.batch_operations_max)
         expects = [expectation(each.if_match, each.if_none_match) for each in batch.operations]
-        pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
-
-        async def work(registry: Registry) -> Write:
-            found = await work_out(batch.operations, expects, registry, pin)
-            return msgspec.structs.replace(
-                self._asked(request, body),
-                commands=tuple(found.commands),
-                basis=tuple(found.basis),
-                simultaneous=batch.simultaneous,
-            )
-
-        writing = Writing(self._plane, request, self._asked(request, body), "batch")
+        writing = Writing(self._plane, request, body, "batch")
+        work = self._work(writing, request, batch.operations, expects, batch.simultaneous)
         return await writing.answer(work, group_answer)
 
     async def _body(self, request: Request) -> tuple[bytes, Any]:
@@ -105,14 +95,7 @@ class _Writes:
 
     async def _write(self, request: Request, body: bytes, operation: Operation) -> Response:
         expects = [expectation_of(request)]
-        asked = self._asked(request, body)
-        pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
-
-        async def work(registry: Registry) -> Write:
-            found = await work_out((operation,), expects, registry, pin)
-            return msgspec.structs.replace(
-                asked, commands=tuple(found.commands), basis=tuple(found.basis)
-            )
+        writing = Writing(self._plane, request, body, f"{operation.kind}.{operation.op}")
 
         def shown(outcome: Outcome, *, is_published: bool) -> EntityDeleted | EntityWritten:
             key = operation.key or key_of(operation.kind, operation.document)
@@ -121,12 +104,28 @@ class _Writes:
                 operation.kind, key, outcome, is_put=is_put, is_published=is_published
             )
 
-        name = f"{operation.kind}.{operation.op}"
-        return await Writing(self._plane, request, asked, name).answer(work, shown)
+        return await writing.answer(self._work(writing, request, [operation], expects), shown)
 
-    def _asked(self, request: Request, body: bytes) -> Write:
-        log_id = self._plane.sequencer.position.log_id
-        return write_of(request, idempotency_of(request, body), log_id)
+    def _work(
+        self,
+        writing: Writing,
+        request: Request,
+        operations: Sequence[Operation],
+        expects: Sequence[Expectation],
+        simultaneous: bool = False,
+    ) -> Work:
+        pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
+
+        async def work(registry: Registry) -> Write:
+            found = await work_out(operations, expects, registry, pin)
+            return msgspec.structs.replace(
+                writing.asked,
+                commands=tuple(found.commands),
+                basis=tuple(found.basis),
+                simultaneous=simultaneous,
+            )
+
+        return work
 
 
 def _value_of(request: Request, body: bytes) -> Any:

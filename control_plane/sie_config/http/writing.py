@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from sie_config.http.json_answers import json_answer
 from sie_config.http.write_answers import dry_run_answer, models_met
+from sie_config.http.write_requests import write_of
 from sie_config.replicas.convergence import Convergence, Selector, Until
 from sie_config.writer.draft import BasisMoved, Outcome, Write
 from sie_config.writer_process import ControlPlane
@@ -69,10 +70,12 @@ class _After:
 class Writing:
     """One write. Made for a request; used once."""
 
-    def __init__(self, plane: ControlPlane, request: Request, asked: Write, name: str) -> None:
+    def __init__(self, plane: ControlPlane, request: Request, body: bytes, name: str) -> None:
+        """`name` counts it. Raises `FixRequest` for a header or parameter that is none."""
         self._plane = plane
         self._name = name
-        self._asked = asked
+        self.asked: Final = write_of(request, body, plane.sequencer.position.log_id)
+        """What the request says of the write, still without its commands."""
         self._after = _after_of(request, plane.settings.convergence_wait_max_s)
 
     async def answer(self, work: Work, shown: Shown) -> Response:
@@ -80,9 +83,9 @@ class Writing:
         try:
             with inner_span("commit") as span:
                 if span is not None:
-                    self._plane.broadcast.traces.note(self._asked.request_id, span.traceparent)
+                    self._plane.broadcast.traces.note(self.asked.request_id, span.traceparent)
                 outcome, repeated = await self._plane.sequencer.once(
-                    self._asked, partial(self._write, work)
+                    self.asked, partial(self._write, work)
                 )
                 if span is not None:
                     span.tell("sie.epoch", outcome.entry.epoch)

@@ -17,10 +17,11 @@ from msgspec import Struct
 from sie_config.documents.bodies import converted
 from sie_config.documents.manifests import Pin, unpinned
 from sie_config.documents.merge_patch import merged
-from sie_config.documents.profile_options import check_profile_options
 from sie_config.documents.secret_rules import refuse_secrets
 from sie_config.writer.draft import Seen
 from sie_config.writer.rules import Command, Delete, Expectation, Put, absent, invalid
+from sie_core.backend_options import of_backend
+from sie_core.options import profile_problems
 from sie_core.registry import EntityId, Registry
 from sie_core.stored_documents import DocumentJson
 from sie_schemas import canonical
@@ -113,8 +114,30 @@ async def admitted(kind: str, value: Any, pin: Pin) -> dict[str, Any]:
     document = admit_document(kind, await pin(value))
     refuse_secrets(document)
     if kind == "model":
-        check_profile_options(document)
+        _check_options(document)
     return document
+
+
+def _check_options(document: DocumentJson) -> None:
+    """Refuse options of profiles that a built-in backend does not take. The worker that loads the
+    model checks those of another package's backend."""
+    problems = [
+        {"path": f"profiles.{name}.options.{option}", "message": problem}
+        for name, profile in document["profiles"].items()
+        if (declared := of_backend(profile["backend"])) is not None
+        for option, problem in profile_problems(
+            profile["options"], declared, backend=profile["backend"]
+        )
+    ]
+    if problems:
+        first = problems[0]
+        raise FixRequest(
+            f"{first['path']}: {first['message']}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            code="VALIDATION_ERROR",
+            field=first["path"],
+            details=problems,
+        )
 
 
 def key_of(kind: str, document: DocumentJson) -> str:

@@ -7,6 +7,7 @@ allows its revision, and only the code that lies in that revision.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -83,6 +84,18 @@ _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A model as it is to be read: from which files, by which Auto class, as which type."""
+
+    weights: Weights
+    kind: Any
+    dtype: torch.dtype
+    files: Sequence[Path]
+    config_options: Mapping[str, Any]
+    runs_own_code: bool
+
+
 def load_model(
     spec: ModelSpec,
     device: DeviceSpec,
@@ -119,16 +132,30 @@ def load_model(
     dtype = _DTYPES[dtype_choice(spec, device).name]
     changed = tuple(sorted(config_options.items()))
     key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
-    model = device.skeletons.revive(key, files, place)
-    if model is not None:
-        return model
-    model = _from_pretrained(
-        spec, kind, place, dtype, files, runs_own_code, may_lack, takes_own_code, config_options
-    )
+    revived = device.skeletons.revive(key, files, place)
+    if revived is not None:
+        return revived
+    known = architecture_of(_config(spec.weights))
+    if known is not None and kind not in known.kinds:
+        raise load_failed(
+            f"{kind.__name__} is not done for {known.family}: give the model another task"
+        )
+    wanted = _Wanted(spec.weights, kind, dtype, files, config_options, runs_own_code)
+    try:
+        model, info = _by_transformers(wanted) if known is None else _by_class(wanted, known)
+    except _LOADING_FAILS as error:
+        raise load_failed(
+            f"transformers cannot load {spec.weights.folder}: {error}; "
+            f"{_cure(spec, error, takes_own_code)}"
+        ) from error
+    _require_complete(spec.weights.folder.name, info, may_lack)
+    # Answers are read by name, as the reference does whatever a config.json says.
+    model.config.return_dict = True
+    loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
     if not runs_own_code:
         # Code of the model's own may make it in another way each time.
-        device.skeletons.saw(key, model, files)
-    return model
+        device.skeletons.saw(key, loaded, files)
+    return loaded
 
 
 def _require_declared(weights: Weights, kind: Any, config_options: ConfigJson) -> None:
@@ -145,54 +172,31 @@ def encoder_kind(weights: Weights) -> Any:
     return AutoModelForTextEncoding if also_decodes else AutoModel
 
 
-def _from_pretrained(
-    spec: ModelSpec,
-    kind: Any,
-    place: torch.device,
-    dtype: torch.dtype,
-    files: Sequence[Path],
-    runs_own_code: bool,
-    may_lack: tuple[str, ...],
-    takes_own_code: bool,
-    config_options: Mapping[str, Any],
-) -> PreTrainedModel:
-    folder = spec.weights.folder
-    known = architecture_of(_config(spec.weights))
-    if known is not None and kind not in known.kinds:
-        raise load_failed(
-            f"{kind.__name__} is not done for {known.family}: give the model another task"
+def _by_transformers(wanted: _Wanted) -> tuple[Any, dict[str, Any]]:
+    """Load what transformers knows, or what a folder's own code makes."""
+    folder, config = wanted.weights.folder, {}
+    both_ways = wanted.weights.hub_name in LOOKS_BOTH_WAYS and not wanted.runs_own_code
+    if wanted.config_options or both_ways or _names_attention(_config(wanted.weights)):
+        made = AutoConfig.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=wanted.runs_own_code,
+            **wanted.config_options,
         )
-    try:
-        if known is not None:
-            model, info = _known(folder, files, kind, known, config_options, dtype)
-        else:
-            config = None
-            both_ways = spec.weights.hub_name in LOOKS_BOTH_WAYS and not runs_own_code
-            if config_options or both_ways or _names_attention(_config(spec.weights)):
-                config = AutoConfig.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
-                )
-                config._attn_implementation = None
-                if both_ways:
-                    config.is_causal = False
-            model, info = kind.from_pretrained(
-                folder,
-                **({} if config is None else {"config": config}),
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=runs_own_code,
-                output_loading_info=True,
-            )
-    except _LOADING_FAILS as error:
-        raise load_failed(
-            f"transformers cannot load {folder}: {error}; {_cure(spec, error, takes_own_code)}"
-        ) from error
-    _require_complete(folder.name, info, may_lack)
-    # Answers are read by name, as the reference does whatever a config.json says.
-    model.config.return_dict = True
-    loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
-    return loaded
+        made._attn_implementation = None
+        if both_ways:
+            made.is_causal = False
+        config = {"config": made}
+    found: tuple[Any, dict[str, Any]] = wanted.kind.from_pretrained(
+        folder,
+        **config,
+        dtype=wanted.dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=wanted.runs_own_code,
+        output_loading_info=True,
+    )
+    return found
 
 
 def _names_attention(config: ConfigJson) -> bool:
@@ -200,33 +204,26 @@ def _names_attention(config: ConfigJson) -> bool:
     return any(config.get(f"{start}attn_implementation") for start in ("", "_"))
 
 
-def _known(
-    folder: Path,
-    files: Sequence[Path],
-    kind: Any,
-    known: Architecture,
-    config_options: ConfigJson,
-    dtype: torch.dtype,
-) -> tuple[Any, dict[str, Any]]:
+def _by_class(wanted: _Wanted, known: Architecture) -> tuple[Any, dict[str, Any]]:
     """Load an architecture that is published as code, by a class that is known here."""
-    tensors = {} if known.classes is None else _tensors(files)
+    tensors = {} if known.classes is None else _tensors(wanted.files)
     config = known.config_of(tensors)
-    config.update(dict(config_options))
+    config.update(dict(wanted.config_options))
     found: tuple[Any, dict[str, Any]]
     if known.classes is None:
-        found = kind.from_pretrained(
-            folder,
+        found = wanted.kind.from_pretrained(
+            wanted.weights.folder,
             config=config,
-            dtype=dtype,
+            dtype=wanted.dtype,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
         )
     else:
-        made: Any = known.classes[kind]
+        made: Any = known.classes[wanted.kind]
         state = dict(known.named(tensors))
         found = made.from_pretrained(
-            None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
+            None, config=config, state_dict=state, dtype=wanted.dtype, output_loading_info=True
         )
     return found
 

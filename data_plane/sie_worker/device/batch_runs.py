@@ -5,16 +5,17 @@ bounded number of times for the whole batch. Promises that a part that was answe
 again for another one. Nothing is loaded or run for jobs that nobody waits for.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import msgspec
 
 from sie_core.catalog import ResolvedModel
+from sie_runtime.process.tracing import begin_span
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker.device.batch_counts import count_tokens
-from sie_worker.device.batch_traces import traced
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import LoadedModel, Models
 from sie_worker.forms.answers import public_answers
@@ -112,7 +113,7 @@ class BatchRun:
         for _, hold in part:
             hold.started(now)
         jobs = [hold.job for _, hold in part]
-        with traced(batch, (hold for _, hold in part)) as trace:
+        with _traced(batch, (hold for _, hold in part)) as trace:
             done = await self._executor.run_batch(
                 model_revision=lane.model_revision,
                 operation=lane.operation,
@@ -142,3 +143,30 @@ def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:
     """The adapter of each input, where any has one that is not the lane's."""
     found = tuple(job.adapter for job in jobs)
     return found if any(pin is not None and pin != lane.adapter for pin in found) else ()
+
+
+@contextmanager
+def _traced(batch: Batch, holds: Iterable[Hold]) -> Iterator[str]:
+    """Around one run: the `traceparent` that model execution goes on with; empty where none of its
+    jobs is traced.
+
+    One span for all of them, below the first and linked to each: every trace leads to the batch,
+    and the batch to all that shared it.
+    """
+    spans = [hold.span for hold in dict.fromkeys(holds) if hold.span is not None]
+    span = spans and begin_span("batch", "internal", parent=spans[0].traceparent, links=spans)
+    if not span:
+        yield ""
+        return
+    span.tell("sie.inputs", len(batch.inputs))
+    span.tell("sie.cost", batch.cost)
+    span.tell("sie.fill", batch.fill)
+    failed = "lost"
+    try:
+        yield span.traceparent
+        failed = ""
+    except SIEError as error:
+        failed = error.code
+        raise
+    finally:
+        span.end(failed)

@@ -12,8 +12,10 @@ from typing import Any, Final, assert_never
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sie_schemas import arrays
+from sie_schemas.arrays import DTYPES, in_dtype
 from sie_schemas.errors import OurFault, SIEError
 from sie_schemas.ipc import (
     Answers,
@@ -26,13 +28,14 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
-from sie_worker.forms.quantizing import DTYPES, in_dtype, kept
 
-__all__ = ["public_answers"]
+__all__ = ["kept", "public_answers"]
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _SPARSE_DTYPES: Final = frozenset({"float32", "float16"})
 """Other types would save nothing beside the indices, and a sign of a weight says nothing."""
+_NORM_MIN: Final = 1e-12
+"""Below it a length counts as this, as torch's normalize has it."""
 
 _NOTHING_EXTRACTED: Final[dict[str, Any]] = {
     "entities": [],
@@ -221,3 +224,15 @@ def _misfit(what: str, count: int) -> OurFault:
     return OurFault(
         f"model execution did not answer with {what} for {count} inputs", code="INFERENCE_ERROR"
     )
+
+
+def kept(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """The first `width` numbers of each vector, normalised; all of them as they are.
+
+    A row of zeros stays one. Matryoshka models are trained to be cut so.
+    """
+    if width >= vectors.shape[-1]:
+        return vectors
+    cut = vectors[..., :width]
+    lengths = np.linalg.norm(cut, axis=-1, keepdims=True)
+    return np.ascontiguousarray(cut / np.maximum(lengths, np.float32(_NORM_MIN)))

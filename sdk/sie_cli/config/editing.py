@@ -38,7 +38,7 @@ def editor_of(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def edit(
     client: SIEConfigClient, kind: Kind, key: str, terms: Terms, *, editor: Sequence[str]
-) -> dict[str, Any] | None:
+) -> Mapping[str, Any] | None:
     """Let the user change one entity; the answer of the write, None where nothing differs.
 
     Raises `SIEError`; the text is then kept, and the user is told where.
@@ -122,7 +122,7 @@ class _Draft:
             raise FixRequest(f"{self.path} cannot be read: {error}") from error
 
 
-def _written(client: SIEConfigClient, draft: _Draft, terms: Terms) -> dict[str, Any] | None:
+def _written(client: SIEConfigClient, draft: _Draft, terms: Terms) -> Mapping[str, Any] | None:
     refused: FixRequest | None = None
     while draft.ask(_problems(refused)):
         try:
@@ -143,16 +143,17 @@ def _written(client: SIEConfigClient, draft: _Draft, terms: Terms) -> dict[str, 
 
 def _put(
     client: SIEConfigClient, draft: _Draft, document: Mapping[str, Any], terms: Terms
-) -> dict[str, Any] | None:
+) -> Mapping[str, Any] | None:
     trial = client.put(draft.kind, draft.key, document, replace(terms, dry_run=True))
     if not trial["changed"]:
         return None
     if terms.dry_run:
         return trial
-    talk("\n".join(trial["human"]))
+    if "human" in trial:
+        talk("\n".join(trial["human"]))
     draft.sent = True
     answer = client.put(draft.kind, draft.key, document, terms)
-    return answer | {"changes": [{"kind": draft.kind, "key": draft.key, "verb": "put"}]}
+    return {**answer, "changes": [{"kind": draft.kind, "key": draft.key, "verb": "put"}]}
 
 
 def _explain(client: SIEConfigClient, draft: _Draft, error: FixRequest) -> None:

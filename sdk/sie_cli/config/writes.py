@@ -123,7 +123,8 @@ def delete(work: Work, kind_name: str, name: str, ask: Ask) -> int:
     kind = kind_named(kind_name)
     with work.naming(kind, name):
         answer = work.client.delete(kind, name, ask.terms())
-    return work.told(answer | {"changes": [{"kind": kind, "key": name, "verb": "delete"}]}, ask)
+    changes = [{"kind": kind, "key": name, "verb": "delete"}]
+    return work.told({**answer, "changes": changes}, ask)
 
 
 def revert(work: Work, to: str, entities: Sequence[str], ask: Ask) -> int:

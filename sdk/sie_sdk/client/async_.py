@@ -17,7 +17,7 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, LastCall, progress
+from sie_sdk.attempts import Attempts, LastCall, progress, unseen
 from sie_sdk.errors import asked_for
 from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
@@ -43,7 +43,7 @@ from sie_sdk.types import (
 from sie_sdk.wire.bounded_answers import PLAIN
 from sie_sdk.wire.bounded_async import bounding_async
 from sie_sdk.wire.call import Call, base_url_of
-from sie_sdk.wire.per_process import PerProcess
+from sie_sdk.wire.per_loop import PerLoop, Unshared
 from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
     ANSWER_BYTES_MAX,
@@ -65,7 +65,7 @@ _ROUNDS_MAX: Final = 3
 """The configuration may change while a long list is sent; seldom twice."""
 
 
-class SIEAsyncClient:
+class SIEAsyncClient(Unshared):
     """Talks to one gateway, or to a balancer before several. Close it, or use `async with`."""
 
     def __init__(
@@ -90,6 +90,7 @@ class SIEAsyncClient:
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
         tls: Tls | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY; an empty one sends none.
         `timeout_s` (150) bounds the wait for one response, `connect_timeout_s` (10) that for a
@@ -98,9 +99,9 @@ class SIEAsyncClient:
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
-        gateway wants. `http_client` is closed with this client, and is not for a process that
-        forks. At most `max_connections` (100), or `max_concurrency`, requests are under way at
-        once.
+        gateway wants. `http_client` is closed with this client; it is not for a process that forks,
+        nor for two event loops. At most `max_connections` (100), or `max_concurrency`, requests are
+        under way at once. An answer of more than `answer_bytes_max` bytes is an error.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -118,8 +119,8 @@ class SIEAsyncClient:
         if http_client is not None:
             http_client.headers.update(told)
         times = timeout_of(timeout_s, connect_timeout_s, read_timeout_s)
-        bound = bounding_async(ANSWER_BYTES_MAX, timeout_s=times.read)
-        self._http = PerProcess(
+        bound = bounding_async(answer_bytes_max, timeout_s=times.read)
+        self._http = PerLoop(
             partial(
                 httpx.AsyncClient,
                 headers={**told, **PLAIN},
@@ -131,7 +132,7 @@ class SIEAsyncClient:
             if http_client is None
             else lambda: http_client
         )
-        self._leases = PerProcess(lambda: AsyncLeaseKeeper(self.renew_pool))
+        self._leases = PerLoop(lambda: AsyncLeaseKeeper(self.renew_pool))
 
     @property
     def last_retry_count(self) -> int:
@@ -255,8 +256,8 @@ class SIEAsyncClient:
         queue_pool: str | None = None,
         ttl_s: float | None = None,
     ) -> PoolResponse:
-        """Lease a share of a pool, or change a lease; it is renewed until it is deleted or this
-        client is closed.
+        """Lease a share of a pool, or change a lease. It is renewed until it is deleted, or this
+        client or its event loop is closed.
 
         `gpus` are the workers to count on by machine profile, `gpu_caps` the most to use; requests
         name the lease as `pool`, or as `gpu="name/profile"`. `pinned_models` are loaded before they
@@ -350,7 +351,7 @@ class SIEAsyncClient:
             for _ in range(_ROUNDS_MAX):
                 await self._run_pieces(calls, wanted, found, told)
                 answers = [found[index] for index in range(len(calls))]
-                wanted, told = exchange.older_pieces(answers), _nothing
+                wanted, told = exchange.older_pieces(answers), unseen
                 if not wanted:
                     self._last.note(*answers)
                     return answers
@@ -394,7 +395,3 @@ class SIEAsyncClient:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True
         return response
-
-
-def _nothing(_done: int) -> None:
-    """A piece that is sent again was counted."""

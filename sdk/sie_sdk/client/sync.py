@@ -16,7 +16,7 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, LastCall, progress
+from sie_sdk.attempts import Attempts, LastCall, progress, unseen
 from sie_sdk.errors import asked_for
 from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
@@ -42,7 +42,7 @@ from sie_sdk.types import (
 from sie_sdk.wire.bounded_answers import PLAIN
 from sie_sdk.wire.bounded_sync import bounding_sync
 from sie_sdk.wire.call import Call, base_url_of
-from sie_sdk.wire.per_process import PerProcess
+from sie_sdk.wire.per_process import PerProcess, Unshared
 from sie_sdk.wire.piece_runs import in_threads
 from sie_sdk.wire.transport import (
     ANSWER_BYTES_MAX,
@@ -64,7 +64,7 @@ _ROUNDS_MAX: Final = 3
 """The configuration may change while a long list is sent; seldom twice."""
 
 
-class SIEClient:
+class SIEClient(Unshared):
     """Talks to one gateway, or to a balancer before several. Close it, or use `with`."""
 
     def __init__(
@@ -89,6 +89,7 @@ class SIEClient:
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
         tls: Tls | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY; an empty one sends none.
         `timeout_s` (150) bounds the wait for one response, `connect_timeout_s` (10) that for a
@@ -97,9 +98,9 @@ class SIEClient:
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
-        gateway wants. `http_client` is closed with this client, and is not for a process that
-        forks. At most `max_connections` (100), or `max_concurrency`, requests are under way at
-        once.
+        gateway wants. `http_client` is closed with this client; it is not for a process that forks,
+        nor for two event loops. At most `max_connections` (100), or `max_concurrency`, requests are
+        under way at once. An answer of more than `answer_bytes_max` bytes is an error.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -117,7 +118,7 @@ class SIEClient:
         if http_client is not None:
             http_client.headers.update(told)
         times = timeout_of(timeout_s, connect_timeout_s, read_timeout_s)
-        bound = bounding_sync(ANSWER_BYTES_MAX, timeout_s=times.read)
+        bound = bounding_sync(answer_bytes_max, timeout_s=times.read)
         self._http = PerProcess(
             partial(
                 httpx.Client,
@@ -254,8 +255,8 @@ class SIEClient:
         queue_pool: str | None = None,
         ttl_s: float | None = None,
     ) -> PoolResponse:
-        """Lease a share of a pool, or change a lease; it is renewed until it is deleted or this
-        client is closed.
+        """Lease a share of a pool, or change a lease. It is renewed until it is deleted, or this
+        client or its event loop is closed.
 
         `gpus` are the workers to count on by machine profile, `gpu_caps` the most to use; requests
         name the lease as `pool`, or as `gpu="name/profile"`. `pinned_models` are loaded before they
@@ -349,7 +350,7 @@ class SIEClient:
             for _ in range(_ROUNDS_MAX):
                 self._run_pieces(calls, wanted, found, told)
                 answers = [found[index] for index in range(len(calls))]
-                wanted, told = exchange.older_pieces(answers), _nothing
+                wanted, told = exchange.older_pieces(answers), unseen
                 if not wanted:
                     self._last.note(*answers)
                     return answers
@@ -393,7 +394,3 @@ class SIEClient:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True
         return response
-
-
-def _nothing(_done: int) -> None:
-    """A piece that is sent again was counted."""

@@ -1,6 +1,6 @@
 """The asynchronous client of sie-config.
 
-*shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
+*shell.* Owns one pool of connections. Sends what `config.calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
 Belongs to one event loop; the synchronous client is made of this module.
 """
@@ -33,6 +33,7 @@ from sie_schemas.api.past import (
     HistoryRow,
     Resolved,
 )
+from sie_schemas.api.writes import DryRun, EntityDeleted, EntityWritten, GroupWritten
 from sie_schemas.errors import SIEError
 from sie_sdk.attempts import Attempts
 from sie_sdk.config import calls
@@ -43,7 +44,7 @@ from sie_sdk.wire.bounded_answers import EVENTS
 from sie_sdk.wire.bounded_answers import PLAIN as PLAIN_BYTES
 from sie_sdk.wire.bounded_async import bounding_async
 from sie_sdk.wire.call import Call, base_url_of
-from sie_sdk.wire.per_process import PerProcess
+from sie_sdk.wire.per_loop import PerLoop, Unshared
 from sie_sdk.wire.transport import (
     ANSWER_BYTES_MAX,
     EXCHANGE_FAILURES,
@@ -62,10 +63,11 @@ _MARGIN_S: Final = 10.0
 """The seconds that an answer that waits may take beyond what it was told to wait."""
 
 
-class SIEAsyncConfigClient:
+class SIEAsyncConfigClient(Unshared):
     """Reads and changes the configuration of a cluster. Close it, or use `async with`.
 
-    Keywords of writes are those of `config_calls.Terms`. Methods raise `SIEError`.
+    The terms of a write are `Terms`. A write on `Terms(dry_run=True)` is answered by `DryRun`,
+    another form than that of a write: `"human" in answer` tells. Methods raise `SIEError`.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class SIEAsyncConfigClient:
         connect_timeout_s: float = 5.0,
         max_connections: int = 20,
         tls: Tls | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
-        SIE_ACTOR (where tokens are in force it is the token's name)."""
+        SIE_ACTOR (where tokens are in force it is the token's name). An answer, or one event of the
+        feed, of more than `answer_bytes_max` bytes is an error."""
         self.base_url = base_url_of(
             base_url, os.environ, variable="SIE_CONFIG_URL", whose="sie-config"
         )
@@ -91,12 +95,12 @@ class SIEAsyncConfigClient:
             httpx.AsyncClient,
             base_url=self.base_url,
             headers=httpx.Headers(headers, encoding="latin-1"),
-            event_hooks={"response": [bounding_async(ANSWER_BYTES_MAX, timeout_s=timeout_s)]},
+            event_hooks={"response": [bounding_async(answer_bytes_max, timeout_s=timeout_s)]},
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
             verify=verify_of(self.base_url, tls),
         )
-        self._http = PerProcess(own)
+        self._http = PerLoop(own)
 
     async def head(self) -> HeadWithWriter:
         """The head of the log, and the state of its writer."""
@@ -116,17 +120,22 @@ class SIEAsyncConfigClient:
 
     async def put(
         self, kind: Kind, key: str, document: Mapping[str, Any], terms: Terms = PLAIN
-    ) -> dict[str, Any]:
+    ) -> EntityWritten | DryRun:
         """Create or replace an entity."""
-        return dict(await self._write(calls.put_call(kind, key, document, terms, _fresh()), terms))
+        call = calls.put_call(kind, key, document, terms, _fresh())
+        return cast(EntityWritten | DryRun, await self._write(call, terms))
 
-    async def patch(self, kind: Kind, key: str, patch: Any, terms: Terms = PLAIN) -> dict[str, Any]:
+    async def patch(
+        self, kind: Kind, key: str, patch: Any, terms: Terms = PLAIN
+    ) -> EntityWritten | DryRun:
         """Merge a patch (RFC 7396) into an entity."""
-        return dict(await self._write(calls.patch_call(kind, key, patch, terms, _fresh()), terms))
+        call = calls.patch_call(kind, key, patch, terms, _fresh())
+        return cast(EntityWritten | DryRun, await self._write(call, terms))
 
-    async def delete(self, kind: Kind, key: str, terms: Terms = PLAIN) -> dict[str, Any]:
+    async def delete(self, kind: Kind, key: str, terms: Terms = PLAIN) -> EntityDeleted | DryRun:
         """Remove an entity."""
-        return dict(await self._write(calls.delete_call(kind, key, terms, _fresh()), terms))
+        call = calls.delete_call(kind, key, terms, _fresh())
+        return cast(EntityDeleted | DryRun, await self._write(call, terms))
 
     async def batch(
         self,
@@ -134,10 +143,10 @@ class SIEAsyncConfigClient:
         terms: Terms = PLAIN,
         *,
         simultaneous: bool = False,
-    ) -> dict[str, Any]:
+    ) -> GroupWritten | DryRun:
         """Several operations as one entry, or none of them."""
         call = calls.batch_call(operations, simultaneous=simultaneous, terms=terms, fresh=_fresh())
-        return dict(await self._write(call, terms))
+        return cast(GroupWritten | DryRun, await self._write(call, terms))
 
     async def revert(
         self,
@@ -145,9 +154,10 @@ class SIEAsyncConfigClient:
         terms: Terms = PLAIN,
         *,
         entities: Sequence[tuple[Kind, str]] | None = None,
-    ) -> dict[str, Any]:
+    ) -> GroupWritten | DryRun:
         """Bring back the documents of an older moment, of some entities or of all."""
-        return dict(await self._write(calls.revert_call(to, entities, terms, _fresh()), terms))
+        call = calls.revert_call(to, entities, terms, _fresh())
+        return cast(GroupWritten | DryRun, await self._write(call, terms))
 
     async def history(
         self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None

@@ -1,4 +1,4 @@
-"""Belongings of one process, which a forked one makes anew.
+"""Belongings of one process, which a forked one makes anew, and no other one is sent.
 
 *shell.* A forked process has the sockets of its parent, and each would read answers that are the
 other's; of its threads it has none.
@@ -6,9 +6,9 @@ other's; of its threads it has none.
 
 import os
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
-__all__ = ["PerProcess"]
+__all__ = ["PerProcess", "Unshared"]
 
 _Owned = TypeVar("_Owned")
 
@@ -29,3 +29,15 @@ class PerProcess(Generic[_Owned]):
             self._made = self._make()
             self._process = process
         return self._made
+
+
+class Unshared:
+    """An owner of connections, which says so to whoever pickles or copies it."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Raises `TypeError`."""
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} is not pickled or copied, since its connections belong to one process: send "
+            f"its address, and make a {name} where it is used"
+        )

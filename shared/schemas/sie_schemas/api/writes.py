@@ -3,7 +3,7 @@
 *types.*
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, final
 
 __all__ = [
     "AffectedReplica",
@@ -70,20 +70,25 @@ class Written(TypedDict):
     convergence: NotRequired[ReplicaConvergence]
 
 
-class EntityDeleted(Written):
-    """The answer to a delete."""
-
+class _EntityAnswer(Written):
     kind: str
     key: str
     created: bool
 
 
-class EntityWritten(EntityDeleted):
+@final
+class EntityDeleted(_EntityAnswer):
+    """The answer to a delete."""
+
+
+@final
+class EntityWritten(_EntityAnswer):
     """The answer to a write that leaves an entity behind."""
 
     etag: str
 
 
+@final
 class GroupWritten(Written):
     """The answer to a batch or a revert, which is one entry."""
 
@@ -109,6 +114,7 @@ class DarkRow(TypedDict):
     machine_profiles: list[str]
 
 
+@final
 class DryRun(TypedDict):
     """The changes that a write would make. There is no hash: it would hold the time of the write.
 
