@@ -38,6 +38,7 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.device.choice import Choice, choose_dtype
 from sie_server.device.cuda import cuda_multiplies_bfloat16
 from sie_server.packed.prepacked import multiplies_bfloat16
+from sie_server.weights.own_tensors import own_model
 from sie_server.weights.sources import Weights
 
 __all__ = [
@@ -113,6 +114,7 @@ def load_model(
     key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
     model = device.skeletons.revive(key, files, place)
     if model is not None:
+        own_model(model, spec.weights)
         return model
     model = _from_pretrained(
         spec, kind, place, dtype, files, runs_own_code, may_lack, takes_own_code, config_options
@@ -120,6 +122,7 @@ def load_model(
     if not runs_own_code:
         # Code of the model's own may make it in another way each time.
         device.skeletons.saw(key, model, files)
+    own_model(model, spec.weights)
     return model
 
 
