@@ -14,6 +14,7 @@ from sie_config.log.head_file import HeadFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
 from sie_config.replicas.living import LiveReplicas
+from sie_config.writer.dark import Names
 from sie_config.writer.gates import Gates, Step
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import LOG_FILE, ControlPlane
@@ -236,7 +237,7 @@ async def test_a_kind_that_a_live_replica_cannot_read_is_not_written(tmp_path):
 
         def check(*kinds: str) -> None:
             step = Step(here, kinds, (), registry, registry)
-            gates.check(step, lambda: ({}, {}), forced="", is_trial=False)
+            gates.check(step, lambda: Names(frozenset(), {}), forced="", is_trial=False)
 
         plane.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
         with pytest.raises(SIEError, match=r"gateway g1 cannot read .*rollout\.begin") as caught:
