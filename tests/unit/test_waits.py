@@ -1,4 +1,4 @@
-"""Who waits for news, and whose wait ends for a newcomer."""
+"""Waits for news: the one that ends for a newcomer."""
 
 import asyncio
 

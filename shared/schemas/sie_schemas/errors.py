@@ -2,7 +2,7 @@
 
 *types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
 is stable; a message says what failed, on what, and what to do. No message has the password of an
-address in it, and none is longer than a bound: what it repeats may be anything that was sent.
+address in it. None is longer than a bound, since it may repeat what was sent.
 """
 
 import re

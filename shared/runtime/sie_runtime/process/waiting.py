@@ -44,7 +44,7 @@ class Waits:
 
     @contextlib.asynccontextmanager
     async def until(self, deadline: float, whose: str) -> AsyncIterator[asyncio.Timeout]:
-        """What is awaited inside ends at `deadline`, in seconds of the loop, or for a newcomer.
+        """End what is awaited inside at `deadline`, in seconds of the loop, or for a newcomer.
 
         Nothing is raised then. `when()` of what it gives tells which of the two it was.
         """
