@@ -50,7 +50,7 @@ from sie_core.chain import position_of
 from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.disk_room import free_bytes, total_bytes
-from sie_runtime.process.waiting import Turnstile, first_of
+from sie_runtime.process.waiting import Turnstile, Waits, first_of
 from sie_schemas.api.log import Replicas
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
@@ -145,7 +145,9 @@ class ControlPlane:
         self.signals = Signals()
         """The figures of broker and disk as they were seen last; `watch_usage` brings them."""
         self.stopping = False
-        self.polls_waiting = 0
+        # The other half is for who asks something: with long polls alone a reader's token once
+        # took every connection, and with them the health check.
+        self.waits = Waits(max(1, settings.http_connections_max // 2))
         show_log(store.path, self.reports, lambda: sequencer.position, clock)
 
     @classmethod

@@ -181,6 +181,38 @@ async def crowded(service: Service) -> None:
             writer.transport.abort()
 
 
+HEAD = b"GET /v1/configs/epoch?after=%d&wait=60 HTTP/1.1\r\n%b\r\n"
+WAIT = b'{"epoch":1,"min":9,"timeout_s":600}'
+
+
+async def test_who_waits_for_news_leaves_room_for_who_asks(tmp_path: Path) -> None:
+    """Long polls once took every connection of sie-config, and with them its health check."""
+    async with config(tmp_path) as service:
+        url = f"http://127.0.0.1:{service.port}"
+        async with httpx.AsyncClient(base_url=url) as http:
+            epoch = (await http.get("/v1/configs/epoch")).json()["epoch"]
+        poll = HEAD % (epoch, HOST)
+        wait = b"POST /v1/configs/wait HTTP/1.1\r\n" + JSON
+        wait += b"Content-Length: %d\r\n\r\n%b" % (len(WAIT), WAIT)
+        crowd = []
+        try:
+            for number in range(60):
+                reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+                crowd.append((reader, writer))
+                writer.write(wait if number % 2 else poll)
+                await writer.drain()
+            # Of 48 places 24 are for those that wait: the oldest have had their answers.
+            for reader, _ in crowd[:20]:
+                async with asyncio.timeout(20):
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            asked = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+            answers = await asyncio.gather(*[told(service.port, asked) for _ in range(10)])
+            assert [answer.statuses for answer in answers] == [[200]] * 10
+        finally:
+            for _, writer in crowd:
+                writer.transport.abort()
+
+
 DEFAULTS = {
     "http_connections_max": 4096,
     "http_head_bytes_max": 32 * 1024,

@@ -127,6 +127,18 @@ async def test_a_websocket_ends_when_its_token_is_taken_back(tmp_path: Path) -> 
         other.close()
 
 
+async def test_a_websocket_is_offered_with_a_get_and_any_other_request_is_one(
+    tmp_path: Path,
+) -> None:
+    offer = b"Upgrade: websocket\r\nConnection: Upgrade, close\r\n" + HOST
+    async with gateway(tmp_path) as http:
+        for method in (b"POST", b"PUT", b"OPTIONS"):
+            head = method + b" /nowhere HTTP/1.1\r\nContent-Length: 2\r\n" + offer
+            answer = await told(port_of(http), head + b"\r\n{}")
+            assert answer.statuses == [404], answer
+            assert b"NOT_FOUND" in answer.data.upper()
+
+
 async def test_a_page_of_somebody_else_is_not_served_by_an_open_gateway(tmp_path: Path) -> None:
     flags = ("--web-pages", "https://ours.example,http://localhost:3000")
     async with gateway(tmp_path, *flags) as http:

@@ -4,6 +4,8 @@ import httpx
 import pytest
 from tests.support.gateway_world import gateway_world
 
+from sie_schemas.errors import FixRequest
+
 ONE = {"items": [{"text": "four"}]}
 GOOD = f"00-{1:032x}-{2:016x}-00"
 
@@ -36,6 +38,38 @@ async def test_invented_names_make_no_series():
             page = (await http.get("/metrics")).text
     assert series(page) == before
     assert "invented" not in page
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": LONG, "input": "four"}),
+        ("/v2/rerank", {"model": LONG, "query": "four", "documents": ["four"]}),
+        ("/v1/encode/org/dense", {**ONE, LONG: 1}),
+        ("/v1/encode/org/dense", {**ONE, "params": {"output_types": [LONG]}}),
+    ],
+    ids=["model", "model of a face", "field", "value"],
+)
+async def test_a_name_of_megabytes_is_not_said_back(path, body):
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            answer = await http.post(path, json=body)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 64 * 1024
+
+
+def test_a_message_that_is_cut_keeps_its_cure_and_shows_no_password():
+    cure = "; GET /v1/models lists them"
+    address = "https://somebody:hidden@host/"
+    for length in range(16_300, 16_400):
+        told = FixRequest(f"{'x' * length} {address} {LONG}{cure}").message
+        assert told.endswith(cure)
+        assert "hidden" not in told
+    assert FixRequest(LONG + cure).field is None
 
 
 @pytest.mark.parametrize(

@@ -105,25 +105,33 @@ async def test_a_replicas_token_speaks_for_that_replica_alone(tmp_path: Path) ->
             assert "--replica" in refused.json()["detail"]["message"]
         assert (await written(client, "boss")).status_code == 201
 
-        # What it says of itself counts, and the refusal names the cure.
+        # What it says of itself is kept, and holds up no change that every release reads.
         head = await head_of(client, "w1")
         lacks = report_at(head, role="worker", id="w1", speaks=("nothing",))
         assert (await post(client, lacks, "w1")).status_code == 200
-        stopped = await client.delete(f"{CONFIGS}/models/n", headers=bearer("boss"))
-        assert stopped.status_code == 409
-        told = stopped.json()["detail"]
-        assert "worker w1 cannot read model.delete" in told["message"]
-        assert "`sie replica forget worker w1`" in told["message"]
-        given_up = await client.post(
-            f"{CONFIGS}/replicas/forget",
-            json={"role": "worker", "id": "w1"},
-            headers=bearer("boss"),
-        )
-        assert given_up.json() == {"forgotten": True}
-        # It goes on reporting, and holds up nothing any more.
-        assert (await post(client, lacks, "w1")).status_code == 200
-        answer = await client.delete(f"{CONFIGS}/models/n", headers=bearer("boss"))
-        assert answer.status_code == 200, answer.text
+        rows = (await client.get(f"{CONFIGS}/replicas", headers=bearer("viewer"))).json()
+        assert [row["speaks"] for row in rows["replicas"]] == [["nothing"]]
+        gone = await client.delete(f"{CONFIGS}/models/n", headers=bearer("boss"))
+        assert gone.status_code == 200, gone.text
+
+
+async def test_a_worker_that_says_on_the_bus_that_it_reads_nothing_stops_no_write(
+    tmp_path: Path,
+) -> None:
+    async with (
+        nats_server(tmp_path / "nats") as url,
+        writer(tmp_path / "data", url) as one,
+        connected(url, "worker") as bus,
+    ):
+        await said(bus, one.plane.head, speaks=("nothing",))
+
+        async def is_heard() -> bool:
+            rows = (await one.http.get(f"{CONFIGS}/replicas")).json()["replicas"]
+            return [row["speaks"] for row in rows] == [["nothing"]]
+
+        await until_told(is_heard, within_s=10)
+        answer = await written(one.http)
+        assert answer.status_code == 201, answer.text
 
 
 async def test_where_all_is_open_nobody_in_particular_stops_a_write(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ async def test_without_a_broker_from_the_start_all_converge_and_are_seen_over_ht
             await until(lambda: shown() == [("g1", True), ("w1", True)])
             view = (await one.http.get("/v1/configs/replicas")).json()
             assert (view["live"], view["converged"]) == (2, True)
-            before = one.plane.polls_waiting
-            await until(lambda: one.plane.polls_waiting == 2)
+            before = len(one.plane.waits)
+            await until(lambda: len(one.plane.waits) == 2)
             await one.put("one-more")
             await same(one, gateway, worker, within_s=2)
             assert before <= 2

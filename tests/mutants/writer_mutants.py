@@ -307,8 +307,8 @@ WRITER_MUTANTS = (
         "unreadable-kind-is-written",
         "one write halts every replica of the older release",
         REPORTS,
-        "            and not set(kinds) <= set(seen.report.speaks)\n",
-        "            and not kinds\n",
+        "            and not newer <= set(seen.report.speaks)\n",
+        "            and not newer\n",
         (JUDGED,),
     ),
     edit(
@@ -317,7 +317,7 @@ WRITER_MUTANTS = (
         REPORTS,
         "            and seen.is_known\n",
         "",
-        (REPORTING,),
+        (JUDGED,),
     ),
     edit(
         "given-up-and-heard-again",
@@ -325,7 +325,15 @@ WRITER_MUTANTS = (
         REPORTS,
         "            self._overruled.add((role, replica_id))\n",
         "            pass\n",
-        (REPORTING,),
+        (JUDGED,),
+    ),
+    edit(
+        "lack-of-what-every-release-reads",
+        "a worker that says it reads nothing holds up every write",
+        REPORTS,
+        "set(kinds) - FIRST_KINDS",
+        "set(kinds)",
+        (JUDGED,),
     ),
     edit(
         "any-token-speaks-for-any-replica",

@@ -257,7 +257,7 @@ async def test_a_long_poll_ends_with_the_write_that_it_waits_for(plane, client):
     head = (await client.get("/v1/configs/epoch")).json()
     query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"], "wait": 30}
     poll = asyncio.create_task(client.get("/v1/configs/epoch", params=query))
-    await until(lambda: plane.polls_waiting == 1)
+    await until(lambda: len(plane.waits) == 1)
     assert not poll.done()
     outcome = await put(plane, "m")
     async with asyncio.timeout(2):

@@ -32,6 +32,7 @@ from sie_schemas.fleet import Head
 
 __all__ = [
     "add_follow_routes",
+    "caller_of",
     "check_range",
     "entry_lines",
     "head_body",
@@ -58,6 +59,7 @@ def add_follow_routes(app: DirectApp, plane: ControlPlane) -> None:
 def _add_head(app: DirectApp, plane: ControlPlane) -> None:
     @app.get("/v1/configs/epoch")
     async def epoch(
+        request: Request,
         log_id: str = "",
         after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
         digest: str = "",
@@ -65,7 +67,9 @@ def _add_head(app: DirectApp, plane: ControlPlane) -> None:
     ) -> Response:
         """The head; with `after`, waits until it differs from the caller's position."""
         if after is not None:
-            await wait_for_difference(plane, (log_id, after, digest), wait)
+            await wait_for_difference(
+                plane, (log_id, after, digest), wait, whose=caller_of(request)
+            )
         # A thousand polls wake in one round of the loop: a few are answered at a time, and writes
         # between.
         async with plane.turnstile.turn():
@@ -153,23 +157,26 @@ async def replicas_now(plane: ControlPlane) -> Replicas:
     return view
 
 
+def caller_of(request: Request) -> str:
+    """The name of the caller's token, or where it asks from."""
+    client = request.client.host if request.client is not None else ""
+    return principal_of(request.scope).name or client
+
+
 async def wait_for_difference(
-    plane: ControlPlane, known: tuple[str, int, str], wait_s: float
+    plane: ControlPlane, known: tuple[str, int, str], wait_s: float, *, whose: str = ""
 ) -> None:
-    """Return when the head is not at (log id, epoch, digest), or after `wait_s`."""
+    """Return when the head is not at (log id, epoch, digest), or after `wait_s`; earlier where too
+    many wait."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + min(wait_s, plane.settings.poll_wait_max_s)
-    plane.polls_waiting += 1
-    _POLLS.set(plane.polls_waiting)
     try:
-        async with asyncio.timeout_at(deadline):
+        async with plane.waits.until(deadline, whose):
+            _POLLS.set(len(plane.waits))
             while _same(plane, known) and not plane.stopping:
                 await plane.sequencer.moved()
-    except TimeoutError:
-        return
     finally:
-        plane.polls_waiting -= 1
-        _POLLS.set(plane.polls_waiting)
+        _POLLS.set(len(plane.waits))
 
 
 def _same(plane: ControlPlane, known: tuple[str, int, str]) -> bool:

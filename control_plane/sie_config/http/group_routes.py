@@ -18,7 +18,7 @@ from sie_config.documents.bodies import converted, parse_json
 from sie_config.documents.moments import moment_us, parse_ts
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
-from sie_config.http.follow_routes import replicas_now
+from sie_config.http.follow_routes import caller_of, replicas_now
 from sie_config.http.json_answers import NDJSON, json_answer
 from sie_config.http.write_answers import group_answer
 from sie_config.http.write_requests import read_body
@@ -151,6 +151,8 @@ class _Groups:
             quorum=body.quorum,
             replicas_min=body.min,
             timeout_s=min(body.timeout_s, plane.settings.convergence_wait_max_s),
+            waits=plane.waits,
+            whose=caller_of(request),
         )
         told: Waited = {
             "log_id": entry.log_id,

@@ -27,7 +27,7 @@ from sie_config.writer.dark import Dark, unserved
 from sie_core.catalog import Catalog
 from sie_core.chain import Position, position_of
 from sie_core.registry import Entity
-from sie_runtime.process.waiting import first_of
+from sie_runtime.process.waiting import Waits, first_of
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 
@@ -121,8 +121,13 @@ class ConvergenceWatch:
         quorum: int | None,
         replicas_min: int,
         timeout_s: float,
+        waits: Waits | None = None,
+        whose: str = "",
     ) -> Convergence:
-        """Wait for the replicas to take an entry: at once if they are there, else when they are."""
+        """Wait for the replicas to take an entry: at once if they are there, else when they are.
+
+        With `waits` it is one of those, of `whose`, and may end early for a newcomer.
+        """
         goal = Goal(
             log_id=entry.log_id,
             epoch=entry.epoch,
@@ -140,7 +145,15 @@ class ConvergenceWatch:
             left_s = deadline - asyncio.get_running_loop().time()
             if found.reached or left_s <= 0:
                 return found
-            await first_of(heard.wait(), timeout_s=min(left_s, _LOOK_AGAIN_S))
+            look_s = min(left_s, _LOOK_AGAIN_S)
+            if waits is None:
+                await first_of(heard.wait(), timeout_s=look_s)
+                continue
+            look_at = asyncio.get_running_loop().time() + look_s
+            async with waits.until(look_at, whose) as wait:
+                await heard.wait()
+            if wait.when() != look_at:
+                deadline = look_at - look_s
 
     async def _about(self, entry: Entry) -> About:
         bundles = [change.key for change in entry.changes if change.entity_kind == "bundle"]

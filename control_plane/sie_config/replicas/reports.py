@@ -19,6 +19,7 @@ from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_schemas.api.log import ReplicaRow, Replicas
 from sie_schemas.api.writes import AffectedReplica
+from sie_schemas.entry import FIRST_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
 from sie_schemas.malformed import MALFORMED
@@ -200,8 +201,12 @@ class Reports:
     def lacking(self, kinds: Collection[str], now: float, log_id: str) -> list[str]:
         """Role and id of live replicas of this log that cannot read one of these kinds of change.
 
-        Whoever somebody knows, and no operator has given up.
+        Whoever somebody knows, and no operator has given up. Nobody lacks the kinds that every
+        release reads, whatever it says.
         """
+        newer = set(kinds) - FIRST_KINDS
+        if not newer:
+            return []
         return sorted(
             f"{seen.report.role} {seen.report.id}"
             for seen in self.kept.counted()
@@ -210,7 +215,7 @@ class Reports:
             and seen.report.log_id == log_id
             and (seen.report.role, seen.report.id) not in self._overruled
             and seen.report.speaks
-            and not set(kinds) <= set(seen.report.speaks)
+            and not newer <= set(seen.report.speaks)
         )
 
     def view(self, head: Position, now: float) -> Replicas:

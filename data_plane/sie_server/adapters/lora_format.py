@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_schemas.errors import OurFault
+from sie_server.weights.own_tensors import own_tensors
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "LowRank", "read_adapter", "refused"]
 
@@ -58,7 +59,7 @@ def read_adapter(folder: Path, *, search_s: float = _SEARCH_S) -> tuple[LowRank,
     """
     config = _read_config(folder / CONFIG_FILE)
     try:
-        tensors = load_file(folder / WEIGHTS_FILE)
+        tensors = own_tensors(load_file(folder / WEIGHTS_FILE))
     except (OSError, SafetensorError) as error:
         raise refused(
             f"{folder / WEIGHTS_FILE} cannot be read: {error}; restore the file"

@@ -67,7 +67,7 @@ def _changes(path: Path) -> Iterator[tuple[str, Tensor]]:
         for name in opened.keys():  # noqa: SIM118 - it is no mapping
             own = name.removeprefix("roberta.")
             if own.endswith((_DOWN, _UP)) and not own.startswith(_POOLER):
-                yield own, opened.get_tensor(name).float()
+                yield own, opened.get_tensor(name).float().clone()
 
 
 def _delta(layer: nn.Module | None, name: str, down: Tensor, up: Tensor) -> Delta:

@@ -33,6 +33,7 @@ from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.weights.file_hashes import Stamp, stamp_of
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import (
     TokenizerFile,
@@ -148,15 +149,17 @@ class LoadedEncoder:
                 "it with peft alone, or merge it into its base and register that as a model"
             )
         pools = self.spec.tasks.encode is None
-        as_verified = _stamp(weights.folder)
+        as_read = _stamp(weights.folder)
 
         def read() -> lora.Adapter:
-            if _stamp(weights.folder) != as_verified:
+            products = lora_format.read_adapter(weights.folder)
+            # Behind the reading: what was written before it and during it is told alike.
+            weights.check_unchanged()
+            if _stamp(weights.folder) != as_read:
                 raise lora_format.refused(
                     f"the adapter in {weights.folder} was changed after it was verified; "
                     "restore it, or register what is there now"
                 )
-            products = lora_format.read_adapter(weights.folder)
             return lora.bind(products, model, prefix=model.base_model_prefix, pools=pools)
 
         self._shelf.put(self.spec.revision, pin, read)
@@ -324,14 +327,13 @@ def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: 
     )
 
 
-def _stamp(folder: Path) -> tuple[tuple[int, int, int], ...]:
+def _stamp(folder: Path) -> tuple[Stamp, ...]:
     """A value that changes when one of an adapter's files does."""
     try:
-        found = [
-            (folder / name).stat() for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)
-        ]
+        return tuple(
+            stamp_of(folder / name) for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)
+        )
     except OSError as error:
         raise lora_format.refused(
             f"{folder} cannot be read any more: {error.strerror}; restore the adapter's files"
         ) from error
-    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)

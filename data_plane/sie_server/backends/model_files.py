@@ -45,6 +45,7 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.device.choice import Choice, choose_dtype
 from sie_server.device.cuda import cuda_multiplies_bfloat16
 from sie_server.packed.prepacked import multiplies_bfloat16
+from sie_server.weights.own_tensors import own_model
 from sie_server.weights.sources import Weights
 
 __all__ = [
@@ -134,6 +135,7 @@ def load_model(
     key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
     revived = device.skeletons.revive(key, files, place)
     if revived is not None:
+        own_model(revived, spec.weights)
         return revived
     known = architecture_of(_config(spec.weights))
     if known is not None and kind not in known.kinds:
@@ -155,6 +157,7 @@ def load_model(
     if not runs_own_code:
         # Code of the model's own may make it in another way each time.
         device.skeletons.saw(key, loaded, files)
+    own_model(loaded, spec.weights)
     return loaded
 
 

@@ -213,6 +213,7 @@ class Execution:
     def _built(self, spec: ModelSpec) -> Built:
         started = time.perf_counter()
         backend = load_backend(spec, self._device)
+        spec.weights.check_unchanged()
         return Built(backend, spec, time.perf_counter() - started)
 
     def _load_adapter(self, request: LoadAdapter) -> AdapterLoaded:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from sie_layouts.architectures.tensors.layers import layer_shapes
 from sie_layouts.steps import AutoEncoderStep, DenseStep, LayerNormStep
 from sie_server.failures import load_failed
+from sie_server.weights.own_tensors import own_tensors
 from sie_server.weights.sources import Weights
 
 __all__ = ["Layer", "auto_encoder", "dense_layer", "layer_norm", "read_head", "read_tensors"]
@@ -114,7 +115,7 @@ def read_tensors(weights: Weights, file: str, *, cure: str = "") -> dict[str, Te
         file, cure=cure or f"convert {pickled} to safetensors, if it is there: no pickle is read"
     )
     try:
-        tensors: dict[str, Tensor] = load_file(path)
+        tensors: dict[str, Tensor] = own_tensors(load_file(path))
     except (OSError, SafetensorError) as error:
         raise load_failed(f"{path} is no file of tensors: {error}; restore it") from error
     return tensors

@@ -8,8 +8,12 @@ import hashlib
 import stat
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
-__all__ = ["is_blob", "sha256", "sha256_as_of"]
+__all__ = ["Stamp", "is_blob", "sha256", "sha256_as_of", "stamp_of"]
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""A value that changes when a file is written or replaced."""
 
 
 def sha256(path: Path) -> str:
@@ -26,12 +30,17 @@ def sha256_as_of(path: Path) -> str:
 
     A write, or a file put in its place, moves the inode's change time, which no program can set.
     """
+    return _remembered(path, stamp_of(path))
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file: device, inode, size in bytes, change time in ns. Raises `OSError`."""
     found = path.stat()
-    return _remembered(path, found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
 @lru_cache(maxsize=4096)
-def _remembered(path: Path, _device: int, _inode: int, _size: int, _changed_ns: int) -> str:
+def _remembered(path: Path, _stamp: Stamp) -> str:
     return sha256(path)
 
 

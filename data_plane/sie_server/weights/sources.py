@@ -16,7 +16,7 @@ from typing import Final, assert_never
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_server.failures import load_failed
-from sie_server.weights.file_hashes import sha256_as_of
+from sie_server.weights.file_hashes import Stamp, sha256_as_of, stamp_of
 from sie_server.weights.hub_cache import FolderPin, HubCache, pinned_name
 
 __all__ = ["Weights", "resolve"]
@@ -41,6 +41,8 @@ class Weights:
     """Tokenizers and configs of other repositories, by name; no weights."""
     within: Path | None = None
     """The folder of the source itself, where this is one inside it."""
+    as_verified: Mapping[Path, Stamp] = field(default_factory=dict)
+    """The verified files, as they were before they were hashed."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights.
@@ -59,6 +61,19 @@ class Weights:
                 "add its SHA-256 there, so that the weights are pinned"
             )
         return path
+
+    def check_unchanged(self) -> None:
+        """Raises MODEL_LOAD_FAILED where a file was written or replaced since it was verified."""
+        for path, then in self.as_verified.items():
+            try:
+                is_same = stamp_of(path) == then
+            except OSError:
+                is_same = False
+            if not is_same:
+                raise load_failed(
+                    f"{path} was changed while it was read: restore it, or write the new hash to "
+                    "the config, and load it again"
+                )
 
     def inside(self, folder: str) -> "Weights":
         """A folder inside this one, with the files that are pinned there; "" is this one.
@@ -90,15 +105,15 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
         case PathSource():
             folder = Path(source.path)
             _require_folder(folder, "put the weights there on this worker, or correct the path")
-            _verify(folder, source.manifest)
+            verified = _verify(folder, source.manifest)
             _require_plain(folder)
-            return Weights(folder, frozenset(source.manifest))
+            return Weights(folder, frozenset(source.manifest), as_verified=verified)
         case PackageSource():
             folder = _package_folder(source)
             if source.manifest is None:
                 return Weights(folder, None)
-            _verify(folder, source.manifest)
-            return Weights(folder, frozenset(source.manifest))
+            verified = _verify(folder, source.manifest)
+            return Weights(folder, frozenset(source.manifest), as_verified=verified)
         case HubSource():
             hub = hub or HubCache()
             folder, pin = hub.fetch(source, graphs=graphs)
@@ -178,10 +193,13 @@ def _require_plain(folder: Path) -> None:
         ) from error
 
 
-def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
+def _verify(folder: Path, manifest: Mapping[str, str]) -> dict[Path, Stamp]:
+    stamps: dict[Path, Stamp] = {}
     for name, expected in manifest.items():
         path = folder / name
         try:
+            # Before it is read: what is written meanwhile is noticed afterwards.
+            stamps[path] = stamp_of(path)
             found = sha256_as_of(path)
         except OSError as error:
             raise load_failed(
@@ -193,3 +211,4 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
                 f"{path} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…; "
                 "restore the file, or write the new hash to the config"
             )
+    return stamps

@@ -24,6 +24,7 @@ from sie_schemas.signature import PublicKey, Signature
 __all__ = [
     "ENTITY_KINDS",
     "ENTRY_VERSION",
+    "FIRST_KINDS",
     "GENESIS_HASH",
     "STUB_BYTES_MIN",
     "Change",
@@ -71,6 +72,23 @@ class ChangeKind(StrEnum):
     POOL_DELETE = "pool.delete"
     KEY_PUT = "key.put"
 
+
+FIRST_KINDS: Final = frozenset(
+    {
+        ChangeKind.LOG_BEGIN,
+        ChangeKind.TERM_BEGIN,
+        ChangeKind.MODEL_PUT,
+        ChangeKind.MODEL_DELETE,
+        ChangeKind.ADAPTER_PUT,
+        ChangeKind.ADAPTER_DELETE,
+        ChangeKind.BUNDLE_PUT,
+        ChangeKind.BUNDLE_DELETE,
+        ChangeKind.POOL_PUT,
+        ChangeKind.POOL_DELETE,
+        ChangeKind.KEY_PUT,
+    }
+)
+"""The kinds of change that every release reads. Kinds that come later are never added here."""
 
 ENTITY_KINDS: Final = ("adapter", "bundle", "model", "pool")
 """The kinds of entity, in the order in which a snapshot lists them."""

@@ -2,7 +2,7 @@
 
 *types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
 is stable; a message says what failed, on what, and what to do. No message has the password of an
-address in it.
+address in it. None is longer than a bound, since it may repeat what was sent.
 """
 
 import re
@@ -35,6 +35,14 @@ where what follows the colon is no port. Of that 256 characters are read at most
 beginnings in one text cost no square of it."""
 
 
+_MESSAGE_MAX: Final = 16_384
+"""Characters of a message: two hundred lines. A name of six megabytes was said back three times."""
+_MESSAGE_END: Final = 1024
+"""Of those, the last ones: what to do stands there."""
+_FIELD_MAX: Final = 256
+"""Characters of a field's path; ours have thirty."""
+
+
 def without_password(text: str) -> str:
     """The same text, in which no address has a user or a password.
 
@@ -44,6 +52,12 @@ def without_password(text: str) -> str:
     if "://" not in text or "@" not in text:
         return text
     return _USER.sub("", text)
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= _MESSAGE_MAX:
+        return message
+    return f"{message[: _MESSAGE_MAX - _MESSAGE_END]} […] {message[-_MESSAGE_END:]}"
 
 
 def _without_passwords(details: Any) -> Any:
@@ -90,11 +104,11 @@ class SIEError(Exception):
         details: Any = None,
     ) -> None:
         # Whatever tells of an address may tell of one that somebody pasted with its password.
-        message = without_password(message)
+        message = _shortened(without_password(message))
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
-        self.field = field
+        self.field = field if field is None else field[:_FIELD_MAX]
         self.details = _without_passwords(details)
         rule = CODES.get(self.code)
         default = rule.retry_after_s if rule is not None else None

@@ -38,6 +38,7 @@ from sie_server.backends.extraction.libraries import (
     whole_layout,
 )
 from sie_server.backends.extraction.options import CLASSES, chosen
+from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GliclassClasses", "load"]
 
@@ -72,6 +73,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         raise load_failed(
             f"{folder} and the model differ in {len(unmatched)} tensors, {unmatched[0]} among them"
         )
+    own_model(model, spec.weights)
     return GliclassClasses(spec, model.to(device.name), tokenizer, dtype)
 
 

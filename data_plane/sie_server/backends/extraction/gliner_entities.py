@@ -48,6 +48,7 @@ from sie_server.backends.extraction.libraries import (
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.spans import Span
 from sie_server.backends.extraction.word_windows import WordWindow, word_windows
+from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GlinerEntities", "load"]
 
@@ -99,6 +100,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
             f"gliner cannot load {spec.weights.folder}: {error}; restore the folder"
         ) from error
     _require_whole(model, weights)
+    own_model(model.model, spec.weights)
     return GlinerEntities(spec, layout, model, dtype)
 
 

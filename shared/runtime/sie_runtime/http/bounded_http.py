@@ -244,7 +244,8 @@ class BoundedHttp(DirectHttp):
         if parser.should_upgrade():
             # Its body is not read: it is over, or read once more.
             self._upgrades = True
-            self._declines = not self._should_upgrade()
+            # A WebSocket begins with a GET. Another method is a request like any, with its body.
+            self._declines = parser.get_method() != b"GET" or not self._should_upgrade()
             if self._declines:
                 return
         if len(self.pipeline) >= _PIPELINED_MAX:

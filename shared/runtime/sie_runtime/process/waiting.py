@@ -1,15 +1,17 @@
-"""Waiting: for the first of several things, and for a turn among many.
+"""Waiting: for the first of several things, for a turn among many, and for news within a bound.
 
 *shell.* Promises that whatever was not the first is cancelled before `first_of` returns to its
-caller. A crowd that wakes at once goes on a few at a time, with everybody else's work between.
+caller. A crowd that wakes at once goes on a few at a time, with everybody else's work between. Of
+those that wait for news no more than a bound do, whoever they are.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-__all__ = ["Turnstile", "first_of"]
+__all__ = ["Turnstile", "Waits", "first_of"]
 
 
 class Turnstile:
@@ -24,6 +26,45 @@ class Turnstile:
         async with self._room:
             await asyncio.sleep(0)
             yield
+
+
+class Waits:
+    """The requests that wait for news, also those whose client has gone, which nobody tells.
+
+    Beyond `waits_max` a newcomer ends the oldest wait of whoever has most.
+    """
+
+    def __init__(self, waits_max: int) -> None:
+        self._waits_max = waits_max
+        self._waiting: dict[asyncio.Timeout, str] = {}
+        """Whose each is; the oldest first."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @contextlib.asynccontextmanager
+    async def until(self, deadline: float, whose: str) -> AsyncIterator[asyncio.Timeout]:
+        """End what is awaited inside at `deadline`, in seconds of the loop, or for a newcomer.
+
+        Nothing is raised then. `when()` of what it gives tells which of the two it was.
+        """
+        if len(self._waiting) >= self._waits_max:
+            self._end_one()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline) as limit:
+                self._waiting[limit] = whose
+                try:
+                    yield limit
+                finally:
+                    self._waiting.pop(limit, None)
+
+    def _end_one(self) -> None:
+        [(most, _)] = Counter(self._waiting.values()).most_common(1)
+        oldest = next(limit for limit, whose in self._waiting.items() if whose == most)
+        del self._waiting[oldest]
+        # One whose time is over by itself goes by itself.
+        if not oldest.expired():
+            oldest.reschedule(asyncio.get_running_loop().time())
 
 
 async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:

@@ -1,0 +1,119 @@
+"""Somebody writes into files of weights while they are read, and while their model answers."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.encoder_models import (
+    ADAPTERS,
+    MINILM,
+    dense,
+    fresh_device,
+    load_folder,
+    random_tokens,
+    write_tiny,
+)
+from transformers import BertConfig
+
+from sie_schemas import ipc
+from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import AdapterPin
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.backends import transformer
+from sie_server.backends.backend import ModelSpec
+from sie_server.execution.execution import Execution
+from sie_server.weights.sources import Weights, resolve
+
+CONFIG = BertConfig(
+    vocab_size=60,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=64,
+)
+
+
+def overwritten(path: Path) -> None:
+    """Other numbers in the same file, which keeps its length and its time of writing."""
+    before, told = path.read_bytes(), path.stat()
+    head = 8 + int.from_bytes(before[:8], "little")
+    with path.open("r+b") as file:
+        file.seek(head)
+        file.write(bytes(len(before) - head))
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+
+
+def pinned(folder: Path, *names: str) -> PathSource:
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return PathSource(type="path", path=str(folder), manifest=hashes)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "skeleton"])
+def test_a_model_that_answers_is_not_changed_by_what_is_written_into_its_file(
+    tmp_path: Path, again: bool
+) -> None:
+    write_tiny(tmp_path, CONFIG)
+    backend = load_folder(tmp_path)
+    if again:
+        backend = load_folder(tmp_path)
+    texts = random_tokens((5, 9), vocabulary=60)
+    before = dense(backend, texts)
+    overwritten(tmp_path / "model.safetensors")
+    assert np.array_equal(dense(backend, texts), before)
+
+
+def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    write_tiny(tmp_path, CONFIG)
+    found = resolve(pinned(tmp_path, weights.name))
+    found.check_unchanged()
+    overwritten(weights)
+    with pytest.raises(SIEError, match=r"was changed while it was read") as refused:
+        found.check_unchanged()
+    assert refused.value.code == "MODEL_LOAD_FAILED"
+    weights.unlink()
+    with pytest.raises(SIEError, match=r"was changed while it was read"):
+        found.check_unchanged()
+
+
+def test_a_model_whose_file_is_written_while_it_is_loaded_is_not_loaded(tmp_path: Path) -> None:
+    write_tiny(tmp_path, CONFIG)
+    execution = Execution(fresh_device(), memory_bytes_max=0)
+    config = {
+        "model_id": "test/model",
+        "source": pinned(tmp_path, "model.safetensors").model_dump(),
+        "tasks": {"encode": {}},
+        "profile": {"backend": "transformer", "options": {"pooling": "mean"}},
+    }
+    request = ipc.Load(id=1, revision="r1", config=config)
+    spec = execution.prepare(request)
+    assert isinstance(spec, ModelSpec)
+    overwritten(tmp_path / "model.safetensors")
+    told = execution.build(request, spec)
+    assert isinstance(told, ipc.Failed)
+    assert told.code == "MODEL_LOAD_FAILED"
+    assert "was changed while it was read" in told.message
+
+
+def test_an_adapter_that_comes_back_is_the_one_that_was_verified(tmp_path: Path) -> None:
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "legal")
+    device = replace(fresh_device(), adapters=AdapterShelf(1))
+    profile = ProfileDocument(backend="transformer")
+    spec = ModelSpec("m", "r1", resolve(MINILM), Tasks(encode=EncodeTask()), profile)
+    backend = transformer.load(spec, device)
+    folders = {"legal": tmp_path / "legal", "medical": ADAPTERS / "medical"}
+    for name, folder in folders.items():
+        # The shelf has room for one: the first leaves, and is read again when it is asked for.
+        backend.load_adapter(AdapterPin(name, "1"), Weights(folder, None))
+    texts = random_tokens((5,))
+    dense(backend, texts, "legal")
+    dense(backend, texts, "medical")
+    overwritten(tmp_path / "legal" / "adapter_model.safetensors")
+    with pytest.raises(SIEError, match="was changed after it was verified"):
+        dense(backend, texts, "legal")
