@@ -92,7 +92,7 @@ class OpenAICapabilities(TypedDict):
 
 
 class OpenAICard(TypedDict):
-    """What every form of OpenAI's model has. `type` is Mistral's word for one that is as it was
+    """The fields that every form of OpenAI's model has. `type` is Mistral's word for one that is as it was
     published."""
 
     id: str
