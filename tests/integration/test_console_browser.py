@@ -285,6 +285,9 @@ def test_names_and_texts_of_anybody_harm_nothing(
             expect(page.locator(".head-of-entry")).to_contain_text(reason)
             expect(page.locator(".diff .come", has_text="description")).to_be_visible()
             assert page.locator("main img, main script, main iframe").count() == 0
+            # Three lines, or a long reason leaves a list of one entry.
+            row = page.locator("button.entry[aria-pressed=true]").bounding_box()
+            assert row is not None and row["height"] < 120
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{text[:20]!r} makes the page {wide} px too wide"
     with opened(browser, f"{console}#/models?prefix=odd/") as page:

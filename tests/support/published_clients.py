@@ -192,6 +192,7 @@ CLIENTS = (
         ("mistralai==1.5.2", "together==3.1.1", "xinference-client==4.1.0"),
         python=(3, 12),
     ),
+    PublishedClient("with_mistral", ("mistralai", "ollama"), ("mistralai==3.7.0", "ollama==0.6.3")),
     PublishedClient(
         "with_js",
         tuple(_NPM),

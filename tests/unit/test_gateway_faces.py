@@ -34,6 +34,9 @@ TEI_SIMILARITY = {
     "model": "org/dense",
     "inputs": {"source_sentence": "four", "sentences": ["a", "four"]},
 }
+OLLAMA_EMBED = {"model": "org/dense", "input": ["a", "four"]}
+OLLAMA_EMBEDDINGS = {"model": "org/dense", "prompt": "four"}
+VLLM_SCORE = {"model": "ranker", "text_1": "q", "text_2": ["a", "ccc", "bb"]}
 COHERE_EMBED = {"model": "org/dense", "texts": ["a", "four"], "input_type": "search_query"}
 EVERY_FACE: list[tuple[str, dict[str, Any]]] = [
     ("/v1/embeddings", EMBEDDINGS),
@@ -42,6 +45,10 @@ EVERY_FACE: list[tuple[str, dict[str, Any]]] = [
     ("/v1/embed", COHERE_EMBED),
     ("/v2/embed", COHERE_EMBED),
     ("/v1/ranking", NVIDIA_RANKING),
+    ("/api/embed", OLLAMA_EMBED),
+    ("/api/embeddings", OLLAMA_EMBEDDINGS),
+    ("/score", VLLM_SCORE),
+    ("/v1/score", VLLM_SCORE),
     ("/voyage/v1/embeddings", EMBEDDINGS),
     ("/voyage/v1/rerank", RERANK),
     ("/embed", TEI_EMBED),

@@ -10,7 +10,8 @@ OPENAI = "use the client's provider for OpenAI's API"
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/api/embed", OPENAI),
+        ("/api/tags", "POST /api/embed is served of Ollama's API"),
+        ("/api/v0/models", OPENAI),
         ("/api/chat", "no operation here generates text"),
         ("/v1/chat/completions", "no operation here generates text"),
         ("/openai/deployments/dense/embeddings", OPENAI),
@@ -18,7 +19,8 @@ OPENAI = "use the client's provider for OpenAI's API"
         ("/tokenize", "the tokens of a text are not shown"),
         ("/tei/org/dense/tokenize", "the tokens of a text are not shown"),
         ("/tei/org/dense/decode", "the tokens of a text are not shown"),
-        ("/v1/score", "POST /v1/rerank ranks documents"),
+        ("/v1/moderations", "POST /v1/extract/{model} and POST /classify tell"),
+        ("/v1/reranking", "POST /v1/rerank ranks documents"),
         ("/v1/retrieval/ranker/reranking", "POST /v1/ranking ranks passages"),
         ("/voyage/v1/contextualizedembeddings", "POST /voyage/v1/embeddings and"),
         ("/v1/encode", "name the model in the path"),

@@ -8,13 +8,14 @@ cannot say in the other API's words is an error in that API's own shape.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from sie_gateway.faces import tei
+from sie_gateway.faces import ollama, tei
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
 from sie_gateway.faces.face import Face, FaceModels, Translated
 from sie_gateway.faces.infinity import CLASSIFY
 from sie_gateway.faces.nvidia import RANKING
 from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
+from sie_gateway.faces.vllm import SCORE
 from sie_gateway.faces.voyage import VOYAGE_EMBEDDINGS, VOYAGE_RERANK
 
 __all__ = [
@@ -40,6 +41,10 @@ FACES: Final[Mapping[str, Face]] = {
     "/voyage/v1/rerank": VOYAGE_RERANK,
     "/v1/embed": EMBED_V1,
     "/v2/embed": EMBED_V2,
+    "/score": SCORE,
+    "/v1/score": SCORE,
+    "/api/embed": ollama.EMBED,
+    "/api/embeddings": ollama.EMBEDDINGS,
     "/": tei.ANY,
     "/embed": tei.EMBED,
     "/embed_all": tei.EMBED_ALL,

@@ -42,6 +42,7 @@ __all__ = [
     "dense_vectors",
     "encode_request",
     "extract_request",
+    "of_length_1",
     "only",
     "ranking",
     "rerank_request",
@@ -127,10 +128,16 @@ def encode_request(
 
 
 def extract_request(
-    texts: str | list[str], options: dict[str, Any], limits: Limits, *, field: str
+    texts: str | list[str],
+    options: dict[str, Any],
+    limits: Limits,
+    *,
+    field: str,
+    labels: Sequence[str] = (),
 ) -> Asked:
     """All that is found in texts that the request has under `field`. Raises `FixRequest`."""
-    request = ExtractRequest(items=_items(texts), params=ExtractParams(options=options))
+    params = ExtractParams(labels=tuple(labels), options=options)
+    request = ExtractRequest(items=_items(texts), params=params)
     return _checked("extract", request, limits, field)
 
 
@@ -178,6 +185,11 @@ def classes_of(answer: Answer) -> list[list[dict[str, Any]]]:
 def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:
     """The vectors in the order of the request. Raises the error of the first item without one."""
     return [item["dense"]["values"] for item in answered_items(answer)]
+
+
+def of_length_1(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vector by its length. One of zeros has no direction, and stays."""
+    return vector / np.float32(np.linalg.norm(vector) or 1)
 
 
 def ranking(answer: Answer) -> list[Relevance]:

@@ -27,12 +27,14 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     extract_request,
+    of_length_1,
     only,
     ranking,
     rerank_request,
     unsupported,
     usage_of,
 )
+from sie_gateway.faces.hub import read_hub
 from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
@@ -156,7 +158,7 @@ def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
 
 def _render_embed(answer: Answer, unit: bool) -> bytes:
     vectors = dense_vectors(answer)
-    return _JSON.encode([(_unit(vector) if unit else vector).tolist() for vector in vectors])
+    return _JSON.encode([(of_length_1(vector) if unit else vector).tolist() for vector in vectors])
 
 
 def _read_embed_all(body: bytes, limits: Limits, models: FaceModels) -> Translated:
@@ -294,18 +296,13 @@ def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Transla
 
 
 def _render_similarity(answer: Answer) -> bytes:
-    source, *others = map(_unit, dense_vectors(answer))
+    source, *others = map(of_length_1, dense_vectors(answer))
     return _JSON.encode([float(np.dot(source, other)) for other in others])
 
 
 def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
-
-
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A vector of zeros has no direction, and stays.
-    return vector / np.float32(np.linalg.norm(vector) or 1)
 
 
 def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
@@ -324,7 +321,9 @@ def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     named = models.path or _named(names) or models.embed
     tasks = models.tasks(named) if named else ()
     if "extract" in tasks and "encode" not in tasks:
-        return _read_predict(body, limits, models)
+        # The clients of the hub's own API always send parameters, and read another answer.
+        read = read_hub if "parameters" in names else _read_predict
+        return read(body, limits, models)
     return _read_embed(body, limits, models)
 
 

@@ -23,9 +23,14 @@ _TOKENS: Final = (
     "the tokens of a text are not shown; an answer's usage counts them, and POST /v1/embeddings "
     "takes token ids"
 )
+_OLLAMAS: Final = (
+    "POST /api/embed is served of Ollama's API; GET /v1/models and /v1/models/{model} tell the "
+    "models"
+)
 _RANKS: Final = "POST /v1/rerank ranks documents, and POST /v1/score/{model} items"
 _ELSEWHERE: Final = (
-    (("/api/embed", "/api/tags", "/api/version", "/api/show", "/api/ps", "/api/v0"), _AS_OPENAI),
+    (("/api/tags", "/api/show", "/api/ps", "/api/version"), _OLLAMAS),
+    (("/api/v0",), _AS_OPENAI),
     (("/api/generate", "/api/chat"), _GENERATES),
     (("/v1/chat", "/v1/completions", "/v1/responses", "/v1/generate"), _GENERATES),
     (("/v1/messages", "/chat/", "/completions", "/generate"), _GENERATES),
@@ -33,15 +38,18 @@ _ELSEWHERE: Final = (
     (("/vectors", "/meta", "/.well-known/"), _AS_OPENAI),
     (("/embedding", "/pooling", "/pipeline/"), _AS_OPENAI),
     (("/tokenize", "/detokenize", "/decode", "/v1/tokenize", "/v1/detokenize"), _TOKENS),
-    (("/score", "/v1/score", "/v1/reranking", "/reranking"), _RANKS),
+    (("/score/", "/v1/reranking", "/reranking"), _RANKS),
     (
         ("/v1/retrieval/", "/v1/nvidia/", "/ranking"),
         "POST /v1/ranking ranks passages in NVIDIA's form",
     ),
     (("/voyage/",), "POST /voyage/v1/embeddings and /voyage/v1/rerank are served of Voyage's API"),
     (("/v1/encode", "/v1/extract"), "name the model in the path: POST /v1/encode/{model}"),
-    (("/v1/classify",), "POST /v1/extract/{model} and POST /classify tell the classes of a text"),
-    (("/v1/audio", "/v1/images", "/v1/moderations", "/v1/files", "/v1/batches"), _GENERATES),
+    (
+        ("/v1/classify", "/v1/classifications", "/v1/moderations"),
+        "POST /v1/extract/{model} and POST /classify tell the classes of a text",
+    ),
+    (("/v1/audio", "/v1/images", "/v1/files", "/v1/batches"), _GENERATES),
     (("/livez", "/ping", "/health"), "GET /healthz says that it lives, /readyz that it serves"),
 )
 """Beginnings of paths of other services, and what is here for those who want them."""

@@ -25,6 +25,8 @@ from sie_schemas.api.models import (
     ModelInfo,
     ModelLoadError,
     NamedModel,
+    OpenAICapabilities,
+    OpenAICard,
     OpenAIModel,
 )
 from sie_schemas.errors import FixRequest
@@ -51,6 +53,13 @@ _CAPABILITIES: Final = {"encode": "embed", "score": "rerank", "extract": "classi
 _NO_CLOCKS: Final[Mapping[str, float]] = MappingProxyType({})
 _TOLD_MAX: Final = 500
 """Characters of a worker's own words: it may be anybody's, and a person reads a sentence or two."""
+_GENERATES_NOTHING: Final[OpenAICapabilities] = {
+    "completion_chat": False,
+    "completion_fim": False,
+    "function_calling": False,
+    "fine_tuning": False,
+}
+"""Mistral's client wants to be told, and takes some that it is not told of for given."""
 _NO_GENERATION: Final = {"total": 0, "groups": []}
 """No operation of this cluster generates; clients that watch for it read these fields."""
 _STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
@@ -97,7 +106,7 @@ def infinity_models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> Long
     def row(name: str) -> InfinityModel:
         tasks = catalog.resolve(name).document["tasks"]
         return {
-            **_openai(name),
+            **_card(name),
             "owned_by": "infinity",
             "stats": {},
             "backend": "sie",
@@ -117,7 +126,14 @@ def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> Nam
     tasks = catalog.resolve(spec).document["tasks"]
     # The word by which clients of Xinference choose what to call.
     kind = next((word for task, word in _XINFERENCE.items() if task in tasks), None)
-    return {**_model(catalog, said, spec), **_openai(spec), "model_type": kind}
+    native = _model(catalog, said, spec)
+    return {
+        **native,
+        **_card(spec),
+        "capabilities": {**native["capabilities"], **_GENERATES_NOTHING},
+        "model_type": kind,
+        "max_context_length": native["max_sequence_length"],
+    }
 
 
 def config_view(catalog: Catalog, kind: str, key: str) -> ConfigDocument:
@@ -260,7 +276,19 @@ def _length(reports: Sequence[ModelReport], profile: ProfileJson) -> int | None:
 
 
 def _openai(name: str) -> OpenAIModel:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "sie"}
+    return {**_card(name), "capabilities": _GENERATES_NOTHING}
+
+
+def _card(name: str) -> OpenAICard:
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "sie",
+        # Clients of Mistral read no model without a type. In its words all here are `base`: none
+        # was tuned at its service.
+        "type": "base",
+    }
 
 
 def _state(reports: Sequence[ModelReport]) -> str:

@@ -18,6 +18,8 @@ __all__ = [
     "ModelTraffic",
     "ModelWithStatus",
     "NamedModel",
+    "OpenAICapabilities",
+    "OpenAICard",
     "OpenAIModel",
     "ProfileInfo",
     "RegistryPosition",
@@ -49,10 +51,15 @@ class ProfileInfo(TypedDict):
 
 
 class ModelCapabilities(TypedDict):
-    """The abilities that a model has beside its outputs."""
+    """The abilities that a model has beside its outputs. Those of `OpenAICapabilities` are told
+    where one model is asked for."""
 
     streaming: bool
     lora_adapters: list[str]
+    completion_chat: NotRequired[bool]
+    completion_fim: NotRequired[bool]
+    function_calling: NotRequired[bool]
+    fine_tuning: NotRequired[bool]
 
 
 class ModelInfo(TypedDict):
@@ -75,16 +82,33 @@ class ModelInfo(TypedDict):
     description: str
 
 
-class OpenAIModel(TypedDict):
-    """A model in OpenAI's form."""
+class OpenAICapabilities(TypedDict):
+    """The abilities by Mistral's words. No model of this cluster has one of them."""
+
+    completion_chat: bool
+    completion_fim: bool
+    function_calling: bool
+    fine_tuning: bool
+
+
+class OpenAICard(TypedDict):
+    """The fields that every form of OpenAI's model has. `type` is Mistral's word for one that is as it was
+    published."""
 
     id: str
     object: str
     created: int
     owned_by: str
+    type: str
 
 
-class InfinityModel(OpenAIModel):
+class OpenAIModel(OpenAICard):
+    """A model in OpenAI's form, with what a client of Mistral reads."""
+
+    capabilities: OpenAICapabilities
+
+
+class InfinityModel(OpenAICard):
     """The same, with what a client of Infinity reads."""
 
     stats: dict[str, Any]
@@ -92,10 +116,12 @@ class InfinityModel(OpenAIModel):
     capabilities: list[str]
 
 
-class NamedModel(ModelInfo, OpenAIModel):
-    """One model in both forms. `model_type` is Xinference's word for what it does."""
+class NamedModel(ModelInfo, OpenAICard):
+    """One model in both forms. `model_type` is Xinference's word for what it does, and
+    `max_context_length` Mistral's for `max_sequence_length`."""
 
     model_type: str | None
+    max_context_length: int | None
 
 
 class ModelList(TypedDict):

@@ -1,0 +1,101 @@
+"""The hub's tasks on texts, at a model's path: `POST /tei/{model}` with `parameters`.
+
+*pure.* A text gets classes where the model gives some, else entities. `candidate_labels` are the
+labels to choose from. An answer for one text is that of the hub: classes in a list of their own
+unless labels were given, entities without one. What else the hub knows is refused by name.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sie_gateway.faces.face import (
+    FaceModels,
+    Translated,
+    answered_items,
+    extract_request,
+)
+from sie_gateway.request.requests import Limits, decode_body
+from sie_gateway.request.responses import Answer
+
+__all__ = ["HubBody", "read_hub"]
+
+
+class HubParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The parameters of the hub's tasks `text-classification`, `zero-shot-classification` and
+    `token-classification`."""
+
+    candidate_labels: list[str] | None = None
+    multi_label: bool | None = None
+    function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+    aggregation_strategy: Literal["simple", "first", "max", "average"] | None = None
+    ignore_labels: list[str] = []
+
+
+class HubBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Texts and the parameters of a task of the hub."""
+
+    inputs: str | list[str]
+    parameters: HubParameters
+    model: str = ""
+    options: dict[str, Any] = {}
+
+
+_BODY: Final = msgspec.json.Decoder(HubBody)
+_JSON: Final = msgspec.json.Encoder()
+
+
+def read_hub(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    """Classes or entities of texts, as the hub's clients ask for them. Raises `FixRequest`."""
+    request: HubBody = decode_body(_BODY, body, form="JSON")
+    asked = extract_request(
+        request.inputs,
+        _options(request),
+        limits,
+        field="inputs",
+        labels=request.parameters.candidate_labels or (),
+    )
+    return Translated(models.encoder(request.model), asked, lambda answer: _render(answer, request))
+
+
+def _options(request: HubBody) -> dict[str, Any]:
+    said = request.parameters
+    told = {
+        # The hub's clients say false wherever they give labels, and only there it has a meaning.
+        "multi_label": said.multi_label if said.candidate_labels else None,
+        "activation": said.function_to_apply,
+        "aggregation": said.aggregation_strategy,
+    }
+    return {name: value for name, value in told.items() if value is not None} | request.options
+
+
+def _render(answer: Answer, request: HubBody) -> bytes:
+    said = request.parameters
+    told: list[Any] = []
+    for item in answered_items(answer):
+        classes = item.get("classifications") or []
+        told.append(
+            classes[: said.top_k]
+            if classes
+            else _entities(item.get("entities") or [], said.ignore_labels)
+        )
+        # Its client takes the first of a list of classes for the classes of the text.
+        if classes and not said.candidate_labels and isinstance(request.inputs, str):
+            return _JSON.encode(told)
+    return _JSON.encode(told[0] if isinstance(request.inputs, str) else told)
+
+
+def _entities(found: list[Any], ignored: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "entity_group": entity["label"],
+            "score": entity["score"],
+            "word": entity["text"],
+            "start": entity["start"],
+            "end": entity["end"],
+        }
+        for entity in found
+        if entity["label"] not in ignored
+    ]
