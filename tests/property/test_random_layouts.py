@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from tests.support.handwritten_layouts import draw_handwritten
 from tests.support.layout_judge import Judgement, judged
 from tests.support.odd_layouts import draw_odd
 from tests.support.random_layouts import draw
@@ -50,6 +51,11 @@ _RARE_SEEDS: dict[int, Judgement] = {
     186: "equal",  # the first route is where a text goes that nobody named
 }
 """The same of kinds and families that are rare."""
+_WRITTEN_SEEDS: dict[int, Judgement] = {
+    14: "equal",  # a null leaves a prompt out
+    18: "equal",  # a table in half precision, its weights not
+}
+"""The same of folders of which somebody wrote a file."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +81,9 @@ def test_a_folder_that_somebody_changed_is_answered_as_the_reference_does(seed, 
 def test_a_folder_of_a_rare_kind_is_answered_as_the_reference_does(seed, tmp_path):
     drawn = draw_rare(seed, tmp_path)
     assert judged(drawn) == _RARE_SEEDS[seed], dict(drawn.choices)
+
+
+@pytest.mark.parametrize("seed", _WRITTEN_SEEDS)
+def test_a_folder_that_somebody_wrote_is_answered_as_the_reference_does(seed, tmp_path):
+    drawn = draw_handwritten(seed, tmp_path)
+    assert judged(drawn) == _WRITTEN_SEEDS[seed], dict(drawn.choices)

@@ -16,6 +16,7 @@ import sentence_transformers as st
 import torch
 from tests.support.conformance import Answerer, Call, assert_as_reference
 from tests.support.conformance import load as load_vectors
+from tests.support.handwritten_layouts import draw_handwritten
 from tests.support.judging import run_judge
 from tests.support.odd_layouts import draw_odd
 from tests.support.picture_models import (
@@ -280,8 +281,8 @@ def _towers(drawn: Drawn) -> Judgement:
 
 
 async def _judged_fresh(seed: int, folder: Path) -> Counter[str]:
-    # As libraries save them, as people change them afterwards, and of rare kinds.
-    drawn = (draw, draw_odd, draw_rare)[seed % 3](seed, folder)
+    # As libraries save them, as people change or write them afterwards, and of rare kinds.
+    drawn = (draw, draw_odd, draw_rare, draw_handwritten)[seed % 4](seed, folder)
     try:
         return Counter([judged(drawn)])
     except AssertionError as error:

@@ -30,7 +30,7 @@ from tests.support.conformance import save_small
 from tests.support.small_tokenizers import small_tokenizer
 from tokenizers import AddedToken
 
-__all__ = ["Choices", "Drawn", "Kind", "draw"]
+__all__ = ["Choices", "Drawn", "Kind", "bare_transformer", "draw"]
 
 Kind = Literal["dense", "sparse", "score", "tokens", "images"]
 T = TypeVar("T")
@@ -210,6 +210,11 @@ def draw(seed: int, folder: Path) -> Drawn:
     if kind in ("dense", "sparse"):
         _as_older_releases(choices, made)
     return Drawn(made, kind, choices.made)
+
+
+def bare_transformer(choices: Choices, folder: Path) -> Path:
+    """A transformer and its tokenizer, as transformers saves them."""
+    return _plain(choices, folder, tuple(_FAMILIES), _of_vectors)
 
 
 # ---- a transformer and its tokenizer ------------------------------------------------------------

@@ -119,7 +119,7 @@ class _Reading:
         del self.stack[len(self.stack) - count :]
         self.push(parts)
 
-    def tuple(self, _: Any) -> None:
+    def group(self, _: Any) -> None:
         self.push((*self._since_mark(),))
 
     def set_items(self, _: Any) -> None:
@@ -192,7 +192,7 @@ _DOES: Final[Mapping[str, _Does]] = {
     "REDUCE": _Reading.reduce,
     "SETITEM": _Reading.set_item,
     "SETITEMS": _Reading.set_items,
-    "TUPLE": _Reading.tuple,
+    "TUPLE": _Reading.group,
     "TUPLE1": lambda read, _: read.last(1),
     "TUPLE2": lambda read, _: read.last(2),
     "TUPLE3": lambda read, _: read.last(3),
