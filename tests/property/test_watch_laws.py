@@ -62,7 +62,7 @@ class Watched:
 
 
 def measured() -> tuple[float, float]:
-    """How often something was measured of gateways, and how many seconds in all."""
+    """The count of what was measured of gateways, and the seconds in all."""
     name, role = "sie_config_propagation_seconds", {"role": "gateway"}
     found = [REGISTRY.get_sample_value(f"{name}_{what}", role) or 0.0 for what in ("count", "sum")]
     return found[0], found[1]
