@@ -25,6 +25,7 @@ from tests.mutants.slipped_request_mutants import SLIPPED_REQUEST_MUTANTS
 from tests.mutants.slipped_worker_mutants import SLIPPED_WORKER_MUTANTS
 from tests.mutants.sought_mutants import SOUGHT_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
+from tests.mutants.tired_mutants import TIRED_MUTANTS
 from tests.mutants.unsurveyed_mutants import UNSURVEYED_MUTANTS
 from tests.mutants.upkeep_mutants import UPKEEP_MUTANTS
 from tests.mutants.writer_mutants import WRITER_MUTANTS
@@ -54,4 +55,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *UNSURVEYED_MUTANTS,
     *HEART_MUTANTS,
     *OVERLOOKED_MUTANTS,
+    *TIRED_MUTANTS,
 )

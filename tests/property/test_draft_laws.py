@@ -198,7 +198,7 @@ def test_a_write_that_rests_on_another_state_than_is_there_is_not_made(name, ago
     # Of what is absent 0 is believed, and of a log that one knows nothing of its head is none.
     there = entity.modified_epoch if entity is not None else 0
     known = 0 if is_new else (there if belief == "basis" else head) - ago
-    believed = (Seen(*name, known),) if belief == "basis" else known
+    believed = (Seen(name[0], name[1], known),) if belief == "basis" else known
     write = write_of((put("pool", "eu", {"note": 5}),), **{belief: believed})
     if known == (there if belief == "basis" else head):
         assert draft.write(write).changed

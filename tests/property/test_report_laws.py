@@ -178,7 +178,7 @@ def _fits(others: dict[str, Sighting], size: int, most: int, bytes_max: int) -> 
 
 
 PLACES = [("default", "cpu", "default"), ("night", "l4", "gpu")]
-SAID = st.builds(
+SAID: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     role=st.sampled_from(["gateway", "worker", "worker"]),
     id=st.sampled_from("ab"),
@@ -212,7 +212,7 @@ Last = dict[tuple[str, str], Told]
 
 
 def heard(reports: Reports, said: list[tuple[Any, bool, bool, float]]) -> tuple[Last, Any, float]:
-    """Who said what last, who was given up and reads not everything since, and the time then."""
+    """The last words, those given up who read not everything since, and the time then."""
     last: Last = {}
     given_up: set[tuple[str, str]] = set()
     now = 0.0

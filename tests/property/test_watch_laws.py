@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from tests.support.reports import report_at
@@ -52,6 +52,8 @@ class Watched:
         )
 
     async def _entry(self, epoch: int) -> Any:
+        # The journal may have to read: more words come meanwhile.
+        await asyncio.sleep(0)
         return LOG.entries[epoch - 1] if 1 <= epoch <= HEAD else None
 
     def report(self, name: str, epoch: int) -> None:
@@ -60,7 +62,7 @@ class Watched:
 
 
 def measured() -> tuple[float, float]:
-    """How often something was measured of gateways, and how many seconds in all."""
+    """The count of what was measured of gateways, and the seconds in all."""
     name, role = "sie_config_propagation_seconds", {"role": "gateway"}
     found = [REGISTRY.get_sample_value(f"{name}_{what}", role) or 0.0 for what in ("count", "sum")]
     return found[0], found[1]
@@ -98,11 +100,13 @@ async def test_each_epoch_is_measured_once_of_each_replica_that_was_heard_before
 
 
 @given(
-    st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(1, HEAD), st.integers(0, 2)), min_size=1, max_size=4),
     st.sampled_from([1, 2]),
-    st.integers(1, HEAD),
+    st.integers(1, 4),
 )
-@settings(max_examples=20)
+@example([(5, 0), (5, 1)], 2, 1)
+@example([(5, 1), (5, 2)], 2, 1)
+@example([(5, 2), (5, 2)], 2, 1)
 async def test_a_wait_ends_with_the_word_that_reaches_it_and_with_none_before(said, quorum, goal):
     watched = Watched()
     for epoch in range(1, HEAD + 1):
@@ -118,13 +122,14 @@ async def test_a_wait_ends_with_the_word_that_reaches_it_and_with_none_before(sa
         )
     )
     there: set[int] = set()
-    for place, epoch in enumerate(said):
-        for _ in range(5):
+    for place, (epoch, turns) in enumerate(said):
+        for _ in range(turns):
             await asyncio.sleep(0)
-        assert waiting.done() == (len(there) >= quorum)
+        assert not waiting.done() or len(there) >= quorum
         watched.report(f"g{place}", epoch)
         there |= {place} if epoch >= goal else set()
-    for _ in range(5):
+    # Of the loop, and no time: whoever missed a word would look again by the clock alone.
+    for _ in range(50):
         await asyncio.sleep(0)
     assert waiting.done() == (len(there) >= quorum)
     if waiting.done():
