@@ -213,7 +213,7 @@ def test_a_vector_has_length_one_where_the_request_wants_it_also_when_it_was_cut
 )
 def test_every_step_is_done_in_its_order_but_a_last_one_that_is_not_wanted(lengths, more, unit):
     """A step that is left out in the middle is another model."""
-    names = ["mean", *more]
+    names: list[Any] = ["mean", *more]
     steps: list[Step] = [
         NormalizeStep() if name == "unit" else PoolingStep((name,), 4) for name in names
     ]
