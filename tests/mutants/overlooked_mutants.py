@@ -67,6 +67,20 @@ _WIDTHS = (
     f"{_LAWS}test_answer_laws.py::test_no_more_numbers_are_asked_of_a_vector_than_each_has_that_is"
     "_cut",
 )
+_PACKING = "data_plane/sie_server/packed/packing.py"
+_ROWS = f"{_LAWS}test_packing_laws.py::test_"
+_WHOLE = (f"{_ROWS}every_sequence_is_in_exactly_one_row_and_says_its_length_and_adapter",)
+_SHARES = (f"{_ROWS}a_row_shares_blocks_unless_each_of_its_sequences_is_a_block",)
+_HALVES = (
+    f"{_LAWS}test_pooling_laws.py::test_a_model_in_half_precision_is_pooled_as_exactly_as_one_in"
+    "_whole",
+)
+_BY_LAYER = (
+    f"{_LAWS}test_lora_run_laws.py::test_each_layer_has_the_adapters_that_change_it_and_no_others",
+)
+_REPLACED = (
+    f"{_LAWS}test_patience_laws.py::test_a_gateway_that_was_there_is_replaced_and_a_proxy_is_busy",
+)
 _BATCHING = "data_plane/sie_worker/scheduling/batching.py"
 _LAYERS = "data_plane/sie_server/vectors/layer_files.py"
 _RUNS = "data_plane/sie_worker/device/batch_runs.py"
@@ -293,5 +307,53 @@ OVERLOOKED_MUTANTS = (
         "    for output, width in widths.items():\n        if wanted",
         "    for output, width in [*widths.items()][:1]:\n        if wanted",
         _WIDTHS,
+    ),
+    edit(
+        "what-is-left-of-a-crowd-is-dropped",
+        "of a batch of many short texts those that were not looked at have no vector",
+        _PACKING,
+        "            left += waiting[looked_at:]\n            break",
+        "            break",
+        _WHOLE,
+    ),
+    edit(
+        "a-token-of-filling-is-none",
+        "a text that nearly fills its block looks at what lies behind it",
+        _PACKING,
+        "any(length != self.block for length in self.lengths)",
+        "any(length < self.block - 1 for length in self.lengths)",
+        _SHARES,
+    ),
+    edit(
+        "pooled-in-half-precision",
+        "vectors of long texts have two digits where the model runs in bfloat16",
+        "data_plane/sie_server/vectors/pooling.py",
+        "_Pool(hidden.float(), lengths, skips)",
+        "_Pool(hidden, lengths, skips)",
+        _HALVES,
+    ),
+    edit(
+        "the-root-is-forgotten",
+        "a model that divides by the root of a length divides by the length",
+        "data_plane/sie_server/vectors/pooling.py",
+        "self._sums(self._counted) / self._counts().sqrt()",
+        "self._sums(self._counted) / self._counts()",
+        _HALVES,
+    ),
+    edit(
+        "one-mask-for-every-layer",
+        "a batch of adapters that change other layers each has no answer",
+        "data_plane/sie_server/adapters/lora.py",
+        "if ranks not in self._others:",
+        "if not self._others:",
+        _BY_LAYER,
+    ),
+    edit(
+        "a-rollout-has-four-tries",
+        "calls end in an error while the gateway behind an address is replaced",
+        "sdk/sie_sdk/patience.py",
+        "tries = _RECONNECTS_MAX if was_reached else patience.retries_max",
+        "tries = patience.retries_max",
+        _REPLACED,
     ),
 )

@@ -1,5 +1,7 @@
 """Laws of packing: nothing is lost in a packed row, and a batch answers as each text alone."""
 
+from itertools import groupby
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import dense, minilm, random_tokens
@@ -9,7 +11,22 @@ from sie_server.packed.packing import ADAPTERS_MAX, end_to_end, packed_rows, pad
 
 _LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 _OWNERS = st.one_of(st.none(), st.integers(0, 30))
-_BATCHES = st.lists(st.tuples(st.integers(1, 300), _OWNERS), min_size=1, max_size=40)
+_SIZES = st.integers(1, 300) | st.sampled_from([15, 16, 17, 127, 128, 129])
+"""Lengths about those of blocks too."""
+_FEW = st.lists(st.tuples(_SIZES, _OWNERS), min_size=1, max_size=40)
+_CROWDS = st.tuples(
+    st.integers(130, 400),
+    st.integers(1, 400),
+    st.just([1]) | st.lists(st.integers(1, 90), min_size=1, max_size=3),
+).map(
+    lambda drawn: [
+        (drawn[2][at % len(drawn[2])], None if at % 7 == 0 else at % drawn[1])
+        for at in range(drawn[0])
+    ]
+)
+"""More than are looked at for the room that is left, with more adapters than a row may have."""
+_BATCHES = _FEW | _CROWDS
+_LONG_ROW_ADAPTERS = 128
 
 
 def _rows(batch, bound):
@@ -51,7 +68,30 @@ def test_a_row_is_within_its_bound_unless_one_sequence_is_not(batch, bound):
     # A block is made for the longest, or for a hundred tokens of short ones.
     assert all(row.tokens <= max(bound, row.block) for row in blocks)
     assert all(len(set(row.adapters)) <= ADAPTERS_MAX for row in blocks)
+    assert all(len(set(row.adapters)) <= _LONG_ROW_ADAPTERS for row in ends)
     assert all(not any(row.gaps) for row in ends)
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_a_row_shares_blocks_unless_each_of_its_sequences_is_a_block(batch, bound):
+    """Where it is said to share none, its tokens look at all of their block without a mask."""
+    for rows in _rows(batch, bound):
+        for row in rows:
+            is_block = all(length == row.block for length in row.lengths)
+            assert row.shares_blocks is (len(row.order) > 1 and not is_block)
+            assert row.seen == (row.lengths[0] if len(row.order) == 1 else row.block)
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_sequences_of_one_adapter_come_one_after_another(batch, bound):
+    """Each adapter of a row costs every token of it, and each chunk has one."""
+    owners = [owner for _, owner in batch]
+    chunks = padded_chunks([length for length, _ in batch], owners, bound)
+    for order in (
+        [owner for row in _rows(batch, bound)[1] for owner in row.adapters],
+        [owners[index] for chunk in chunks for index in chunk],
+    ):
+        assert len([*groupby(order)]) == len(set(owners))
 
 
 @given(st.lists(st.integers(1, 300), min_size=40, max_size=200))

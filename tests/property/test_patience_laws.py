@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from sie_schemas.errors import SIEError, error_for
 from sie_sdk.attempts import Attempts
+from sie_sdk.errors import SIEConnectionError, strange_error
 from sie_sdk.exchange import Defaults, encode_calls, older_pieces
 from sie_sdk.patience import Patience, retry_delay_s
 
@@ -80,6 +81,35 @@ def test_what_a_call_says_of_its_patience_counts_also_where_it_is_nothing(waits,
         usual.provision_timeout_s if timeout_s is None else timeout_s
     )
     assert told.oom_retries_max == (usual.oom_retries_max if tries is None else tries)
+
+
+def error_of(lack: str) -> SIEError:
+    if lack == "a proxy's":
+        return strange_error(429, "", "too many", retry_after_s=0.5, details=None)
+    lost = SIEConnectionError("gone", retry_after_s=0.5)
+    lost.was_reached = lack == "was there"
+    return lost
+
+
+@given(
+    lack=st.sampled_from(["was never there", "was there", "a proxy's"]),
+    attempt=st.integers(0, 22),
+    elapsed_s=st.sampled_from([0.0, 9.0]),
+    patience=PATIENCES,
+)
+def test_a_gateway_that_was_there_is_replaced_and_a_proxy_is_busy(
+    lack, attempt, elapsed_s, patience
+):
+    """Twenty short pauses outlast a rollout. A proxy's refusal has no code of ours."""
+    found = retry_delay_s(
+        error_of(lack), attempt=attempt, elapsed_s=elapsed_s, patience=patience, chance=0.0
+    )
+    grown = min(30.0, 0.5 * 2.0**attempt)
+    if lack == "a proxy's":
+        assert found == (grown if elapsed_s + grown <= patience.provision_timeout_s else None)
+    else:
+        tries = 20 if lack == "was there" else 5
+        assert found == (min(2.0, grown) if attempt < tries else None)
 
 
 REVISIONS = st.tuples(

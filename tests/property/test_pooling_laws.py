@@ -1,7 +1,7 @@
 """The law of pooling: tokens laid end to end come to the reference's vectors of each text alone."""
 
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tests.support.sameness import assert_same
@@ -46,3 +46,38 @@ def test_a_prompt_that_is_left_out_is_left_out_as_the_reference_does(
     assert torch.equal(found.isfinite().all(dim=1), there)
     if there.any():
         assert_same(found[there].numpy(), torch.stack(expected)[there].numpy())
+
+
+@given(
+    mode=st.sampled_from(sorted(_MODES)),
+    lengths=st.lists(st.integers(1, 400), min_size=1, max_size=3),
+    kind=st.sampled_from([torch.float16, torch.bfloat16, torch.float32]),
+    skips=st.booleans(),
+)
+@settings(max_examples=60)
+def test_a_model_in_half_precision_is_pooled_as_exactly_as_one_in_whole(
+    mode: PoolingMode, lengths: list[int], kind: torch.dtype, skips: bool
+) -> None:
+    """The sum of 400 numbers in bfloat16 has two digits. What is rounded is the model's alone."""
+    generator = torch.Generator().manual_seed(len(lengths))
+    states = (1 + torch.randn(sum(lengths), 3, generator=generator)).to(kind)
+    prompts = [length // 2 for length in lengths] if skips else []
+    found = pool(states, lengths, mode, skips=prompts)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, pool(states.float(), lengths, mode, skips=prompts))
+    first = 0
+    for row, (place, length) in zip(found, enumerate(lengths), strict=True):
+        own = states[first : first + length].double()
+        first += length
+        skip = prompts[place] if skips else 0
+        places = torch.arange(skip, length, dtype=torch.float64)[:, None] + 1
+        counted = own[skip:]
+        wanted = {
+            "cls": counted[0],
+            "last": counted[-1],
+            "max": counted.amax(dim=0),
+            "mean": counted.mean(dim=0),
+            "mean_sqrt_len": counted.sum(dim=0) / len(counted) ** 0.5,
+            "weighted_mean": (counted * places).sum(dim=0) / places.sum(),
+        }[mode]
+        torch.testing.assert_close(row.double(), wanted, rtol=1e-4, atol=1e-4)

@@ -16,11 +16,12 @@ MODELS = ("m", "n")
 PINS = tuple(AdapterPin(name=name, revision=name * 64) for name in "ab")
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "get", "get", "remove", "leave while it is read"]),
+        st.sampled_from(["put", "put", "get", "get", "remove", "leave while it is read"]),
         st.sampled_from(MODELS),
         st.sampled_from(PINS),
-        st.sampled_from([10, 60, 90]),
+        st.sampled_from([10, 45, 60, 90]),
     ),
+    min_size=5,
     max_size=30,
 )
 
@@ -58,5 +59,8 @@ def test_an_adapter_is_found_until_its_model_leaves_and_then_holds_no_memory(ste
         there = [each for each in sizes if shelf.holds(each[0], [each[1]])]
         assert shelf.used_bytes == sum(sizes[each] for each in there)
         assert shelf.used_bytes <= BUDGET or len(there) == 1
+        assert shelf.holds(model, [None])
+        both = [each in there for each in ((model, PINS[0]), (model, PINS[1]))]
+        assert shelf.holds(model, [*PINS, None]) is all(both)
         for each in MODELS:
             assert shelf.resident(each) == sum(there_model == each for there_model, _ in there)

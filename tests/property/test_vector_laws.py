@@ -206,6 +206,30 @@ def test_a_vector_has_length_one_where_the_request_wants_it_also_when_it_was_cut
     assert_same(found.numpy(), vectors.numpy())
 
 
+@given(
+    LENGTHS,
+    st.lists(st.sampled_from(["cls", "max", "unit"]), max_size=4),
+    st.sampled_from([None, True, False]),
+)
+def test_every_step_is_done_in_its_order_but_a_last_one_that_is_not_wanted(lengths, more, unit):
+    """A step that is left out in the middle is another model."""
+    names: list[Any] = ["mean", *more]
+    steps: list[Step] = [
+        NormalizeStep() if name == "unit" else PoolingStep((name,), 4) for name in names
+    ]
+    hidden = states(lengths, 4)
+    found = VectorSteps(steps, NOWHERE, CPU)(hidden, lengths, unit=unit)
+    if unit is False and names[-1] == "unit":
+        names.pop()
+    vectors = torch.empty(0)
+    for name in [*names, *(["unit"] if unit else [])]:
+        if name == "unit":
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        else:
+            vectors = pool(hidden, lengths, name)
+    assert_same(found.numpy(), vectors.numpy())
+
+
 @given(LENGTHS, st.permutations(["cls", "mean", "max"]), st.booleans(), st.integers(0, 2))
 def test_several_ways_of_pooling_stand_behind_each_other_in_their_order(
     lengths, modes, include_prompt, skip
