@@ -187,11 +187,13 @@ def test_a_table_fits_its_terminal_and_is_whole_in_a_pipe(capsys, monkeypatch):
     ("typed", "told"),
     [
         (("list",), "`sie get KIND` lists"),
+        (("encode",), "requests go to a gateway"),
+        (("pull",), "`sie add ORG/NAME` registers a model"),
         (("dlq", "list"), ""),
         (("token", "create"), ""),
         (("context", "remove"), ""),
     ],
-    ids=["list", "dlq list", "token create", "context remove"],
+    ids=["list", "encode", "pull", "dlq list", "token create", "context remove"],
 )
 def test_a_habit_is_answered_where_the_word_would_be_a_command_of_sie(typed, told):
     found = habit_of(typed, f"No such command '{typed[-1]}'.")

@@ -55,6 +55,8 @@ def test_an_example_is_admitted_at_the_commit_of_the_catalog(path):
     assert admit(there, Index.of(there), "0" * 32, command).created
     row = next(row for row in published() if row.id == example.key)
     assert example.document["source"]["revision"] == row.commit
+    # An example stands for the catalog's, and who applies it must not lose an operation.
+    assert set(example.document["tasks"]) == set(row.tasks)
     assert set(example.document["tasks"]["encode"]["outputs"]) == set(row.outputs)
 
 

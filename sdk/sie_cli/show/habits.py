@@ -16,6 +16,11 @@ _WRITE: Final = "`sie apply -f FILE` writes, `sie edit KIND NAME` changes one"
 _CONTEXTS: Final = "`sie context ls`, `sie context use NAME`, `sie context add NAME --url URL`"
 _PROCESSES: Final = "`sie replicas` and `sie top` show those of a cluster, `sie status` a folder's"
 _SCALE: Final = "workers follow demand: `sie up --workers N`, or the chart's values, bound them"
+_REQUESTS: Final = (
+    "requests go to a gateway: `POST /v1/encode/MODEL`, score or extract, or the SDK's "
+    "`SIEClient().encode(MODEL, TEXT)`"
+)
+_FETCH: Final = "`sie add ORG/NAME` registers a model; its first request fetches it"
 _COMMANDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("list", "ls", "show-all", "cat"), _READ),
     **dict.fromkeys(("rollout", "rollback", "undo", "reset"), _UNDO),
@@ -28,6 +33,10 @@ _COMMANDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("start", "run", "serve"), "`sie up` starts a cluster on this machine"),
     **dict.fromkeys(("stop", "kill"), "`sie down` stops the cluster of a folder"),
     **dict.fromkeys(("exec", "attach", "port-forward", "debug"), "`sie logs`, `sie doctor`"),
+    **dict.fromkeys(("encode", "embed", "score", "rerank", "extract", "query", "ask"), _REQUESTS),
+    **dict.fromkeys(("pull", "download", "load", "fetch"), _FETCH),
+    "replay": "`sie log replay` computes the registry at an epoch",
+    "search": "`sie models search WORD` looks in the models that this release knows",
     "log-level": "`sie logs --level warning`",
     "explain": "`sie get KIND NAME -o yaml` shows one in use",
 }
