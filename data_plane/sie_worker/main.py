@@ -26,8 +26,8 @@ _LOG: Final = logging.getLogger(__name__)
 async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -> None:
     """Run the sidecar until `stop`, then drain and leave."""
     bus = await Bus.connect(settings, role="worker", process_id=worker_id)
+    # Each needs the other: a report of the follower tells what the worker has loaded.
     worker: Worker | None = None
-
     follower = Follower(
         settings,
         role="worker",
@@ -61,6 +61,8 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
             try:
                 await worker.run(stop)
             finally:
+                # Not before it has drained: a job in hand may wait for an entry that the follower
+                # brings, and the status routes say that it leaves.
                 over.set()
     finally:
         await bus.close()

@@ -23,8 +23,7 @@ from tests.support.small_jobs import small_job
 from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.streams.sweeping import Sweeper, SweepSettings
-from sie_schemas.fleet import HEARTBEAT_DECODER
-from sie_schemas.holding import QUEUE_ASKED_DECODER, HandedOutAsked
+from sie_schemas.fleet import HEARTBEAT_DECODER, QUEUE_ASKED_DECODER, HandedOutAsked
 from sie_schemas.jobs import JOB_DECODER, subject
 from sie_schemas.malformed import MALFORMED
 

@@ -26,7 +26,7 @@ from tests.support.worker_world import catalog_of as worker_catalog_of
 from tests.support.worker_world import model_document, worker_world
 
 from sie_core.catalog import Catalog
-from sie_schemas.holding import HOLDING_ASKED_DECODER, HoldingAnswer
+from sie_schemas.fleet import HOLDING_ASKED_DECODER, HoldingAnswer
 from sie_schemas.jobs import JOB_ENCODER
 
 PATH = "/v1/encode/org/dense"

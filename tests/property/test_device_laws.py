@@ -1,10 +1,8 @@
 """Laws of what a device is handed: each text once, and nothing of who has left, whatever leaves."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
-from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+from tests.support.scripted_execution import ScriptedExecution, connected_execution
 from tests.support.worker_world import catalog_of, model_document
 
 from sie_core.catalog import ResolvedAdapter, ResolvedModel
@@ -235,26 +233,8 @@ class World:
 @asynccontextmanager
 async def world(model: ResolvedModel = MODEL, tenant_quantum: int = 64) -> AsyncIterator[World]:
     """A device with its process; it runs once the context is entered."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with scripted_execution(Path(folder)) as execution:
-            executor = Executor(
-                str(execution.path),
-                reconnect_s=0.001,
-                ping_interval_s=60.0,
-                ping_timeout_s=10.0,
-                load_timeout_s=10.0,
-                batch_timeout_s=10.0,
-            )
-            stop = asyncio.Event()
-            made = World(execution, executor, model, tenant_quantum)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(executor.run(stop))
-                await executor.wait_connected()
-                try:
-                    yield made
-                finally:
-                    stop.set()
-                    made.device.wake()
+    async with connected_execution(Executor) as (execution, executor):
+        yield World(execution, executor, model, tenant_quantum)
 
 
 @given(

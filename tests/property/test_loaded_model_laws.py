@@ -1,18 +1,16 @@
 """Laws of what a sidecar knows to be loaded: it is what the process beside it has."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
-from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+from tests.support.scripted_execution import ScriptedExecution, connected_execution
 from tests.support.worker_world import catalog_of, model_document
 
 from sie_core.catalog import ResolvedAdapter, ResolvedModel
@@ -120,25 +118,8 @@ class World:
 @asynccontextmanager
 async def world(*, says: bool = False) -> AsyncIterator[World]:
     """A process and the sidecar that is connected to it."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with scripted_execution(Path(folder)) as execution:
-            executor = Watched(
-                str(execution.path),
-                reconnect_s=0.001,
-                ping_interval_s=60.0,
-                ping_timeout_s=10.0,
-                load_timeout_s=10.0,
-                batch_timeout_s=10.0,
-            )
-            made = World(execution, executor, says=says)
-            stop = asyncio.Event()
-            running = asyncio.create_task(executor.run(stop))
-            try:
-                await executor.wait_connected()
-                yield made
-            finally:
-                stop.set()
-                await running
+    async with connected_execution(Watched) as (execution, executor):
+        yield World(execution, executor, says=says)
 
 
 STEPS = st.lists(

@@ -6,13 +6,25 @@ device does; `hold` keeps batches running until the test lets them go; `die` cut
 
 import asyncio
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sie_schemas import ipc
+from sie_worker.execution.executor import Executor
 
-__all__ = ["LETHAL", "POISON", "ScriptedExecution", "scripted_execution", "vectors"]
+__all__ = [
+    "LETHAL",
+    "POISON",
+    "ScriptedExecution",
+    "connected_execution",
+    "scripted_execution",
+    "vectors",
+]
+
+ExecutorT = TypeVar("ExecutorT", bound=Executor)
 
 POISON = "poison"
 """A text that fails every batch it is in."""
@@ -168,3 +180,28 @@ async def scripted_execution(folder: Path) -> AsyncIterator[ScriptedExecution]:
         execution.let_go()
         execution.loads_go.set()
         await execution.die()
+
+
+@asynccontextmanager
+async def connected_execution(
+    kind: type[ExecutorT],
+) -> AsyncIterator[tuple[ScriptedExecution, ExecutorT]]:
+    """A process, and the sidecar's executor of a kind, connected to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with scripted_execution(Path(folder)) as execution:
+            executor = kind(
+                str(execution.path),
+                reconnect_s=0.001,
+                ping_interval_s=60.0,
+                ping_timeout_s=10.0,
+                load_timeout_s=10.0,
+                batch_timeout_s=10.0,
+            )
+            stop = asyncio.Event()
+            running = asyncio.create_task(executor.run(stop))
+            try:
+                await executor.wait_connected()
+                yield execution, executor
+            finally:
+                stop.set()
+                await running

@@ -4,8 +4,7 @@ import pytest
 from tests.support.role_settings import ROLES, read_settings
 
 from sie_cli.plan.environment import check_environment
-from sie_runtime.settings import SettingsError
-from sie_schemas.client_variables import CLIENT_VARIABLES
+from sie_runtime.settings import CLIENT_VARIABLES, SettingsError
 from sie_schemas.errors import FixRequest
 
 OTHERS = {"SIE_FOO": "1", "SIEVE": "1", "PATH": "/bin", "SIE_MODELS_DIR": "/x"}

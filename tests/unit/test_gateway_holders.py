@@ -8,8 +8,7 @@ from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life
 from sie_runtime.broker.bus import NoResponders
 from sie_schemas.errors import TimeRanOut
-from sie_schemas.fleet import WorkerKind
-from sie_schemas.holding import HoldingAnswer, HoldingAsked, holding_subject
+from sie_schemas.fleet import HoldingAnswer, HoldingAsked, WorkerKind, holding_subject
 
 KIND = WorkerKind("default", "cpu", "default")
 JOBS = ("j1", "j2", "j3")

@@ -23,8 +23,7 @@ PACKAGES = (
 LINES_MAX = 400
 DOORS_MAX = 16
 LARGER_ROOMS = {
-    "data_plane/sie_server/backends": 25,
-    "shared/schemas/sie_schemas": 18,
+    "data_plane/sie_server/backends": 23,
 }
 """Above the bound, and at most so: they may shrink and not grow."""
 

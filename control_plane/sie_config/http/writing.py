@@ -75,7 +75,7 @@ class Writing:
         self._plane = plane
         self._name = name
         self.asked: Final = write_of(request, body, plane.sequencer.position.log_id)
-        """What the request says of the write, still without its commands."""
+        """The request's own word on the write, still without its commands."""
         self._after = _after_of(request, plane.settings.convergence_wait_max_s)
 
     async def answer(self, work: Work, shown: Shown) -> Response:

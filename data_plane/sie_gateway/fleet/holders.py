@@ -14,7 +14,7 @@ import msgspec
 from sie_gateway.fleet.lives import Life
 from sie_runtime.broker.bus import NoResponders
 from sie_schemas.errors import Later, SIEError
-from sie_schemas.holding import (
+from sie_schemas.fleet import (
     HOLDING_ANSWER_DECODER,
     QUEUE_ANSWER_DECODER,
     GiveBack,

@@ -20,8 +20,7 @@ from sie_gateway.request.giving_back import Limits, Out, Why, due, went
 from sie_gateway.request.runs import Run
 from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import SIEError
-from sie_schemas.fleet import WorkerKind
-from sie_schemas.holding import HandedOut
+from sie_schemas.fleet import HandedOut, WorkerKind
 from sie_schemas.jobs import consumer_name
 
 __all__ = ["Deaths"]

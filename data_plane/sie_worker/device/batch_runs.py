@@ -150,7 +150,7 @@ def _traced(batch: Batch, holds: Iterable[Hold]) -> Iterator[str]:
     """Around one run: the `traceparent` that model execution goes on with; empty where none of its
     jobs is traced.
 
-    One span for all of them, below the first and linked to each: every trace leads to the batch,
+    One span for all of them, below the first and linked to each. So every trace leads to the batch,
     and the batch to all that shared it.
     """
     spans = [hold.span for hold in dict.fromkeys(holds) if hold.span is not None]

@@ -17,7 +17,7 @@ import msgspec
 from sie_runtime.broker.bus import Bus, Message, Subscription
 from sie_runtime.streams.redelivery import Redelivery
 from sie_schemas.errors import SIEError
-from sie_schemas.holding import (
+from sie_schemas.fleet import (
     HOLDING_ASKED_DECODER,
     QUEUE_ASKED_DECODER,
     GiveBack,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sie_cli.plan.settings import PREFIX, ClusterSettings
 from sie_config.settings import ConfigSettings
 from sie_gateway.settings import GatewaySettings
-from sie_schemas.client_variables import CLIENT_VARIABLES
+from sie_runtime.settings import CLIENT_VARIABLES
 from sie_schemas.errors import FixRequest
 from sie_server.settings import ServerSettings
 from sie_worker.settings import WorkerSettings

@@ -61,6 +61,8 @@ def preview(registry: Registry, changes: Sequence[Change], epoch: int) -> Regist
             pending[entity_id] = _put(change, epoch)
         else:
             present = pending[entity_id] if entity_id in pending else registry.get(*entity_id)
+            # The writer's own fold admitted it, so whoever lacks it has lost it. A replica whose
+            # memory had lost a model halted here until an operator came; now it takes a snapshot.
             if present is None:
                 raise ChangeRefused(
                     f"epoch {epoch}: there is no {change.entity_kind} {change.key!r}"
@@ -77,6 +79,7 @@ def _entity_id(change: Change, epoch: int) -> EntityId:
             unknown_kind=True,
         )
     key = change.key
+    # `surrogatepass`, because half a character would raise another error than the promised one.
     if not key or "\0" in key or len(key.encode("utf-8", "surrogatepass")) > _KEY_BYTES_MAX:
         raise ChangeRefused(f"epoch {epoch}: {change.kind} has no usable key")
     return kind, key

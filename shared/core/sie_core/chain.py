@@ -72,8 +72,11 @@ def check_successor(last: Position | None, entry: Entry) -> None:
         raise ChainBroken(f"epoch {entry.epoch} does not follow epoch {last.epoch}")
     if entry.prev_hash != last.hash:
         raise ChainBroken(f"epoch {entry.epoch} is linked to another epoch {last.epoch}")
+    # Against the entry before it alone, and not the newest tenure: what a zombie wrote while its
+    # successor began has an older term, and may have been acknowledged.
     if entry.term < last.term:
         raise ChainBroken(f"epoch {entry.epoch} is of term {entry.term}, after term {last.term}")
+    # A new log that only had another id would pass for this one to whoever compares epochs alone.
     begin = begins_log(entry)
     if (entry.log_id != last.log_id) != (begin is not None):
         raise ChainBroken(f"epoch {entry.epoch} changes the log id without beginning a log")

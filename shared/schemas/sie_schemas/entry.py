@@ -159,6 +159,7 @@ class _Body(Struct, frozen=True, kw_only=True):
 
 class _Envelope(Struct, frozen=True):
     hash: str
+    # Raw, so that a document of the registry is a slice of the very bytes that were hashed.
     body: Raw
     signature: Signature | None = None
 
@@ -258,12 +259,14 @@ def _change_fields(change: Change) -> dict[str, Any]:
     if change.document is not UNSET:
         fields["document"] = change.document
     if change.kind == ChangeKind.LOG_BEGIN:
+        # A log that continues none says so: its null is hashed.
         fields["supersedes"] = change.supersedes and msgspec.to_builtins(change.supersedes)
     return fields
 
 
 def parse_entry(body: bytes, claimed_hash: str, signature: Signature | None = None) -> Entry:
     """Read an entry and check its hash. Raises `EntryCorrupt` when that or the form is wrong."""
+    # First of all, so that no decoder meets bytes which nobody has hashed.
     actual = entry_hash(body)
     if actual != claimed_hash:
         raise EntryCorrupt(f"the body hashes to {actual[:16]}…, not to {claimed_hash[:16]}…")
@@ -325,6 +328,7 @@ def parse_envelope(data: bytes | Raw) -> Entry | Stub:
     try:
         envelope = _ENVELOPE_DECODER.decode(data)
         body = bytes(envelope.body)
+        # A body is a mapping; a stub has the word `http` in its place.
         if body.startswith(b'"'):
             return _STUB_DECODER.decode(data)
     except MALFORMED as error:

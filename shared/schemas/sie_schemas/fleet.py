@@ -4,6 +4,11 @@
 `sie.config.report.<role>.<id>` and `sie.config.head.<log_id>`, so that an operator can read them.
 What a kind of worker is wanted for is msgpack on `wanted_subject`; a worker that starts asks for it
 on `DEMAND_SUBJECT`.
+
+What gateways ask workers when one of them has died is msgpack too. `holding_subject(life)` and
+`queue_subject(life)` are core NATS requests. Only the life that is asked listens there, so that "no
+responders" says that its connection is gone. A gateway cannot speak for a consumer of the queue; a
+worker of the pool can.
 """
 
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
@@ -19,20 +24,32 @@ __all__ = [
     "DEMAND_SUBJECT",
     "HEAD_DECODER",
     "HEARTBEAT_DECODER",
+    "HOLDING_ANSWER_DECODER",
+    "HOLDING_ASKED_DECODER",
+    "QUEUE_ANSWER_DECODER",
+    "QUEUE_ASKED_DECODER",
     "RECOUNT_DECODER",
     "REPORT_DECODER",
     "WANTED_DECODER",
     "DemandAsked",
+    "GiveBack",
+    "HandedOut",
+    "HandedOutAsked",
     "Head",
     "Heartbeat",
+    "HoldingAnswer",
+    "HoldingAsked",
     "ModelReport",
     "ModelState",
+    "QueueAnswer",
     "Recount",
     "ReplicaReport",
     "ReplicaState",
     "WantedModel",
     "WantedModels",
     "WorkerKind",
+    "holding_subject",
+    "queue_subject",
     "wanted_subject",
 ]
 
@@ -199,3 +216,68 @@ HEARTBEAT_DECODER: Final = msgspec.msgpack.Decoder(Heartbeat)
 REPORT_DECODER: Final = msgspec.json.Decoder(ReplicaReport)
 RECOUNT_DECODER: Final = msgspec.json.Decoder(Recount)
 HEAD_DECODER: Final = msgspec.json.Decoder(Head)
+
+
+class HoldingAsked(Struct, frozen=True, kw_only=True):
+    """A question: which of these jobs are in hand? None of them asks whether the worker lives."""
+
+    v: int = 1
+    job_ids: tuple[str, ...] = ()
+
+
+class HoldingAnswer(Struct, frozen=True, kw_only=True):
+    """Those of the jobs that were delivered to this worker and have no end yet."""
+
+    v: int = 1
+    job_ids: tuple[str, ...] = ()
+
+
+# Python's `$` stands before a last newline too.
+ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$(?!\n)")]
+"""One token of a subject, as `consumer_name` makes it."""
+
+
+class HandedOut(Struct, frozen=True):
+    """The point that a consumer has handed out to: `last` in its stream, `deliveries` by its own
+    count. It tells also how many of them nobody has acknowledged."""
+
+    last: int
+    deliveries: int
+    unacknowledged: int
+
+
+class HandedOutAsked(Struct, frozen=True, kw_only=True, tag="handed_out"):
+    """A question: how far has a consumer of the worker's pool handed out?"""
+
+    consumer: ConsumerName
+
+
+class GiveBack(Struct, frozen=True, kw_only=True, tag="give_back"):
+    """Have a consumer of the worker's pool hand these out again. `out` is what it told before."""
+
+    consumer: ConsumerName
+    sequences: tuple[int, ...]
+    out: HandedOut
+
+
+class QueueAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """It is done; `out` is absent where there is no such consumer. `error` says why it is not."""
+
+    out: HandedOut | None = None
+    error: str = ""
+
+
+def holding_subject(life: str) -> str:
+    """The subject on which one life of a worker is asked what it holds. `life` is hexadecimal."""
+    return f"sie.holding.{life}"
+
+
+def queue_subject(life: str) -> str:
+    """The subject on which it is asked to speak with the queue."""
+    return f"sie.holding.{life}.queue"
+
+
+HOLDING_ASKED_DECODER: Final = msgspec.msgpack.Decoder(HoldingAsked)
+HOLDING_ANSWER_DECODER: Final = msgspec.msgpack.Decoder(HoldingAnswer)
+QUEUE_ASKED_DECODER: Final = msgspec.msgpack.Decoder(HandedOutAsked | GiveBack)
+QUEUE_ANSWER_DECODER: Final = msgspec.msgpack.Decoder(QueueAnswer)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
-from sie_schemas.holding import HandedOut
+from sie_schemas.fleet import HandedOut
 from sie_schemas.jobs import stream_name
 
 __all__ = ["Redelivery", "sequence_of"]
