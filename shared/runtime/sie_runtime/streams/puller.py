@@ -15,7 +15,7 @@ from sie_runtime.broker.bus import Bus, BusUnavailable, Subscription
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 
-__all__ = ["Puller", "idle_pull_s"]
+__all__ = ["Puller"]
 
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
@@ -26,19 +26,6 @@ _PAUSE_S: Final = 0.01
 """First pause after a refused pull; it doubles."""
 _REFUSED_TOLD: Final = 20
 """A restart of the broker is no news; so many refusals in a row are."""
-
-
-def idle_pull_s(now: float, longest_s: float) -> float:
-    """Seconds that a pull of an idle queue stays open: more than half of `longest_s`, at most that.
-
-    Pulls of all idle queues of a host end together. The catalog has more than a hundred, and each
-    end woke the broker, the worker, and the broker again.
-    """
-    return longest_s / 2 + _to_next(now, longest_s / 2)
-
-
-def _to_next(now: float, every_s: float) -> float:
-    return every_s - now % every_s
 
 
 class Puller:
@@ -64,7 +51,6 @@ class Puller:
         self._asked_at = 0.0
         self._expires_s = 0.0
         """The seconds that the last pull stays open."""
-        self._is_brisk = False
         self._busy_until = 0.0
         self._answers = False
         """True once the consumer has answered since it was last found missing."""
@@ -118,7 +104,7 @@ class Puller:
                 self._asked = 0
                 self._answers = False
             self._ask_if_due(self._demand())
-            await self._sleep(self._look_s)
+            await self._sleep(self._expires_s / 2 or self._settings.queue_pull_expires_s / 2)
 
     async def _sleep(self, longest_s: float) -> None:
         # A timer that wakes costs a fifth of a timeout that cancels.
@@ -131,9 +117,7 @@ class Puller:
         # Nobody can withdraw another's pull. One that is stopped takes what it left open, so while
         # there is work that ends within two seconds, and on an idle queue it is one job.
         brisk = self._is_busy or not self._answers
-        self._is_brisk = brisk
-        longest_s = settings.queue_pull_expires_s
-        self._expires_s = settings.queue_pull_brisk_s if brisk else idle_pull_s(now, longest_s)
+        self._expires_s = settings.queue_pull_brisk_s if brisk else settings.queue_pull_expires_s
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}
         try:
             self._bus.send(self._subject, json.dumps(request).encode(), reply=self._inbox)
@@ -187,13 +171,6 @@ class Puller:
         wanted = (room if self._is_busy else min(room, 1)) - self._asked
         if wanted >= max(1, self._asked) and not self._closing and not self._pausing:
             self._ask(wanted)
-
-    @property
-    def _look_s(self) -> float:
-        """Seconds to the next look, which an idle queue shares with all others too."""
-        if self._is_brisk:
-            return self._expires_s / 2
-        return _to_next(self._loop.time(), self._settings.queue_pull_expires_s / 2)
 
     @property
     def _is_busy(self) -> bool:
