@@ -65,7 +65,7 @@ class _Later(ModuleType):
             spec.loader.exec_module(self)
         finally:
             state["_sie_runs"] = False
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # type: ignore[assignment]
         for name, marked in state["_sie_marked"]:
             state[name](marked)
 
@@ -92,7 +92,7 @@ def leave_out() -> None:
             __path__=spec.submodule_search_locations,
         )
         sys.modules[_COMPILER] = later
-        torch._dynamo = later  # type: ignore[attr-defined]
+        torch._dynamo = later
         # The one part that transformers takes a class from: it needs no other.
         importlib.import_module(_MASKS)
         del later.__path__

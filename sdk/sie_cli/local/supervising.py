@@ -22,7 +22,6 @@ from sie_cli.plan.folders import prepare
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_cli.show.progress import Told, progress
 from sie_cli.supervisor.child import StartFailed, tail
-from sie_cli.supervisor.cluster import run_cluster
 from sie_cli.supervisor.first_answer import curl_line
 
 __all__ = ["run_detached", "run_foreground"]
@@ -112,6 +111,9 @@ def _last_words(status: int, log: Path, since: int, settings: ClusterSettings) -
 async def _foreground(
     options: ClusterOptions, settings: ClusterSettings, scripts: Path | None
 ) -> None:
+    # The one that only waits in front of a terminal needs none of it.
+    from sie_cli.supervisor.cluster import run_cluster  # noqa: PLC0415
+
     stop, kill = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
