@@ -52,10 +52,10 @@ class LiveStatus:
             await send({"type": "websocket.close", "code": _NO_SUCH_PATH})
             return
         await send({"type": "websocket.accept"})
-        async with self._watchers.until(None, caller_of(scope)):
+        async with self._watchers.until(None, caller_of(scope)) as watching:
             await self._watched(receive, send)
-            return
-        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+        if watching.expired():
+            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
 
     async def _watched(self, receive: Receive, send: Send) -> None:
         leaving = asyncio.create_task(_until_left(receive))
