@@ -338,7 +338,13 @@ def build_app(
         limits=limits,
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,
-        live=LiveStatus(cluster.view, interval_s=settings.live_status_s, stop=stop),
+        live=LiveStatus(
+            cluster.view,
+            interval_s=settings.live_status_s,
+            stop=stop,
+            # The rest is for requests.
+            watchers_max=max(1, settings.http_connections_max // 8),
+        ),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
         slips=slips,

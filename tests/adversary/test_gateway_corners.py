@@ -127,6 +127,24 @@ async def test_a_websocket_ends_when_its_token_is_taken_back(tmp_path: Path) -> 
         other.close()
 
 
+async def test_who_watches_leaves_room_for_who_asks(tmp_path: Path) -> None:
+    """WebSockets once took every connection of a gateway, and with them its health check."""
+    async with gateway(tmp_path, "--http-connections-max", "40") as http:
+        watchers = [await Socket.ask(http) for _ in range(36)]
+        try:
+            # Of 40 places five are for watchers: the first have been told to come again.
+            for each in watchers[:20]:
+                events = [await each.next()]
+                while not isinstance(events[-1], CloseConnection):
+                    events.append(await each.next())
+                assert events[-1].code == 1013
+            assert isinstance(await watchers[-1].next(), AcceptConnection)
+            assert (await http.get("/healthz")).status_code == 200
+        finally:
+            for each in watchers:
+                each.close()
+
+
 async def test_a_websocket_is_offered_with_a_get_and_any_other_request_is_one(
     tmp_path: Path,
 ) -> None:

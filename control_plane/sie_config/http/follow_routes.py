@@ -22,7 +22,7 @@ from sie_config.http.json_answers import JSON, NDJSON, json_answer
 from sie_config.http.write_requests import read_body
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
-from sie_runtime.access.gate import principal_of
+from sie_runtime.access.gate import caller_of, principal_of
 from sie_runtime.http.etags import is_named
 from sie_schemas.api.log import HeadTold, HeadWithWriter, LogPage, Replicas
 from sie_schemas.api.past import EntryEnvelope
@@ -32,7 +32,6 @@ from sie_schemas.fleet import Head
 
 __all__ = [
     "add_follow_routes",
-    "caller_of",
     "check_range",
     "entry_lines",
     "head_body",
@@ -68,7 +67,7 @@ def _add_head(app: DirectApp, plane: ControlPlane) -> None:
         """The head; with `after`, waits until it differs from the caller's position."""
         if after is not None:
             await wait_for_difference(
-                plane, (log_id, after, digest), wait, whose=caller_of(request)
+                plane, (log_id, after, digest), wait, whose=caller_of(request.scope)
             )
         # A thousand polls wake in one round of the loop: a few are answered at a time, and writes
         # between.
@@ -155,12 +154,6 @@ async def replicas_now(plane: ControlPlane) -> Replicas:
             else (0.0 if row["lag"] == 0 else None)
         )
     return view
-
-
-def caller_of(request: Request) -> str:
-    """The name of the caller's token, or where it asks from."""
-    client = request.client.host if request.client is not None else ""
-    return principal_of(request.scope).name or client
 
 
 async def wait_for_difference(

@@ -18,7 +18,7 @@ from sie_config.documents.bodies import converted, parse_json
 from sie_config.documents.moments import moment_us, parse_ts
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
-from sie_config.http.follow_routes import caller_of, replicas_now
+from sie_config.http.follow_routes import replicas_now
 from sie_config.http.json_answers import NDJSON, json_answer
 from sie_config.http.write_answers import group_answer
 from sie_config.http.write_requests import read_body
@@ -30,6 +30,7 @@ from sie_config.writer.operations import Kind
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
+from sie_runtime.access.gate import caller_of
 from sie_schemas.api.log import Asked, Forgotten, Waited
 from sie_schemas.api.past import Audit
 from sie_schemas.entry import Entry, log_id8
@@ -152,7 +153,7 @@ class _Groups:
             replicas_min=body.min,
             timeout_s=min(body.timeout_s, plane.settings.convergence_wait_max_s),
             waits=plane.waits,
-            whose=caller_of(request),
+            whose=caller_of(request.scope),
         )
         told: Waited = {
             "log_id": entry.log_id,

@@ -1,7 +1,8 @@
 """Tensors as the process's own, where the file that they came from is somebody else's.
 
 *device.* Libraries give tensors that are views of the file. A later write into it would change a
-model that answers, under the revision that pinned the file. The hub's cache writes into no file that it has. A folder of the machine promises nothing.
+model that answers, under the revision that pinned the file. The hub's cache writes into no file
+that it has. A folder of the machine promises nothing.
 """
 
 from torch import Tensor, nn

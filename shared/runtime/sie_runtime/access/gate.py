@@ -29,7 +29,7 @@ from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
 
-__all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]
+__all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "caller_of", "principal_of"]
 
 Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
@@ -190,6 +190,12 @@ def principal_of(scope: Scope) -> Principal:
     """The caller; nobody where no gate stands before the application."""
     found: Principal = scope.get(PRINCIPAL, NOBODY)
     return found
+
+
+def caller_of(scope: Scope) -> str:
+    """The name of the caller's token, or where it asks from."""
+    client = scope.get("client")
+    return principal_of(scope).name or (client[0] if client else "")
 
 
 _ANSWERS: Final = {"HEAD": answer_head, "OPTIONS": answer_options}

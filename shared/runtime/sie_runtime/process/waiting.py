@@ -43,10 +43,11 @@ class Waits:
         return len(self._waiting)
 
     @contextlib.asynccontextmanager
-    async def until(self, deadline: float, whose: str) -> AsyncIterator[asyncio.Timeout]:
+    async def until(self, deadline: float | None, whose: str) -> AsyncIterator[asyncio.Timeout]:
         """End what is awaited inside at `deadline`, in seconds of the loop, or for a newcomer.
 
-        Nothing is raised then. `when()` of what it gives tells which of the two it was.
+        Without a deadline for a newcomer alone. Nothing is raised then. `when()` of what it gives
+        tells which of the two it was.
         """
         if len(self._waiting) >= self._waits_max:
             self._end_one()
