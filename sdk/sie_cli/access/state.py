@@ -67,7 +67,7 @@ class ProcessRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def age_s(self) -> float | None:
-        """How long it runs; None where the system does not tell its start in ticks."""
+        """The seconds that it runs; None where the system does not tell its start in ticks."""
         if not self.started.isdigit():
             return None
         ticks = os.sysconf("SC_CLK_TCK")

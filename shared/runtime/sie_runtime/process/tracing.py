@@ -238,7 +238,7 @@ def _samples(above: Parent) -> bool:
     trace_id, _, flags = above
     if _TRACES.by_parent:
         return bool(int(flags, 16) & 1)
-    return int(trace_id[_HALF:], 16) < _TRACES.share * 2 ** (4 * _HALF)
+    return int(trace_id[_HALF:], 16) < _TRACES.share * (1 << 4 * _HALF)
 
 
 def _read(traceparent: str) -> Parent | None:
