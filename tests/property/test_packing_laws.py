@@ -74,7 +74,7 @@ def test_a_row_is_within_its_bound_unless_one_sequence_is_not(batch, bound):
 
 @given(_BATCHES, st.integers(1, 2000))
 def test_a_row_shares_blocks_unless_each_of_its_sequences_is_a_block(batch, bound):
-    """Where it is said to share none, its tokens look at all of their block without a mask."""
+    """A row that shares none is all blocks: tokens look at all of theirs, without a mask."""
     for rows in _rows(batch, bound):
         for row in rows:
             is_block = all(length == row.block for length in row.lengths)

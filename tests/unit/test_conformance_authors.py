@@ -99,8 +99,8 @@ def _ended(folder: Path, text: str) -> list[int]:
     """The ids of a text, at most the tokenizer's length, and the token behind it."""
     tokenizer = tf.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    [end] = tokenizer.convert_tokens_to_ids([_END])
-    return [*ids[:89], end]
+    ends: list[int] = tokenizer(_END, add_special_tokens=False)["input_ids"]
+    return [*ids[:89], *ends]
 
 
 @pytest.mark.parametrize("name", ["gte", "stella"])
@@ -220,9 +220,9 @@ def test_gritlm_answers_by_its_authors_way(tmp_path):
                 expected.append(normalize(_both_ways(folder, ids)[skip:].mean(dim=0), dim=0))
             found = answerer.answered([given for _, given, _ in made.inputs])
             assert_same(found, torch.stack(expected).numpy())
-    found = propose(FolderFiles(folder), takes_pickles=False, name="GritLM/GritLM-7B")
-    assert not found.refusals
-    assert found.tasks == {"encode": {"outputs": ["dense"]}}
+    told = propose(FolderFiles(folder), takes_pickles=False, name="GritLM/GritLM-7B")
+    assert not told.refusals
+    assert told.tasks == {"encode": {"outputs": ["dense"]}}
 
 
 def test_gritlm_beside_modules_is_refused(tmp_path):

@@ -52,10 +52,16 @@ def found(
         return Answer("http://there", 200, body, moment=NOW)
 
     ready = {"writer": {"state": "serving"} | writer, "head": "0.9", "published_epoch": 9}
-    urls = dict.fromkeys(("gateway_url", "config_url", "nats_url"), "")
     record = None
     if processes:
-        record = ClusterState(supervisor=processes[0], ready=True, processes=processes, **urls)
+        record = ClusterState(
+            supervisor=processes[0],
+            ready=True,
+            processes=processes,
+            gateway_url="",
+            config_url="",
+            nats_url="",
+        )
     facts = Facts(
         place=Place("http://config", gateway_url="http://gateway", data=Path(), record=record),
         config_ready=page(ready | ({"published_epoch": 7} if writer.get("lags") else {})),
@@ -196,12 +202,12 @@ def test_a_dated_count_tells_the_moment_of_its_last():
     before = time.time()
     dated.inc("a")
     dated.inc("a", by=2)
-    values = {sample.labels["kind"]: sample.value for sample in last.collect()[0].samples}
+    values = {sample.labels["kind"]: sample.value for sample in next(iter(last.collect())).samples}
     assert before <= values["a"] <= time.time()
     assert values["b"] == 0
     totals = {
         sample.labels["kind"]: sample.value
-        for sample in count.collect()[0].samples
+        for sample in next(iter(count.collect())).samples
         if sample.name.endswith("_total")
     }
     assert totals == {"a": 3, "b": 0}
@@ -212,8 +218,10 @@ def test_a_process_that_was_started_again_and_again_is_a_trouble_until_it_has_se
     age_s = mine.age_s
     assert age_s is None or 0 <= age_s < DAY_S
 
-    class Settled(ProcessRecord):
-        age_s = 16 * 60.0
+    class Settled(ProcessRecord, frozen=True):
+        @property
+        def age_s(self) -> float:
+            return 16 * 60.0
 
     settled = Settled(role="gateway", pid=mine.pid, started=mine.started, log="log", restarts=9)
     assert list(found(processes=(mine,))) == ["restarts gateway"]

@@ -219,6 +219,7 @@ async def test_no_secret_and_no_length_of_a_client_leaves_with_a_span(traces, tm
         "baggage": f"user={SECRET}",
     }
     span = tracing.begin_span(SECRET, "server", parent=GOOD, attributes={"a": f"x {SECRET}"})
+    assert span is not None
     span.tell("b", "https://user:pass@host")
     span.tell("c", "x" * 250 + SECRET)
     span.tell("d", "half \ud800 of one")

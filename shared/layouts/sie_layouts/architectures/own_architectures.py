@@ -34,8 +34,8 @@ def require_own_architecture(
 ) -> None:
     """Refuse a config.json that the library's own architecture would take for another model.
 
-    `takes_tasks` says that the caller reads the tasks of a model that holds some, `ends_texts` that
-    it puts a token behind each text where only the tokenizer's code does.
+    `takes_tasks` says that the caller reads the tasks of a model that holds some. `ends_texts` says
+    that it puts a token behind each text where only the tokenizer's code does.
     """
     name = joined(folder, "config.json")
     config = reader.table(name)

@@ -79,8 +79,9 @@ BY_CODE: Final = (
 LOOKS_BOTH_WAYS: Final = frozenset(
     {"NovaSearch/stella_en_1.5B_v5@7817065102fd9e1b031fe874e910c01f40b2f001"}
 )
-"""Revisions of a hub whose config.json is silent, and whose code looks both ways by default: so
-whoever read that very file, and so Candle's own version of the model."""
+"""Revisions of a hub whose config.json is silent, and whose code looks both ways by default.
+
+Whoever read that very file says so, and Candle's own version of the model does so."""
 _GRITLM: Final = "modeling_gritlm7b.MistralModel"
 _QWEN_TOKENIZERS: Final = [
     "tokenization_qwen.Qwen2Tokenizer",

@@ -92,8 +92,10 @@ class OpenAICapabilities(TypedDict):
 
 
 class OpenAICard(TypedDict):
-    """The fields that every form of OpenAI's model has. `type` is Mistral's word for one that is as it was
-    published."""
+    """The fields that every form of OpenAI's model has.
+
+    `type` is Mistral's word for one that is as it was published.
+    """
 
     id: str
     object: str
