@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.gateway_world import standard_catalog
 
-from sie_gateway.faces import FACES, TEI_FACES, tei
+from sie_gateway.faces import FACES, TEI_FACES, ollama, tei
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
 from sie_gateway.faces.face import Face, FaceModels
 from sie_gateway.faces.infinity import CLASSIFY
 from sie_gateway.faces.nvidia import RANKING
 from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
+from sie_gateway.faces.vllm import SCORE
 from sie_gateway.faces.voyage import VOYAGE_EMBEDDINGS, VOYAGE_RERANK
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Routes, Wanted
@@ -54,6 +55,10 @@ class Form(NamedTuple):
             return {"inputs": {"source_sentence": "q", "sentences": texts}}
         if self.face is tei.PREDICT:
             return {"inputs": [[each] for each in texts]}
+        if self.face is SCORE:
+            return {"text_1": "q", "text_2": texts}
+        if self.face is ollama.EMBEDDINGS:
+            return {"prompt": texts[0]}
         if self.field == "inputs" and self.face is EMBED_V2:
             return {"inputs": [{"content": [{"type": "text", "text": each}]} for each in texts]}
         return {self.field: texts} | ({"query": "q"} if self.face.operation == "score" else {})
@@ -104,6 +109,9 @@ FORMS = (
     Form("cohere's texts 1", EMBED_V1, "texts", _COHERE, only=_EMBED_ONLY),
     Form("cohere's texts 2", EMBED_V2, "texts", _COHERE, only=_EMBED_ONLY),
     Form("cohere's inputs", EMBED_V2, "inputs", _COHERE),
+    Form("vllm", SCORE, "text_2", only={"priority": (0, 1)}),
+    Form("ollama", ollama.EMBED, "input", (({"truncate": False}, _NONE), ({"truncate": True}, {}))),
+    Form("ollama's one", ollama.EMBEDDINGS, "prompt"),
     Form("infinity's classes", CLASSIFY, "input", _RAW),
     Form("tei", tei.EMBED, "inputs", (*_SIDED, ({"normalize": False}, {"normalize": False}))),
     Form("tei's path", tei.ANY, "inputs", _SIDED),
@@ -116,7 +124,7 @@ FORMS = (
          only={"parameters": ({}, {"top": 1})}),
 )  # fmt: skip
 FEW = settings(max_examples=20, deadline=None)
-"""Of each form: there are nineteen, and few words in each."""
+"""Of each form: there are two dozen, and few words in each."""
 every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 
 
@@ -160,12 +168,16 @@ def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own,
 @FEW
 def test_each_text_of_a_request_is_read_in_its_place(form, texts):
     items = [item.text for item in read(form.face, form.body(texts)).asked.items]
+    if form.face is ollama.EMBEDDINGS:
+        texts = texts[:1]
     assert items == (["q", *texts] if form.face is tei.SIMILARITY else texts)
 
 
 @every_form
 @pytest.mark.parametrize("texts", [["x" * 2000], ["x"] * 201], ids=["long", "many"])
 def test_what_is_too_much_is_refused_by_the_name_that_the_client_gave_it(form, texts):
+    if form.face is ollama.EMBEDDINGS:
+        texts = ["".join(texts) * 1001]
     with pytest.raises(FixRequest) as refused:
         read(form.face, form.body(texts))
     told = refused.value.field or ""
@@ -205,6 +217,9 @@ def test_an_answer_tells_the_request_and_the_tokens_that_were_read(form, tokens)
         return
     # Voyage and NVIDIA have no id of a ranking.
     assert told.get("id", "the request") == "the request"
+    if form.name.startswith("ollama"):
+        assert told.get("prompt_eval_count", tokens) == tokens
+        return
     usage = told.get("usage") or told["meta"]["billed_units"]
     assert usage["input_tokens"] == tokens
     assert usage.get("total_tokens", tokens) == tokens and not usage.get("completion_tokens")

@@ -38,6 +38,14 @@ _RERANK = {
     "return_documents": True,
     "options": {},
 }
+_PAIRS = {
+    "model": "ranker",
+    "text_1": "q",
+    "text_2": ["a"],
+    "use_activation": True,
+    "user": "u",
+    "options": {},
+}
 _OPENAI = {"model": "org/many", "input": ["a"], "encoding_format": "float", "options": {}}
 _TEI: dict[str, dict[str, Any]] = {
     "/embed": _EMBED | {"truncate": True, "normalize": True, "prompt_name": "query"},
@@ -96,6 +104,17 @@ _RIGHT: dict[str, dict[str, Any]] = {
         "truncation": True,
         "options": {},
     },
+    "/score": _PAIRS,
+    "/v1/score": _PAIRS,
+    "/api/embed": {
+        "model": "org/many",
+        "input": ["a"],
+        "truncate": True,
+        "dimensions": 2,
+        "keep_alive": "5m",
+        "options": {},
+    },
+    "/api/embeddings": {"model": "org/many", "prompt": "a", "options": {}},
     "/": _TEI["/embed"],
     "/classify": {"model": "finder", "input": ["a"], "raw_scores": False, "options": {}},
     **_TEI,
