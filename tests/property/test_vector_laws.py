@@ -271,8 +271,15 @@ def test_a_layer_computes_in_float32_whatever_the_models_type(tmp_path_factory, 
     folder = tmp_path_factory.mktemp("layer", numbered=True)
     matrix = states([out], width)
     save_file({"linear.weight": matrix}, folder / "layer.safetensors")
-    names = {"source": "token_embeddings", "target": "token_embeddings"}
-    step = DenseStep("layer.safetensors", width, out, bias=False, activation="Identity", **names)
+    step = DenseStep(
+        "layer.safetensors",
+        width,
+        out,
+        bias=False,
+        activation="Identity",
+        source="token_embeddings",
+        target="token_embeddings",
+    )
     hidden = states([tokens], width).half()
     found = VectorSteps([step], Weights(folder, None), CPU).of_tokens(hidden)
     assert found.dtype == torch.float32

@@ -1,8 +1,8 @@
 """The hub's tasks on texts, at a model's path: `POST /tei/{model}` with `parameters`.
 
-*pure.* A text gets classes or entities by what the model is for, which its backend tells; of a
-backend of another package the answer does. `candidate_labels` are the labels to choose from. An
-answer for one text is that of the hub: classes in a list of their own unless labels were given,
+*pure.* A text gets classes or entities by what the model is for, which its backend tells. Where the
+backend is another package's, the answer tells it. `candidate_labels` are the labels to choose from.
+An answer for one text is that of the hub: classes in a list of their own unless labels were given,
 entities without one. What else the hub knows is refused by name, and so is a parameter of the other
 task.
 """
