@@ -311,6 +311,7 @@ def build_app(
         settings.tei_rerank_model,
         vocabulary=_vocabulary(settings.token_vocabulary),
         tasks=lambda spec: catalog().tasks_of(spec),
+        backend=lambda spec: catalog().backend_of(spec),
     )
     limits = Limits(
         items_max=settings.request_items_max,

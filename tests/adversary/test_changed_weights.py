@@ -101,7 +101,10 @@ def test_a_model_whose_file_is_written_while_it_is_loaded_is_not_loaded(tmp_path
     assert "was changed while it was read" in told.message
 
 
-def test_an_adapter_that_comes_back_is_the_one_that_was_verified(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_manifest", [False, True])
+def test_an_adapter_that_comes_back_is_the_one_that_was_verified(
+    has_manifest: bool, tmp_path: Path
+) -> None:
     shutil.copytree(ADAPTERS / "legal", tmp_path / "legal")
     device = replace(fresh_device(), adapters=AdapterShelf(1))
     profile = ProfileDocument(backend="transformer")
@@ -110,10 +113,14 @@ def test_an_adapter_that_comes_back_is_the_one_that_was_verified(tmp_path: Path)
     folders = {"legal": tmp_path / "legal", "medical": ADAPTERS / "medical"}
     for name, folder in folders.items():
         # The shelf has room for one: the first leaves, and is read again when it is asked for.
-        backend.load_adapter(AdapterPin(name, "1"), Weights(folder, None))
+        files = [path.name for path in folder.iterdir()]
+        weights = resolve(pinned(folder, *files)) if has_manifest else Weights(folder, None)
+        backend.load_adapter(AdapterPin(name, "1"), weights)
     texts = random_tokens((5,))
     dense(backend, texts, "legal")
     dense(backend, texts, "medical")
     overwritten(tmp_path / "legal" / "adapter_model.safetensors")
-    with pytest.raises(SIEError, match="was changed after it was verified"):
+    with pytest.raises(SIEError, match="was changed") as refused:
         dense(backend, texts, "legal")
+    # A code that fails this adapter's texts alone, and not what is in one batch with them.
+    assert refused.value.code == "ADAPTER_LOAD_FAILED"

@@ -14,7 +14,14 @@ from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import Later
 from sie_schemas.items import Item
-from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultChunk, ResultReceipt
+from sie_schemas.jobs import (
+    RESULT_DECODER,
+    Job,
+    JobResult,
+    ResultBatch,
+    ResultChunk,
+    ResultReceipt,
+)
 from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 
@@ -39,7 +46,13 @@ JOB = Job(
 class World:
     """A queue and a gateway in memory, and what came to pass, in order."""
 
-    def __init__(self, answers: Iterable[Any] = (), *, message_bytes_max: int = 10_000) -> None:
+    def __init__(
+        self,
+        answers: Iterable[Any] = (),
+        *,
+        message_bytes_max: int = 10_000,
+        chunked_bytes_max: int = 10**9,
+    ) -> None:
         self.now = 0.0
         self.came: list[tuple[str, str]] = []
         self._answers = iter(answers)
@@ -58,7 +71,7 @@ class World:
             confirm_timeout_s=1.0,
             retry_s=0.0,
             message_bytes_max=message_bytes_max,
-            chunked_bytes_max=10**9,
+            chunked_bytes_max=chunked_bytes_max,
             dead_letters=self,
             clock=lambda: self.now,
         )
@@ -190,6 +203,25 @@ async def test_a_large_result_arrives_whole_though_its_gateway_begins_anew(answe
     await asyncio.wait_for(world.results.deliver([hold]), 5)
     assert world.whole["a"].answers == (large,)
     assert world.came == [("+ACK", "a")]
+
+
+@given(size=st.integers(1400, 3000), room=st.integers(-2, 2))
+@settings(deadline=None)
+async def test_a_result_that_just_fits_in_chunks_arrives_and_one_byte_more_is_too_large(size, room):
+    hold = World().held("a")
+    hold.settle_item(0, b"x" * size)
+    batch = ResultBatch(worker_id="w", results=(hold.result("w"),))
+    bytes_max = len(ENCODER.encode(batch)) + room
+    world = World(message_bytes_max=1024 + 300, chunked_bytes_max=bytes_max)
+    hold = world.held("a", deadline=10.0**6)
+    hold.settle_item(0, b"x" * size)
+    await world.results.deliver([hold])
+    if room >= 0:
+        assert world.whole["a"].answers == (b"x" * size,)
+        return
+    [(_, told)] = world.took
+    assert told.failure is not None
+    assert f"at most {bytes_max}" in told.failure.message
 
 
 @given(deliveries=st.lists(st.integers(1, 3), min_size=1, max_size=4), blamed=st.booleans())

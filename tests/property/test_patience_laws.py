@@ -1,6 +1,6 @@
 """Laws of patience: for which lack a request is sent again, for how long, and never sooner."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.errors import SIEError, error_for
@@ -21,6 +21,14 @@ PATIENCES = st.builds(
 )
 
 
+@example(
+    code="PROVISIONING", asked_s=5.0, attempt=0, elapsed_s=9.0, chance=0.0,
+    patience=Patience(provision_timeout_s=10.0),
+)  # fmt: skip
+@example(
+    code="RESOURCE_EXHAUSTED", asked_s=0.5, attempt=2, elapsed_s=0.0, chance=0.0,
+    patience=Patience(retries_max=5, oom_retries_max=2),
+)  # fmt: skip
 @given(
     code=st.sampled_from([*CAPACITY, *BUSY, *TRIES]),
     asked_s=st.sampled_from([0.0, 0.5, 5.0, 60.0]),
@@ -83,16 +91,21 @@ def test_what_a_call_says_of_its_patience_counts_also_where_it_is_nothing(waits,
     assert told.oom_retries_max == (usual.oom_retries_max if tries is None else tries)
 
 
+PROXYS = {"a proxy's": "", "a proxy's own": "SLOW_DOWN"}
+"""The codes with which a proxy says that there are too many requests: none, or one of its own."""
+
+
 def error_of(lack: str) -> SIEError:
-    if lack == "a proxy's":
-        return strange_error(429, "", "too many", retry_after_s=0.5, details=None)
+    if lack in PROXYS:
+        return strange_error(429, PROXYS[lack], "too many", retry_after_s=0.5, details=None)
     lost = SIEConnectionError("gone", retry_after_s=0.5)
     lost.was_reached = lack == "was there"
     return lost
 
 
+@example(lack="a proxy's own", attempt=6, elapsed_s=0.0, patience=Patience(retries_max=5))
 @given(
-    lack=st.sampled_from(["was never there", "was there", "a proxy's"]),
+    lack=st.sampled_from(["was never there", "was there", *PROXYS]),
     attempt=st.integers(0, 22),
     elapsed_s=st.sampled_from([0.0, 9.0]),
     patience=PATIENCES,
@@ -105,7 +118,7 @@ def test_a_gateway_that_was_there_is_replaced_and_a_proxy_is_busy(
         error_of(lack), attempt=attempt, elapsed_s=elapsed_s, patience=patience, chance=0.0
     )
     grown = min(30.0, 0.5 * 2.0**attempt)
-    if lack == "a proxy's":
+    if lack in PROXYS:
         assert found == (grown if elapsed_s + grown <= patience.provision_timeout_s else None)
     else:
         tries = 20 if lack == "was there" else 5

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from tests.support.sameness import assert_same
 
 from sie_layouts.steps import (
+    DenseStep,
     NormalizeStep,
     PoolingStep,
     SpladeStep,
@@ -263,6 +264,26 @@ def test_the_weights_of_a_vocabulary_are_those_of_all_tokens_however_long_the_te
         [text.max(axis=0) if pooling == "max" else text.sum(axis=0) for text in texts]
     )
     assert_same(found.numpy(), wanted.astype(np.float32))
+
+
+@given(width=st.integers(1, 5), out=st.integers(1, 5), tokens=st.integers(1, 6))
+def test_a_layer_computes_in_float32_whatever_the_models_type(tmp_path_factory, width, out, tokens):
+    folder = tmp_path_factory.mktemp("layer", numbered=True)
+    matrix = states([out], width)
+    save_file({"linear.weight": matrix}, folder / "layer.safetensors")
+    step = DenseStep(
+        "layer.safetensors",
+        width,
+        out,
+        bias=False,
+        activation="Identity",
+        source="token_embeddings",
+        target="token_embeddings",
+    )
+    hidden = states([tokens], width).half()
+    found = VectorSteps([step], Weights(folder, None), CPU).of_tokens(hidden)
+    assert found.dtype == torch.float32
+    assert_same(found.numpy(), (hidden.float() @ matrix.T).numpy())
 
 
 IDS = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=4)

@@ -24,7 +24,10 @@ other model of a layout that is read here is [added by its name](guides/add_mode
 
 *Verified* says what our answers were compared with. `weights`: the reference on these very weights.
 `layout`: the reference on a small random model of this architecture, in the conformance suites.
-`none`: nothing yet. The facts are those that others published of a model; no repository was read
+`none`: nothing yet. *Inferred*: run by its published form, and the files of the pinned commit were
+not read ([why]({why})).
+
+The facts are those that others published of a model; no repository was read
 for this page. A worker reads a model's own files when it loads it, and refuses what it does not do
 as the authors' library does.
 
@@ -39,6 +42,10 @@ The licence is in each repository: `sie inspect ORG/NAME` shows it.
 `sie models search WORDS` searches this list. `python -m tests.support.models_page` writes this page
 from `sie_catalog`.
 """
+_WHY: Final = (
+    "decisions/data_plane.md#d-125-gte-qwen2-stella-and-gritlm-are-run-by-what-their-authors-code-"
+    "does-not-by-running-it"
+)
 _BROUGHT: Final = """Their commits are not known here: `sie catalog adapters` asks the hub for them,
 and registers those of the models that a log holds, as one entry. Then `options={"lora": NAME}`
 works, with the last part of the repository as the name.
@@ -52,7 +59,7 @@ def page() -> str:
     rows = published()
     offered = [row for row in rows if not reason_not(row)]
     pinless = [row for row in rows if not row.commit and not FAMILIES[row.family].refused]
-    text = _HEAD.format(known=len(rows), offered=len(offered), pinless=len(pinless))
+    text = _HEAD.format(known=len(rows), offered=len(offered), pinless=len(pinless), why=_WHY)
     text += "\n## Registered\n\n" + _COLUMNS + "".join(_line(row) for row in offered)
     text += "\n## Without a commit\n\n`sie add` finds it.\n\n" + _COLUMNS
     text += "".join(_line(row) for row in pinless)
@@ -74,7 +81,8 @@ def _line(row: Published) -> str:
     words = family.words.split(",")[0]
     apart = [name for name in APART if family.backend in BUNDLES[name].backends]
     words += "".join(f" (bundle {name})" for name in apart)
-    return f"| {row.id} | {', '.join(answers)} | {row.tokens or ''} | {words} | {verified(row)} |\n"
+    proof = f"{verified(row)}{', inferred' if family.inferred else ''}"
+    return f"| {row.id} | {', '.join(answers)} | {row.tokens or ''} | {words} | {proof} |\n"
 
 
 def _adapters(rows: tuple[Published, ...]) -> Iterator[str]:

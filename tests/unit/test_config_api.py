@@ -281,6 +281,15 @@ async def test_a_long_poll_of_the_same_position_ends_after_its_wait(client):
     assert answer.json()["epoch"] == head["epoch"]
 
 
+async def test_a_long_poll_ends_after_the_longest_wait_that_there_is(tmp_path):
+    async with running(tmp_path, poll_wait_max_s=0.02) as plane, client_of(plane) as client:
+        head = (await client.get("/v1/configs/epoch")).json()
+        query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"]}
+        async with asyncio.timeout(60):
+            answer = await client.get("/v1/configs/epoch", params=query | {"wait": 3600})
+    assert answer.json()["epoch"] == head["epoch"]
+
+
 async def test_entries_come_as_pages_and_as_lines(plane, client):
     for number in range(7):
         await put(plane, f"m{number}")

@@ -205,17 +205,23 @@ def test_gritlm_answers_by_its_authors_way(tmp_path):
     words = {
         "query": f"{_WORDS}{{text}}", "document": "<|embed|>\n{text}", "instruction": "find"
     }  # fmt: skip
-    items = tuple(Item(text=text) for text in TEXTS)
-    for padded in (False, True):
-        answerer = Answerer(load(folder, padded=padded))
+    texts = (*TEXTS, "one two three four five six seven eight nine ten " * 30)
+    items = tuple(Item(text=text) for text in texts)
+    # Its library cuts at 512 where its caller names no other length, whatever its tokenizer says.
+    for padded, length in ((False, None), (True, None), (False, 90)):
+        backend = load(folder, padded=padded, max_sequence_length=length, batch_cost_max=1024)
+        answerer = Answerer(backend)
         assert answerer.loaded.execution == ("padded" if padded else "packed")
+        assert answerer.loaded.max_sequence_length == (length or 512)
         loaded = replace(answerer.loaded, templates=words)
         for options, instruction, before in _CALLS:
             job = small_job(items=items, options=options, instruction=instruction)
             made = prepare(job, loaded, Tokenizer.read(loaded))
             expected = []
-            for text in TEXTS:
-                ids = tokenizer(before + text, truncation=True, max_length=90)["input_ids"]
+            for text in texts:
+                ids = tokenizer(before + text, truncation=True, max_length=length or 512)[
+                    "input_ids"
+                ]
                 skip = len(tokenizer(before)["input_ids"])
                 expected.append(normalize(_both_ways(folder, ids)[skip:].mean(dim=0), dim=0))
             found = answerer.answered([given for _, given, _ in made.inputs])

@@ -382,6 +382,10 @@ def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
     assert "whether a token looks ahead" in str(found.refusals[0])
     with pytest.raises(SIEError, match="whether a token looks ahead"):
         load_folder(folder, pooling="last")
+    # A key without a value says nothing.
+    (folder / "config.json").write_text(json.dumps(told | {"is_causal": None}))
+    with pytest.raises(SIEError, match="whether a token looks ahead"):
+        load_folder(folder, pooling="last")
     texts = random_tokens((20, 3, 11), vocabulary=VOCABULARY)
     looking: list[Any] = []
     for is_causal in (False, True):
@@ -410,12 +414,14 @@ def test_a_decoder_whose_tokenizer_is_code_is_refused(tmp_path):
     told = {"model_max_length": 64, "tokenizer_class": "PreTrainedTokenizerFast"}
     file.write_text(json.dumps(told))
     assert not propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode").refusals
-    code = {"AutoTokenizer": [None, "tokenization_qwen.Qwen2TokenizerFast"]}
-    file.write_text(json.dumps(told | {"auto_map": code, "add_eos_token": True}))
-    found = propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode")
-    assert "that code alone says which token ends a text" in str(found.refusals[0])
-    with pytest.raises(SIEError, match="which token ends a text"):
-        load_folder(folder, pooling="last")
+    classes = [None, "tokenization_qwen.Qwen2TokenizerFast"]
+    # Older releases of transformers wrote the bare list.
+    for code in ({"AutoTokenizer": classes}, classes):
+        file.write_text(json.dumps(told | {"auto_map": code, "add_eos_token": True}))
+        found = propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode")
+        assert "that code alone says which token ends a text" in str(found.refusals[0])
+        with pytest.raises(SIEError, match="which token ends a text"):
+            load_folder(folder, pooling="last")
 
 
 def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):

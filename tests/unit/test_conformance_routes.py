@@ -22,8 +22,11 @@ from tests.support.conformance import TEXTS, Answerer, assert_as_reference, load
 from tests.support.sameness import assert_same
 from tests.support.small_tokenizers import small_tokenizer
 
+from sie_layouts.steps import StaticStep, TextLayout
 from sie_schemas import ipc
 from sie_schemas.errors import OurFault
+from sie_server.vectors.tables import read_table
+from sie_server.weights.sources import Weights
 
 WIDTH = 16
 _SIZES: dict[str, Any] = {
@@ -82,18 +85,27 @@ def test_a_table_of_vectors_answers_with_their_mean(tmp_path, cut):
     assert answerer.loaded.max_sequence_length == (cut or 0)
 
 
+@pytest.mark.parametrize("weighed", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_a_table_as_model2vec_keeps_it_is_folded(dtype, tmp_path):
+def test_a_table_as_model2vec_keeps_it_is_folded(dtype, weighed, tmp_path):
     folder = _saved(tmp_path / "model", st.SentenceTransformer, [_static()])
     size = small_tokenizer("Bert").backend_tokenizer.get_vocab_size()
     generator = torch.Generator().manual_seed(1)
     tensors = {
         "embeddings": torch.randn(20, WIDTH, generator=generator).to(dtype),
         "mapping": torch.randint(0, 20, (size,), generator=generator),
-        "weights": torch.rand(size, generator=generator),
+        "weights": torch.rand(size, generator=generator, dtype=weighed),
     }
     save_file(tensors, folder / "model.safetensors")
     _require_same(folder, st.SentenceTransformer)
+    table = read_table(
+        Weights(folder, None),
+        StaticStep("", TextLayout(None), "model.safetensors"),
+        torch.device("cpu"),
+    )
+    rows = StaticEmbedding.load(str(folder)).embedding.weight
+    # Each token alone, to the last bit.
+    assert table.of([torch.tensor([token]) for token in range(size)]).equal(rows)
 
 
 def test_a_router_sends_queries_to_a_table_and_documents_to_a_transformer(bert, tmp_path):

@@ -97,8 +97,22 @@ async def test_the_hubs_tasks_have_classes_or_entities_and_their_parameters() ->
             "token-classification", "Ada", aggregation_strategy="simple", ignore_labels=["LOC"]
         )
         unknown = await ask("token-classification", "a", stride=3)
+        of_classes = await ask("token-classification", "a", top_k=3)
+        of_entities = await ask("text-classification", "a", ignore_labels=["LOC"])
+        of_labels = await ask("gliclass", "a", multi_label=True)
+        unsaid = await ask("text-classification", "a", multi_label=False, ignore_labels=[])
+        # A threshold leaves no class: a client takes the first of the list all the same.
+        found = {"classifications": [], "entities": []}
+        no_class = await ask("text-classification", "a", top_k=2)
+        no_classes = await ask("text-classification", ["a", "b"])
+        no_label = await ask("gliclass", "a", candidate_labels=["good"])
+        no_entity = await ask("token-classification", "a")
     assert options == {"activation": "sigmoid"}
     assert listed == [classes] * 2
     assert (labelled, tuple(labels)) == (classes, ("good",))
     assert told == [{"entity_group": "PER", "score": 1.0, "word": "Ada", "start": 0, "end": 3}]
-    assert unknown["detail"]["field"] == "$.parameters.stride"
+    refused = {"stride": unknown, "top_k": of_classes, "ignore_labels": of_entities}
+    for name, each in (refused | {"multi_label": of_labels}).items():
+        assert each["detail"]["field"] == f"$.parameters.{name}"
+    assert unsaid == [[]]
+    assert (no_class, no_classes, no_label, no_entity) == ([[]], [[], []], [], [])

@@ -72,6 +72,25 @@ def test_a_file_that_ends_early_is_not_told(kept: int, tmp_path: Path) -> None:
     assert read_pickle(files, "pytorch_model.bin") is None
 
 
+class _Counted(FolderFiles):
+    """A folder that keeps the number of bytes of each request for a beginning."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: list[int] = []
+
+    def head(self, name: str, count: int) -> bytes | None:
+        self.asked.append(count)
+        return super().head(name, count)
+
+
+def test_a_file_of_the_older_form_is_asked_for_its_first_bytes_alone(tmp_path: Path) -> None:
+    _saved(tmp_path, {"a": torch.zeros(100_000)}, _use_new_zipfile_serialization=False)
+    files = _Counted(tmp_path)
+    assert read_pickle(files, "pytorch_model.bin") is None
+    assert files.asked == [64 * 1024]
+
+
 def test_pickled_weights_that_would_not_load_are_refused_when_added(tmp_path: Path) -> None:
     tokenizer = small_tokenizer("Bert", model_max_length=60)
     config = tf.BertConfig(

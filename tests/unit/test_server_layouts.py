@@ -23,6 +23,7 @@ from tests.support.sameness import assert_same
 from tokenizers import Tokenizer
 from transformers import AutoModel, BertConfig
 
+from sie_layouts.steps import TextLayout
 from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import TokensInput
@@ -128,6 +129,9 @@ def test_a_tokenizer_whose_class_is_code_of_its_own_is_the_file_that_lies_beside
     _write(folder / "tokenizer_config.json", told)
     _write(folder / "config.json", {"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}})
     assert tokenizer_file(folder, cache).path == folder / "tokenizer.json"
+    # The file as it is would leave out the token that has to stand behind each text.
+    with pytest.raises(OurFault, match="trust_remote_code"):
+        tokenizer_file(folder, cache, TextLayout(tokens_max=None, ends=True))
 
 
 def test_a_tokenizer_that_is_as_its_class_makes_it_is_found_so_once(tmp_path):

@@ -160,3 +160,13 @@ def test_heads_that_share_no_whole_number_of_keys_are_refused(tmp_path) -> None:
     assert said in str(propose(FolderFiles(folder), takes_pickles=False).refusals[0])
     with pytest.raises(OurFault, match=said):
         load(folder)
+
+
+def test_a_family_that_reads_no_key_heads_may_name_any_number_of_them(tmp_path) -> None:
+    tokenizer = small_tokenizer("Bert", model_max_length=60)
+    config = tf.BertConfig(**_SIZES | {"num_attention_heads": 4}, vocab_size=len(tokenizer))
+    folder = save_small(tmp_path, tf.BertModel(config), tokenizer)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_key_value_heads": 3}))
+    assert not propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert load(folder).describe().dims == {"dense": 16}

@@ -56,13 +56,14 @@ class FaceModels:
     """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
     `path`. That is the one that the path names, and it wins over what a body says. `vocabulary` is
     that of token ids; without one they are of the model's own tokenizer. `tasks` tells those of a
-    model; none of one that nobody knows."""
+    model, `backend` what runs it; none of one that nobody knows."""
 
     embed: str = ""
     rerank: str = ""
     path: str = ""
     vocabulary: Vocabulary | None = None
     tasks: Callable[[str], Collection[str]] = lambda spec: ()
+    backend: Callable[[str], str] = lambda spec: ""
 
     def encoder(self, named: str) -> str:
         """The model of a request that names this one. Raises `FixRequest` where nobody did."""

@@ -1,8 +1,10 @@
 """The hub's tasks on texts, at a model's path: `POST /tei/{model}` with `parameters`.
 
-*pure.* A text gets classes where the model gives some, else entities. `candidate_labels` are the
-labels to choose from. An answer for one text is that of the hub: classes in a list of their own
-unless labels were given, entities without one. What else the hub knows is refused by name.
+*pure.* A text gets classes or entities by what the model is for, which its backend tells. Where the
+backend is another package's, the answer tells it. `candidate_labels` are the labels to choose from.
+An answer for one text is that of the hub: classes in a list of their own unless labels were given,
+entities without one. What else the hub knows is refused by name, and so is a parameter of the other
+task.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +17,7 @@ from sie_gateway.faces.face import (
     Translated,
     answered_items,
     extract_request,
+    unsupported,
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
@@ -45,11 +48,19 @@ class HubBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 _BODY: Final = msgspec.json.Decoder(HubBody)
 _JSON: Final = msgspec.json.Encoder()
+_GIVES_CLASSES: Final = {
+    "gliclass": True, "text-classification": True, "zero-shot-classification": True,
+    "gliner": False, "spacy": False, "token-classification": False,
+}  # fmt: skip
 
 
 def read_hub(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     """Classes or entities of texts, as the hub's clients ask for them. Raises `FixRequest`."""
     request: HubBody = decode_body(_BODY, body, form="JSON")
+    model = models.encoder(request.model)
+    gives_classes = _GIVES_CLASSES.get(models.backend(model))
+    if gives_classes is not None:
+        _require_of_task(request, gives_classes=gives_classes)
     asked = extract_request(
         request.inputs,
         _options(request),
@@ -57,11 +68,24 @@ def read_hub(body: bytes, limits: Limits, models: FaceModels) -> Translated:
         field="inputs",
         labels=request.parameters.candidate_labels or (),
     )
-    return Translated(models.encoder(request.model), asked, lambda answer: _render(answer, request))
+    return Translated(model, asked, lambda answer: _render(answer, request, gives_classes))
+
+
+def _require_of_task(request: HubBody, *, gives_classes: bool) -> None:
+    """Refuse the parameters that say something of the other task. Raises `FixRequest`."""
+    said = request.parameters
+    if gives_classes and said.ignore_labels:
+        raise unsupported("$.parameters.ignore_labels", "is of entities, and this model classifies")
+    if not gives_classes and said.top_k is not None:
+        raise unsupported("$.parameters.top_k", "is of classes, and this model finds entities")
 
 
 def _options(request: HubBody) -> dict[str, Any]:
     said = request.parameters
+    if said.multi_label and not said.candidate_labels:
+        raise unsupported(
+            "$.parameters.multi_label", "is of candidate_labels, and there are none: name them"
+        )
     told = {
         # The hub's clients say false wherever they give labels, and only there it has a meaning.
         "multi_label": said.multi_label if said.candidate_labels else None,
@@ -71,20 +95,19 @@ def _options(request: HubBody) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None} | request.options
 
 
-def _render(answer: Answer, request: HubBody) -> bytes:
-    said = request.parameters
-    told: list[Any] = []
-    for item in answered_items(answer):
-        classes = item.get("classifications") or []
-        told.append(
-            classes[: said.top_k]
-            if classes
-            else _entities(item.get("entities") or [], said.ignore_labels)
-        )
-        # Its client takes the first of a list of classes for the classes of the text.
-        if classes and not said.candidate_labels and isinstance(request.inputs, str):
-            return _JSON.encode(told)
-    return _JSON.encode(told[0] if isinstance(request.inputs, str) else told)
+def _render(answer: Answer, request: HubBody, gives_classes: bool | None) -> bytes:
+    said, items = request.parameters, answered_items(answer)
+    if gives_classes is None:
+        gives_classes = any(item.get("classifications") for item in items)
+        _require_of_task(request, gives_classes=gives_classes)
+    told: list[Any] = (
+        [(item.get("classifications") or [])[: said.top_k] for item in items]
+        if gives_classes
+        else [_entities(item.get("entities") or [], said.ignore_labels) for item in items]
+    )
+    # Its client takes the first of a list of classes for the classes of the text.
+    listed = gives_classes and not said.candidate_labels
+    return _JSON.encode(told[0] if isinstance(request.inputs, str) and not listed else told)
 
 
 def _entities(found: list[Any], ignored: list[str]) -> list[dict[str, Any]]:

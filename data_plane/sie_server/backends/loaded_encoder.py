@@ -154,7 +154,11 @@ class LoadedEncoder:
         def read() -> lora.Adapter:
             products = lora_format.read_adapter(weights.folder)
             # Behind the reading: what was written before it and during it is told alike.
-            weights.check_unchanged()
+            try:
+                weights.check_unchanged()
+            except OurFault as changed:
+                # MODEL_LOAD_FAILED would fail the whole batch: texts under other adapters too.
+                raise lora_format.refused(changed.message) from changed
             if _stamp(weights.folder) != as_read:
                 raise lora_format.refused(
                     f"the adapter in {weights.folder} was changed after it was verified; "
@@ -298,9 +302,12 @@ def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> i
     """
     named = getattr(encoder.model.config, "max_position_embeddings", None)
     capped = text is None or text.capped_by_positions
+    said = spec.profile.max_sequence_length
+    if said is None and text is not None:
+        said = text.tokens_usual
     limits = (
         None if text is None else text.tokens_max,
-        spec.profile.max_sequence_length,
+        said,
         named if capped else None,
         encoder.positions,
     )

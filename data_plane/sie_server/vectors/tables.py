@@ -70,6 +70,8 @@ def _folded(file: str, tensors: dict[str, Tensor]) -> Tensor:
     if "mapping" in tensors:
         rows = rows[tensors["mapping"].long()]
     if "weights" in tensors:
-        # In half precision a product would be rounded once more, which the reference does not do.
-        rows = rows.float() * tensors["weights"].float()[:, None]
+        # As the reference does: in half precision a product would be rounded once more, and weights
+        # in float64 count whole before it is rounded.
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        rows = (rows * tensors["weights"][:, None]).to(rows.dtype)
     return rows

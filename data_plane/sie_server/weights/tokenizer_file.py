@@ -219,8 +219,9 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
             f"transformers cannot load {folder}: {error}; mend config.json, if it was edited"
         ) from error
     except _FAILS as error:
-        if given is not None and "trust_remote_code" in str(error):
+        if given is not None and not text.ends and "trust_remote_code" in str(error):
             # Only code of its own could make another one of the file, and none is run for it.
+            # Where a token is put behind each text, the file as it is would leave it out.
             return None
         raise load_failed(
             f"{folder} has {'a' if given else 'no'} tokenizer.json, and its tokenizer cannot be "

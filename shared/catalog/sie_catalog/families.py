@@ -25,6 +25,8 @@ class Family:
     """Options of every profile of the family: what its files do not say."""
     states_vectors: bool = True
     """False where the files do not say how tokens become a vector: the profile does."""
+    inferred: bool = False
+    """True where the form of the pinned files is known from what others say of them (D-125)."""
 
 
 _SUITES: Final = "tests/unit/test_conformance_"
@@ -208,16 +210,19 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "Qwen2 that looks both ways, with its pooling in its files",
         "transformer",
         proven=(f"{_QWEN}[gte]",),
+        inferred=True,
     ),
     "dense/both-ways-qwen2-by-name": Family(
         "Qwen2 that looks both ways, as the code of its commit does",
         "transformer",
         proven=(f"{_QWEN}[stella]",),
+        inferred=True,
     ),
     "dense/gritlm": Family(
         "Mistral that looks both ways, and pools no word before a text",
         "transformer",
         proven=(_GRITLM,),
+        inferred=True,
         states_vectors=False,
     ),
     "dense/gte-renamed": Family(

@@ -161,6 +161,13 @@ class Catalog:
         except FixRequest:
             return ()
 
+    def backend_of(self, spec: str) -> str:
+        """The backend of the profile that a client named; empty where there is no such model."""
+        try:
+            return self.resolve(spec).profile_document["backend"]
+        except FixRequest:
+            return ""
+
     def can_run(self, model_id: str, bundle: str) -> bool:
         """True if some profile of a model can run in a bundle: then its workers pull for it.
 

@@ -36,6 +36,8 @@ class TextLayout:
     """Tokens, special ones included, after which a text is cut; None where no file limits it."""
     capped_by_positions: bool = True
     """True if the model's positions limit it too, whatever `tokens_max` is."""
+    tokens_usual: int | None = None
+    """The length at which the authors' library cuts where its caller names none; a profile may."""
     truncation_side: Literal["left", "right"] = "right"
     lowercase: bool = False
     special_tokens: bool = True

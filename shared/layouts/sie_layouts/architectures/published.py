@@ -121,7 +121,7 @@ def looks_by_code(config: ConfigJson, hub_name: str = "") -> bool:
     """
     code = config.get("auto_map")
     named = isinstance(code, dict) and "AutoModel" in code
-    known = "is_causal" in config or published_form(config) is not None
+    known = config.get("is_causal") is not None or published_form(config) is not None
     known = known or hub_name in LOOKS_BOTH_WAYS
     return named and not known and str(config.get("model_type")) in _DECODERS
 
@@ -131,10 +131,9 @@ def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
 
     Its vector is often that of the last token, and that code alone says which one ends a text.
     """
-    code = tokenizer.get("auto_map")
     # transformers has a class of the same name which puts no token at the end: the vector would be
     # another token's.
-    named = isinstance(code, dict) and "AutoTokenizer" in code
+    named = _tokenizer_classes(tokenizer) is not None
     return named and str(config.get("model_type")) in _DECODERS
 
 
@@ -144,10 +143,16 @@ def ends_by_code(config: ConfigJson, tokenizer: ConfigJson) -> bool:
     gte-Qwen2 and stella_en_1.5B_v5: their class replaces what tokenizer.json puts around a text,
     where `add_eos_token` is true.
     """
-    code = tokenizer.get("auto_map")
-    classes = code.get("AutoTokenizer") if isinstance(code, dict) else code
     ends = tokenizer.get("add_eos_token") is True and bool(tokenizer.get("eos_token"))
-    return config.get("model_type") == "qwen2" and classes == _QWEN_TOKENIZERS and ends
+    known = _tokenizer_classes(tokenizer) == _QWEN_TOKENIZERS
+    return config.get("model_type") == "qwen2" and known and ends
+
+
+def _tokenizer_classes(tokenizer: ConfigJson) -> Any:
+    """The classes of its own that a tokenizer's config names; None of one that names none."""
+    code = tokenizer.get("auto_map")
+    # Older releases of transformers wrote the bare list, and it still reads one.
+    return code.get("AutoTokenizer") if isinstance(code, dict) else code
 
 
 def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:

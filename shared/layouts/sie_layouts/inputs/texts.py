@@ -65,8 +65,18 @@ def sentence_table(reader: Reader, folder: str) -> tuple[str, dict[str, Any]]:
     return joined(folder, SENTENCE_FILES[0]), {}
 
 
-def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]) -> TextLayout:
-    """The layout of texts for a transformer in `folder`, whose settings are in the file `name`."""
+def text_layout(
+    reader: Reader,
+    folder: str,
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    usual: int | None = None,
+) -> TextLayout:
+    """The layout of texts for a transformer in `folder`, whose settings are in the file `name`.
+
+    `usual` is the length that the authors' library gives each call: over what a file says.
+    """
     options = _tokenizer_options(reader, name, table)
     found = _tokenizer_limit(reader, folder)
     given = options.get("model_max_length")
@@ -76,12 +86,16 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
     require_marks(reader, folder)
+    if usual is not None:
+        reader.fact("tokens_max", usual, f"{joined(folder, 'config.json')}: auto_map")
+        found = None
     limit = _bounded(given) if given is not None else _told(reader, folder, found)
     called = _processing_limit(reader, name, table)
     return TextLayout(
         # What the call is given counts over what the tokenizer would do by itself.
         tokens_max=limit if called is None else called,
-        capped_by_positions=given is None and called is None,
+        capped_by_positions=given is None and called is None and usual is None,
+        tokens_usual=usual,
         truncation_side=_side(reader, folder, name, options),
         lowercase=reader.take(name, table, "do_lower_case", bool, False),
         tokenizer_options={

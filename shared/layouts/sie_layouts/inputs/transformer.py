@@ -41,6 +41,8 @@ _OF_LOADING: Final = frozenset(
     }
 )  # fmt: skip
 """Options that would load another model than the folder's."""
+_GRITLM_TOKENS: Final = 512
+"""The `max_length` of the `encode` of GritLM's library, the words before a text included."""
 
 
 def transformer_step(
@@ -95,7 +97,13 @@ def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     return TransformerStep(
         folder="",
         head=head,
-        text=text_layout(reader, "", "sentence_bert_config.json", {}),
+        text=text_layout(
+            reader,
+            "",
+            "sentence_bert_config.json",
+            {},
+            usual=_GRITLM_TOKENS if own else None,
+        ),
         tasks=read_tasks(reader, "config.json") if head == "none" else None,
     )
 

@@ -42,6 +42,7 @@ _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _FORMS: Final = {"both_ways_llama": "llama", "gritlm": "mistral"}
 _TYPES: Final = {"new": "gte", "jina_embeddings_v3": "flash_roberta"}
 """Other names of a family."""
+_KEY_HEADS: Final = "num_key_value_heads"
 _EVERY: Final[Mapping[str, Family]] = {**FAMILIES, **KIN, **TOWERS}
 
 
@@ -187,9 +188,10 @@ def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
             said = f"is {sizes[key]}, and transformers' own forward reads {least}: it fails"
             yield Refusal(f"{name}: {key}", said, "use the model as its authors published it")
     heads, keys = sizes.get("num_attention_heads", 0), sizes.get("num_key_value_heads", 0)
-    if keys > 0 and heads % keys:
+    # Others ignore the key, as transformers' own BERT does.
+    if _KEY_HEADS in family.each and keys > 0 and heads % keys:
         said = f"is {keys}, of which {heads} heads are no multiple: transformers' forward fails"
-        yield Refusal(f"{name}: num_key_value_heads", said, "restore the file")
+        yield Refusal(f"{name}: {_KEY_HEADS}", said, "restore the file")
 
 
 def _unlike(

@@ -61,6 +61,8 @@ def read_pickle(files: Files, name: str) -> dict[str, Held] | None:
     """The tensors of a file by their names; None where it does not show them so."""
     for count in (_FIRST_BYTES, _BYTES_MAX):
         content = files.head(name, count) or b""
+        if not content.startswith(_START):
+            return None
         try:
             return _table(_pickle(content))
         except (_OtherError, ValueError, TypeError, LookupError, AttributeError):
@@ -74,7 +76,7 @@ def _pickle(content: bytes) -> bytes:
     name_bytes = int.from_bytes(content[26:28], "little")
     begins = _FIXED + name_bytes + int.from_bytes(content[28:30], "little")
     part = content[_FIXED : _FIXED + name_bytes]
-    if not content.startswith(_START) or not part.endswith(_PICKLE) or method != _STORED:
+    if not part.endswith(_PICKLE) or method != _STORED:
         raise _OtherError
     return content[begins:]
 
