@@ -5,8 +5,8 @@ compiler, tensors over many hosts, and scipy for losses of a training. None of i
 run as they are written, on one device. Promises:
 
 - Torch's compiler is imported by the first who asks for more than its marks; other threads wait
-  until it is whole. It hears of the functions that were marked before, but for `disable`: that one
-  gives back another function, and who had it before keeps the one that is compiled with its caller.
+  until it is whole. It hears of the functions that were marked before, but for `disable`. That one
+  gives back another function: who asked before is compiled with its caller.
 - To transformers this process is alone, and without scipy. Code that imports scipy or
   torch.distributed by name, a model's own too, gets them as ever. Code that asks transformers
   whether they are there is told no, and takes its way without them.

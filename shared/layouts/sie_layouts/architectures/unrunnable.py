@@ -30,7 +30,7 @@ CHUNKED: Final = frozenset({
 })  # fmt: skip
 """Types whose feed-forward layers read a text in parts, of a size that config.json says."""
 _WHOLE: Final = re.compile(r"\s*[+-]?\d{1,9}\s*")
-"""The form of a key that is read as a whole number: no model has a milliard of labels, and Python
+"""The form of a key that is read as a whole number. No model has a milliard of labels, and Python
 reads no number of thousands of digits."""
 _WINDOW: Final = 512
 """The window of a Longformer whose config says none."""

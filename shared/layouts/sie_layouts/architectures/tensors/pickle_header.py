@@ -5,8 +5,8 @@ lie in parts behind it. Its operations are read one by one: nothing is imported,
 tuples and tables of names. Whatever is not such a table of tensors gives None, and a worker says
 what it is.
 
-A stranger wrote the pickle. Each operation has a byte of its own and bounded work, and nothing here
-looks into a tuple in a tuple: the reading takes as long as there are bytes.
+A stranger wrote the pickle. Each operation has a byte of its own and bounded work. Nothing here
+looks into a tuple in a tuple. So the reading takes as long as there are bytes.
 """
 
 import pickletools
@@ -65,7 +65,7 @@ _OTHER: Final = object()
 _UNREAD: Final = (
     _OtherError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
-"""What a reading ends with that finds no table."""
+"""The ends of a reading that finds no table."""
 
 
 def read_pickle(files: Files, name: str) -> dict[str, Held] | None:
@@ -110,7 +110,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        """What was pushed since the last mark, as the standard library's own reader has it."""
+        """The values since the last mark, as the standard library's own reader has them."""
         self._before_marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
