@@ -4,9 +4,12 @@
 compiler, tensors over many hosts, and scipy for losses of a training. None of it runs here: models
 run as they are written, on one device. Promises:
 
-- Torch's compiler is imported by the first who asks for more than its marks. It is whole then, and
-  hears of the functions that were marked before.
-- To transformers this process is alone, and without scipy. Both are imported as ever by name.
+- Torch's compiler is imported by the first who asks for more than its marks; other threads wait
+  until it is whole. It hears of the functions that were marked before, but for `disable`. That one
+  gives back another function: who asked before is compiled with its caller.
+- To transformers this process is alone, and without scipy. Code that imports scipy or
+  torch.distributed by name, a model's own too, gets them as ever. Code that asks transformers
+  whether they are there is told no, and takes its way without them.
 
 Where something has imported the compiler before, it stays as it is.
 """
@@ -31,6 +34,8 @@ _COMPILER: Final = "torch._dynamo"
 _MASKS: Final = "torch._dynamo._trace_wrapped_higher_order_op"
 _MARKS: Final = ("allow_in_graph", "assume_constant_result", "disallow_in_graph")
 """Decorators that give the function back as it was."""
+_WAIT_S: Final = 60
+"""Many times its import. Two threads that import parts of it could wait for each other for ever."""
 LEFT_OUT: Final = ("is_scipy_available", "is_torch_distributed_available")
 """The questions of transformers to which the answer is no."""
 
@@ -41,15 +46,21 @@ class _Later(ModuleType):
     def __getattr__(self, name: str) -> Any:
         state = self.__dict__
         # What debuggers look for is no use of the module; an import of a part of it is one.
-        if (name.startswith("__") and name != "__path__") or state["_sie_runs"]:
+        is_ours = state["_sie_runs_in"] == threading.get_ident()
+        if (name.startswith("__") and name != "__path__") or is_ours:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if name in _MARKS:
+        if state["_sie_runs_in"] is None and name in _MARKS:
             return lambda marked: self._keep(name, marked)
-        if name == "disable":
+        if state["_sie_runs_in"] is None and name == "disable":
             return _not_compiled
-        with state["_sie_lock"]:
+        # Others wait here for the thread that runs it.
+        if not state["_sie_lock"].acquire(timeout=_WAIT_S):
+            raise AttributeError(f"module {self.__name__!r} is not imported yet; ask again")
+        try:
             if type(self) is _Later:
                 self._run()
+        finally:
+            state["_sie_lock"].release()
         return getattr(self, name)
 
     def _keep(self, name: str, marked: F) -> F:
@@ -60,11 +71,11 @@ class _Later(ModuleType):
         state, spec = self.__dict__, self.__spec__
         assert spec is not None
         assert spec.loader is not None
-        state.update(_sie_runs=True, __path__=spec.submodule_search_locations)
+        state.update(_sie_runs_in=threading.get_ident(), __path__=spec.submodule_search_locations)
         try:
             spec.loader.exec_module(self)
         finally:
-            state["_sie_runs"] = False
+            state["_sie_runs_in"] = None
         self.__class__ = ModuleType  # type: ignore[assignment]
         for name, marked in state["_sie_marked"]:
             state[name](marked)
@@ -83,7 +94,7 @@ def leave_out() -> None:
         later = _Later(_COMPILER)
         later.__dict__.update(
             _sie_lock=threading.RLock(),
-            _sie_runs=False,
+            _sie_runs_in=None,
             _sie_marked=[],
             __spec__=spec,
             __loader__=spec.loader,

@@ -117,7 +117,13 @@ def test_an_adapter_that_comes_back_is_the_one_that_was_verified(
         weights = resolve(pinned(folder, *files)) if has_manifest else Weights(folder, None)
         backend.load_adapter(AdapterPin(name, "1"), weights)
     texts = random_tokens((5,))
-    dense(backend, texts, "legal")
+    first = dense(backend, texts, "legal")
+    dense(backend, texts, "medical")
+    file = tmp_path / "legal" / "adapter_model.safetensors"
+    # A backup by links, or other rights: the bytes are the same.
+    file.chmod(0o600)
+    os.link(file, tmp_path / "linked")
+    assert np.array_equal(dense(backend, texts, "legal"), first)
     dense(backend, texts, "medical")
     overwritten(tmp_path / "legal" / "adapter_model.safetensors")
     with pytest.raises(SIEError, match="was changed") as refused:

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from tests.support.gateway_world import World, echo_result, gateway_world, heartbeat
@@ -30,6 +32,8 @@ from sie_sdk import (
     SIEConnectionError,
     TimeRanOut,
 )
+from sie_sdk.leases.keeper import AsyncLeaseKeeper
+from sie_sdk.wire.per_process import PerProcess
 
 
 @asynccontextmanager
@@ -274,6 +278,51 @@ async def test_an_asynchronous_client_refuses_a_second_loop_beside_its_own() -> 
         with pytest.raises(RuntimeError, match="make a client in each loop"):
             await asyncio.to_thread(lambda: asyncio.run(client.health()))
         await client.health()
+
+
+async def test_an_asynchronous_client_is_closed_from_any_loop_and_for_every_one() -> None:
+    async with served() as (_, url):
+        client = SIEAsyncClient(url)
+        await client.health()
+        held = client._http.here()
+        await asyncio.to_thread(lambda: asyncio.run(client.close()))
+        assert held.is_closed
+        for asked in (client.health(), asyncio.to_thread(lambda: asyncio.run(client.health()))):
+            with pytest.raises(RuntimeError, match="has been closed"):
+                await asked
+        await client.close()
+
+
+def test_an_asynchronous_client_whose_loop_rests_is_closed_from_another() -> None:
+    with served_gateway() as url, asyncio.Runner() as first, asyncio.Runner() as second:
+        client = SIEAsyncClient(url)
+        first.run(client.health())
+        client._leases._held = (os.getpid(), first.get_loop(), first.run(_renewing()))
+        held = first.run(_here(client))
+        second.run(client.close())
+        assert held.is_closed
+        # Its sockets and its task end here.
+        first.run(asyncio.sleep(0))
+
+
+async def _renewing() -> AsyncLeaseKeeper:
+    keeper = AsyncLeaseKeeper(lambda _: asyncio.sleep(0))
+    keeper.hold("one", ttl_s=3600)
+    return keeper
+
+
+async def _here(client: SIEAsyncClient) -> httpx.AsyncClient:
+    return client._http.here()
+
+
+def test_a_client_that_is_closed_is_closed_in_each_process_that_is_forked_from_it() -> None:
+    closed: list[str] = []
+    held = PerProcess(lambda: "one")
+    held.close(closed.append)
+    held.close(closed.append)
+    assert closed == ["one"]
+    with pytest.raises(RuntimeError, match="has been closed"):
+        held.here()
 
 
 @pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])

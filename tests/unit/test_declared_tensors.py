@@ -368,3 +368,10 @@ def test_a_head_that_is_refused_by_name_is_one_that_no_worker_runs(head: str, ki
             made = token_head(model) if head == "tokens" else sequence_head(model)
             encoder = Encoder(model.base_model, device=torch.device("cpu"))
             require_same(model, encoder, made)
+
+
+def test_sizes_of_thousands_of_digits_are_left_to_the_loader() -> None:
+    """Their products have more digits than Python writes, and a refusal would be a traceback."""
+    large = dict.fromkeys(("num_attention_heads", "num_key_value_heads", "head_dim"), 10**4000)
+    shapes = [str(each.shape) for each in wanted({"model_type": "qwen3", **large}, "none")]
+    assert len(shapes) > 10

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import sys
+import sys, threading
 import sie_server.main
 sie_server.main.import_backends()
 left_out = {"scipy", "torch._dynamo.convert_frame", "torch.distributed.tensor", "torch._inductor"}
@@ -17,6 +17,18 @@ from transformers.generation.continuous_batching.cache import PagedAttentionCach
 from transformers.utils import is_scipy_available, is_torch_distributed_available
 assert not is_scipy_available() and not is_torch_distributed_available()
 assert torch._dynamo.disallow_in_graph(torch.sub) is torch.sub
+told = []
+def ask():
+    try:
+        told.append(callable(torch._dynamo.reset))
+    except AttributeError as error:
+        told.append(error)
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+assert told == [True] * 4, told
 doubled = torch.compile(lambda row: row * 2, backend="eager", fullgraph=True)
 assert doubled(torch.ones(2)).tolist() == [2, 2]
 reduced = torch.compile(lambda row: torch.sub(row, 1), backend="eager", fullgraph=True)

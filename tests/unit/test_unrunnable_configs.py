@@ -76,6 +76,7 @@ def _bert(folder: Path, kind: Any = tf.BertModel, **told: Any) -> Path:
         ({"is_causal": "no"}, "is_causal is 'no', and true or false is wanted"),
         ({"id2label": ["a", "b"]}, "an object from numbers to names is wanted"),
         ({"id2label": {"a": "b"}}, "has the key 'a', which is no number"),
+        ({"id2label": {"9" * 5000: "b"}}, "9', which is no number"),
         ({"num_labels": "2"}, "num_labels is '2', and a whole number is wanted"),
         ({"num_labels": None}, "num_labels is 'None', and a whole number is wanted"),
     ],
@@ -92,6 +93,7 @@ def test_a_config_that_no_folder_is_run_with_is_refused_by_its_key(told, said, t
     [
         ({"id2label": ["a", "b"]}, "an object from numbers to names is wanted"),
         ({"id2label": {"0": "a", "5": "b"}}, "labels are numbered from 0 without a gap"),
+        ({"id2label": {"0": "a", "9" * 5000: "b"}}, "9', which is no number"),
         ({"id2label": {"-1": "a", "0": "b"}}, "labels are numbered from 0 without a gap"),
         ({"is_causal": True}, "looks back at a text alone"),
         ({"chunk_size_feed_forward": 3}, "no multiple of it"),

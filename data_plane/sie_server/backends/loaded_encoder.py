@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from torch import Tensor
 
@@ -33,7 +33,7 @@ from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.weights.file_hashes import Stamp, stamp_of
+from sie_server.weights.file_hashes import sha256_as_of, stamp_of
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import (
     TokenizerFile,
@@ -44,6 +44,7 @@ from sie_server.weights.tokenizer_file import (
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
 
+T = TypeVar("T")
 
 _PREPACK_AFTER_TOKENS: Final = 1024
 """About when a model that came back has earned what it costs to lay its weights out anew."""
@@ -149,20 +150,22 @@ class LoadedEncoder:
                 "it with peft alone, or merge it into its base and register that as a model"
             )
         pools = self.spec.tasks.encode is None
-        as_read = _stamp(weights.folder)
+        verified = _each(sha256_as_of, weights.folder)
+        weights.check_unchanged()
 
         def read() -> lora.Adapter:
-            products = lora_format.read_adapter(weights.folder)
-            # Behind the reading: what was written before it and during it is told alike.
-            try:
-                weights.check_unchanged()
-            except OurFault as changed:
-                # MODEL_LOAD_FAILED would fail the whole batch: texts under other adapters too.
-                raise lora_format.refused(changed.message) from changed
-            if _stamp(weights.folder) != as_read:
+            # A stamp moves with another owner or link too, of the same bytes: they count. During
+            # the reading they may have been others for a moment.
+            before = _each(stamp_of, weights.folder)
+            if _each(sha256_as_of, weights.folder) != verified:
                 raise lora_format.refused(
                     f"the adapter in {weights.folder} was changed after it was verified; "
                     "restore it, or register what is there now"
+                )
+            products = lora_format.read_adapter(weights.folder)
+            if _each(stamp_of, weights.folder) != before:
+                raise lora_format.refused(
+                    f"the adapter in {weights.folder} was changed while it was read; ask again"
                 )
             return lora.bind(products, model, prefix=model.base_model_prefix, pools=pools)
 
@@ -334,11 +337,11 @@ def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: 
     )
 
 
-def _stamp(folder: Path) -> tuple[Stamp, ...]:
-    """A value that changes when one of an adapter's files does."""
+def _each(told: Callable[[Path], T], folder: Path) -> tuple[T, ...]:
+    """The same of each of an adapter's files. Raises MODEL_LOAD_FAILED."""
     try:
         return tuple(
-            stamp_of(folder / name) for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)
+            told(folder / name) for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)
         )
     except OSError as error:
         raise lora_format.refused(

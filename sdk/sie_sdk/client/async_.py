@@ -100,8 +100,9 @@ class SIEAsyncClient(Unshared):
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
         gateway wants. `http_client` is closed with this client; it is not for a process that forks,
-        nor for two event loops. At most `max_connections` (100), or `max_concurrency`, requests are
-        under way at once. An answer of more than `answer_bytes_max` bytes is an error.
+        nor for two event loops.
+        At most `max_connections` (100), or `max_concurrency`, requests are under way at once.
+        An answer of more than `answer_bytes_max` bytes is an error.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -314,8 +315,8 @@ class SIEAsyncClient(Unshared):
 
     async def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
-        await self._leases.here().close()
-        await self._http.here().aclose()
+        await self._leases.close(AsyncLeaseKeeper.close)
+        await self._http.close(httpx.AsyncClient.aclose)
 
     async def __aenter__(self) -> "SIEAsyncClient":
         return self

@@ -98,9 +98,9 @@ class SIEClient(Unshared):
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
-        gateway wants. `http_client` is closed with this client; it is not for a process that forks,
-        nor for two event loops. At most `max_connections` (100), or `max_concurrency`, requests are
-        under way at once. An answer of more than `answer_bytes_max` bytes is an error.
+        gateway wants. `http_client` is closed with this client; it is not for a process that forks.
+        At most `max_connections` (100), or `max_concurrency`, requests are under way at once.
+        An answer of more than `answer_bytes_max` bytes is an error.
         """
         refuse_elsewhere(control_plane_url=control_plane_url, org=org)
         headers = edge_headers(base_url_headers, remote)
@@ -256,7 +256,7 @@ class SIEClient(Unshared):
         ttl_s: float | None = None,
     ) -> PoolResponse:
         """Lease a share of a pool, or change a lease. It is renewed until it is deleted, or this
-        client or its event loop is closed.
+        client is closed.
 
         `gpus` are the workers to count on by machine profile, `gpu_caps` the most to use; requests
         name the lease as `pool`, or as `gpu="name/profile"`. `pinned_models` are loaded before they
@@ -313,8 +313,8 @@ class SIEClient(Unshared):
 
     def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
-        self._leases.here().close()
-        self._http.here().close()
+        self._leases.close(LeaseKeeper.close)
+        self._http.close(httpx.Client.close)
 
     def __enter__(self) -> "SIEClient":
         return self

@@ -318,7 +318,7 @@ class SIEAsyncConfigClient(Unshared):
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.here().aclose()
+        await self._http.close(httpx.AsyncClient.aclose)
 
     async def __aenter__(self) -> "SIEAsyncConfigClient":
         return self

@@ -314,7 +314,7 @@ class SIEConfigClient(Unshared):
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.here().close()
+        self._http.close(httpx.Client.close)
 
     def __enter__(self) -> "SIEConfigClient":
         return self

@@ -104,7 +104,9 @@ class AsyncLeaseKeeper:
         """Renew nothing any more; leases then end by themselves."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            # In a loop that rests it ends when that one runs on.
+            if self._task.get_loop() is asyncio.get_running_loop():
+                await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while (wait_s := self._renewals.wait_s(time.monotonic())) is not None:

@@ -6,8 +6,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from sie_sdk.wire.per_process import Unshared
 
@@ -18,14 +18,18 @@ _Owned = TypeVar("_Owned")
 
 class PerLoop(Generic[_Owned]):
     """One belonging, made by `make` in the first loop that asks, and once that one is closed or
-    the process was forked, in the next."""
+    the process was forked, in the next. Once it is let go there is none in any loop."""
 
     def __init__(self, make: Callable[[], _Owned]) -> None:
         self._make = make
         self._held: tuple[int, asyncio.AbstractEventLoop, _Owned] | None = None
+        self._is_closed = False
 
     def here(self) -> _Owned:
-        """That of the running loop. Raises `RuntimeError` while another loop has it."""
+        """That of the running loop. Raises `RuntimeError` while another loop has it, and once it
+        was let go."""
+        if self._is_closed:
+            raise RuntimeError("this client has been closed: make another one")
         process, loop = os.getpid(), asyncio.get_running_loop()
         if self._held is not None:
             its_process, its_loop, made = self._held
@@ -39,3 +43,20 @@ class PerLoop(Generic[_Owned]):
         made = self._make()
         self._held = (process, loop, made)
         return made
+
+    async def close(self, end: Callable[[_Owned], Coroutine[Any, Any, object]]) -> None:
+        """Let it go for good, in every loop; `end` is called for what there is, and makes none.
+
+        In the loop that has it where that one runs, in another thread too, and else in this one.
+        """
+        self._is_closed = True
+        held, self._held = self._held, None
+        if held is None:
+            return
+        process, loop, made = held
+        if process != os.getpid() or loop.is_closed():
+            return  # the parent has it, or nobody
+        if loop.is_running() and loop is not asyncio.get_running_loop():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(end(made), loop))
+        else:
+            await end(made)

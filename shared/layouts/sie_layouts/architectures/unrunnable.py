@@ -29,8 +29,9 @@ CHUNKED: Final = frozenset({
     "xlnet", "xmod", "yoso",
 })  # fmt: skip
 """Types whose feed-forward layers read a text in parts, of a size that config.json says."""
-_WHOLE: Final = re.compile(r"\s*[+-]?\d+\s*")
-"""The form of a key that is read as a whole number."""
+_WHOLE: Final = re.compile(r"\s*[+-]?\d{1,9}\s*")
+"""The form of a key that is read as a whole number. No model has a milliard of labels, and Python
+reads no number of thousands of digits."""
 _WINDOW: Final = 512
 """The window of a Longformer whose config says none."""
 _RESTORE: Final = "restore the file"

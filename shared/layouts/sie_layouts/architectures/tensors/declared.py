@@ -33,6 +33,8 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "linear": ("weight", "bias"), "matrix": ("weight",), "norm": ("weight", "bias"),
     "scale": ("weight",), "single": ("",), "unread": ("",),
 }  # fmt: skip
+_SIZE_MAX: Final = 2**40
+"""More than any tensor has. Products of larger ones have too many digits to be told."""
 _OLD_PARTS: Final = {"gamma": "weight", "beta": "bias"}
 """Names that norms had in the first releases, and that transformers still reads."""
 _CHANGED: Final = ".parametrizations.weight.original"
@@ -248,7 +250,11 @@ def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
     named = len(labels) if isinstance(labels, Mapping) and labels else 2
     if given.setdefault("num_labels", named) != named and labels:
         del given["num_labels"]  # the two disagree, and the loader says which counts
-    found = {key: int(each) for key, each in given.items() if isinstance(each, int | bool)}
+    found = {
+        key: int(each)
+        for key, each in given.items()
+        if isinstance(each, int) and abs(each) <= _SIZE_MAX
+    }
     heads, width = found.get("num_attention_heads", 0), found.get("hidden_size", 0)
     found.setdefault("head_dim", width // heads if heads else 0)
     found.setdefault("num_key_value_heads", heads)

@@ -4,6 +4,9 @@
 lie in parts behind it. Its operations are read one by one: nothing is imported, called or made but
 tuples and tables of names. Whatever is not such a table of tensors gives None, and a worker says
 what it is.
+
+A stranger wrote the pickle. Each operation has a byte of its own and bounded work. Nothing here
+looks into a tuple in a tuple. So the reading takes as long as there are bytes.
 """
 
 import pickletools
@@ -26,10 +29,15 @@ _FIXED: Final = 30
 _PICKLE: Final = b"/data.pkl"
 _STORED: Final = 0
 """A zip's number for what is not compressed."""
+_NAME_MAX: Final = 4096
+"""Characters of a tensor's name. Tables compare equal names as often as a pickle says them."""
+_DIMENSIONS_MAX: Final = 64
+"""As many as torch's own operations take. A pickle may say one shape for each of its tensors."""
 _TYPES: Final[Mapping[str, str]] = {
-    "BFloat16Storage": "BF16", "BoolStorage": "BOOL", "ByteStorage": "U8", "CharStorage": "I8",
-    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "IntStorage": "I32",
-    "LongStorage": "I64", "ShortStorage": "I16",
+    "torch BFloat16Storage": "BF16", "torch BoolStorage": "BOOL", "torch ByteStorage": "U8",
+    "torch CharStorage": "I8", "torch DoubleStorage": "F64", "torch FloatStorage": "F32",
+    "torch HalfStorage": "F16", "torch IntStorage": "I32", "torch LongStorage": "I64",
+    "torch ShortStorage": "I16",
 }  # fmt: skip
 _TENSOR: Final = "torch._utils _rebuild_tensor_v2"
 _PARAMETER: Final = "torch._utils _rebuild_parameter"
@@ -52,9 +60,12 @@ class _Storage:
     type: str
 
 
-_MARK: Final = object()
 _OTHER: Final = object()
 """In place of what is made of something else."""
+_UNREAD: Final = (
+    _OtherError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""The ends of a reading that finds no table."""
 
 
 def read_pickle(files: Files, name: str) -> dict[str, Held] | None:
@@ -65,7 +76,7 @@ def read_pickle(files: Files, name: str) -> dict[str, Held] | None:
             return None
         try:
             return _table(_pickle(content))
-        except (_OtherError, ValueError, TypeError, LookupError, AttributeError):
+        except _UNREAD:
             if len(content) < count:
                 return None
     return None
@@ -90,11 +101,10 @@ def _table(pickle: bytes) -> dict[str, Held]:
         if does is None:
             raise _OtherError
         does(read, given)
-    found = read.stack.pop()
-    whole = isinstance(found, dict) and not read.stack
-    if not whole or not all(isinstance(each, Held) for each in found.values()):
+    (found,) = read.stack
+    if not isinstance(found, dict) or not all(isinstance(each, Held) for each in found.values()):
         raise _OtherError
-    return {str(key): each for key, each in found.items()}
+    return found
 
 
 class _Reading:
@@ -102,6 +112,8 @@ class _Reading:
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
+        """The values since the last mark, as the standard library's own reader has them."""
+        self._before_marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
     def push(self, given: Any) -> None:
@@ -116,7 +128,13 @@ class _Reading:
     def name(self, given: Any) -> None:
         self.push(_Named(given))
 
+    def mark(self, _: Any) -> None:
+        self._before_marks.append(self.stack)
+        self.stack = []
+
     def last(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise _OtherError
         parts = tuple(self.stack[len(self.stack) - count :])
         del self.stack[len(self.stack) - count :]
         self.push(parts)
@@ -126,11 +144,17 @@ class _Reading:
 
     def set_items(self, _: Any) -> None:
         items = self._since_mark()
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        self._set(items[::2], items[1::2])
 
     def set_item(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self.stack[-1].update({key: value})
+        self._set([key], [value])
+
+    def _set(self, keys: list[Any], values: list[Any]) -> None:
+        # To hash a tuple goes as deep as it is.
+        if not all(isinstance(key, str) and len(key) <= _NAME_MAX for key in keys):
+            raise _OtherError
+        self.stack[-1].update(zip(keys, values, strict=True))
 
     def storage(self, _: Any) -> None:
         self.push(_storage(self.stack.pop()))
@@ -143,15 +167,13 @@ class _Reading:
         self.stack.pop()  # words beside a table: `_metadata`
 
     def _since_mark(self) -> list[Any]:
-        place = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
-        found = self.stack[place + 1 :]
-        del self.stack[place:]
+        found, self.stack = self.stack, self._before_marks.pop()
         return found
 
 
 def _storage(told: Any) -> Any:
     kind = told[1] if isinstance(told, tuple) and told[:1] == ("storage",) else None
-    name = kind.name.removeprefix("torch ") if isinstance(kind, _Named) else ""
+    name = kind.name if isinstance(kind, _Named) else ""
     return _Storage(_TYPES[name]) if name in _TYPES else _OTHER
 
 
@@ -164,7 +186,9 @@ def _made_of(what: Any, parts: tuple[Any, ...]) -> Any:
     if name != _TENSOR or not isinstance(parts[0], _Storage):
         return _OTHER
     shape = parts[2]
-    if not isinstance(shape, tuple) or not all(type(each) is int for each in shape):
+    if not isinstance(shape, tuple) or len(shape) > _DIMENSIONS_MAX:
+        raise _OtherError
+    if not all(type(each) is int for each in shape):
         raise _OtherError
     return Held(parts[0].type, shape)
 
@@ -185,7 +209,7 @@ _DOES: Final[Mapping[str, _Does]] = {
     "GLOBAL": _Reading.name,
     "LONG_BINGET": _Reading.get,
     "LONG_BINPUT": _Reading.put,
-    "MARK": lambda read, _: read.push(_MARK),
+    "MARK": _Reading.mark,
     "MEMOIZE": _Reading.put,
     "NEWFALSE": lambda read, _: read.push(False),
     "NEWTRUE": lambda read, _: read.push(True),
