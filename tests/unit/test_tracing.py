@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import random
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import sampling
 from tests.support.config_writer import model, running
 from tests.support.otlp import Collector, collector
 from tests.support.served import served_application
@@ -143,6 +145,39 @@ def test_whether_a_caller_may_have_itself_traced_is_the_samplers_matter(sampler,
     }
     tracing.end_traces()
     assert begun == sampled
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-19, 1e-5, 0.1, 1 / 3, 0.9, 1.0])
+def test_all_spans_of_a_trace_are_sampled_or_none_as_opentelemetry_has_it(share):
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_TRACES_SAMPLER": "traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(share),
+    }
+    theirs = sampling.TraceIdRatioBased(share)
+    edges = {theirs.bound + more for more in range(-2, 3)}
+    halves = {min(max(half, 0), 2**64 - 1) for half in edges}
+    halves |= {random.getrandbits(64) for _ in range(300)}
+
+    def taken_by_theirs(trace_id: int) -> bool:
+        return theirs.should_sample(None, trace_id, "x").decision.is_sampled()
+
+    tracing.begin_traces(role="test", process_id="1", environ=told)
+    try:
+        for half in halves:
+            parent = f"00-{1:016x}{half:016x}-{2:016x}-01"
+            child = tracing.begin_span("x", "internal", parent=parent)
+            assert (child is not None) == taken_by_theirs((1 << 64) + half)
+        asked = [tracing.begin_span("x", "server", may_begin=True) for _ in range(2000)]
+        roots = [each for each in asked if each is not None]
+        for root in roots:
+            assert taken_by_theirs(int(root.trace_id, 16))
+            assert tracing.begin_span("x", "internal", parent=root.traceparent) is not None
+    finally:
+        tracing.end_traces()
+    # Six deviations: 2000 draws differ by more once in a thousand million runs.
+    assert abs(len(roots) - 2000 * share) <= 6 * (2000 * share * (1 - share)) ** 0.5 + 1
+    assert len({root.trace_id for root in roots}) == len(roots)
 
 
 @pytest.mark.timeout(20)
