@@ -1,4 +1,4 @@
-"""Laws of error bodies: bounded whatever was sent, and the same after everyone who hands them on."""
+"""Laws of error bodies: bounded whatever was sent, and the same after whoever hands them on."""
 
 import json
 from typing import Any
