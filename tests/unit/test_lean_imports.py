@@ -27,7 +27,7 @@ except torch._dynamo.exc.Unsupported:
 """
 
 
-# It imports torch, all backends and the compiler: that is half a minute of a core, which a busy
+# It imports torch, all backends and the compiler: sixteen seconds of a core, which a busy
 # machine shares out.
 @pytest.mark.timeout(600)
 def test_torchs_compiler_is_imported_by_the_first_who_compiles_and_hears_what_was_marked():
