@@ -153,7 +153,12 @@ def test_every_alert_is_found_too_or_is_on_a_rate():
 
 
 def test_a_cluster_that_is_well_has_no_trouble():
-    counted = WELL + "sie_replica_files_refused 0\n" + 'sie_bus_errors_total{kind="permission"} 0\n' + certificate(15 * DAY_S)
+    counted = (
+        WELL
+        + "sie_replica_files_refused 0\n"
+        + 'sie_bus_errors_total{kind="permission"} 0\n'
+        + certificate(15 * DAY_S)
+    )
     growing = 'sie_bus_errors_total{kind="other"} 9\n' + build("1")
     assert found(counted + build("1"), growing, rows=(row(lag=1, lag_s=0.2),)) == {}
 
@@ -167,9 +172,7 @@ def test_one_look_finds_what_an_alert_is_for_with_a_cure(alert):
     assert troubles[wanted].evidence or alert in {"SieLogInRecovery", "SieWritesRefused"}
 
 
-@pytest.mark.parametrize(
-    "alert", ["SieForged", "SieSelfCheckDiffers", "SieBrokerRefuses"]
-)
+@pytest.mark.parametrize("alert", ["SieForged", "SieSelfCheckDiffers", "SieBrokerRefuses"])
 def test_a_count_is_a_trouble_for_as_long_as_its_alert_looks_back(alert):
     wanted, there = BY_ALERT[alert]
 
