@@ -128,7 +128,7 @@ async def _run(
             stop_when(
                 loops_stop,
                 serve_http(
-                    NamedRequests(console.before(gate)),
+                    NamedRequests(console.before(gate), app.routes),
                     host=settings.host,
                     port=settings.port,
                     stop=stop,

@@ -51,6 +51,7 @@ from sie_runtime.broker.bus import Bus
 from sie_runtime.broker.protocols import ResultBus
 from sie_runtime.follower.follower import Follower, ProcessReport
 from sie_runtime.process import lifecycle
+from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
@@ -333,9 +334,10 @@ def build_app(
         in_flight_max=settings.in_flight_items_max,
         widths=widths.of,
     )
+    rest = admin_app(cluster)
     return GatewayApp(
         inference,
-        admin_app(cluster),
+        NamedRequests(rest, rest.routes),
         limits=limits,
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,

@@ -270,16 +270,19 @@ async def test_a_disk_that_fails_costs_the_files_only_and_they_come_back(tmp_pat
     ):
         await same(one, replica)
         failures = metric("sie_replica_file_failures_total")
+        assert metric("sie_replica_files_refused") == 0
         # In one step: its thread may be writing there, and makes no folder anew.
         files.rename(tmp_path / "lost")
         await asyncio.to_thread(files.write_bytes, b"in the way")
         await one.put("a", "b", "c")
         await same(one, replica)
         await until(lambda: metric("sie_replica_file_failures_total") > failures)
+        assert metric("sie_replica_files_refused") == 1, "until it is tried again"
         await asyncio.to_thread(files.unlink)
         await asyncio.to_thread(files.mkdir)
         await one.put("d")
         await same(one, replica)
+        await until(lambda: metric("sie_replica_files_refused") == 0)
         head = replica.epoch
     async with follower(nowhere(), "http://127.0.0.1:1", files) as replica:
         await replica.at(head)

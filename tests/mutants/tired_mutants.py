@@ -29,7 +29,7 @@ TIRED_MUTANTS = (
         "a-key-of-the-log-is-an-entity",
         "a difference over many entries is an error 500 where the log's key was changed",
         f"{_CONFIG}/past/timeline.py",
-        " AND entity_kind IN {ENTITY_KINDS}",
+        " AND +entity_kind IN {ENTITY_KINDS}",
         "",
         (f"{_PAST}test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then",),
     ),

@@ -138,7 +138,7 @@ CASES: Final[dict[str, Case]] = {
         _is("sie_replica_state", "1", _REPLICA.format("stale")),
     ),
     "SieReplicaFilesFail": Case(
-        _grows("sie_replica_file_failures_total"), _is("sie_replica_file_failures_total", "2")
+        _is("sie_replica_files_refused", "1"), _is("sie_replica_files_refused", "0")
     ),
     "SieLogDiskFills": Case(
         _both(_is("sie_config_disk_free_bytes", "5e9"), _is("sie_config_disk_bytes", "1e11")),

@@ -139,9 +139,10 @@ async def writer(
                 tasks.create_task(plane.drain_on(stop))
                 tasks.create_task(plane.run(loops_stop))
                 tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
+                app = build_app(plane)
                 serving = tasks.create_task(
                     serve_http(
-                        NamedRequests(build_app(plane)),
+                        NamedRequests(app, app.routes),
                         host="127.0.0.1",
                         port=port,
                         stop=stop,

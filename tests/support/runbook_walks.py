@@ -83,6 +83,10 @@ def _no_more_bytes(role: str) -> Act:
     return limit
 
 
+async def _one_more_change(world: World) -> None:
+    await world.write("once-more", description=str(time.monotonic_ns()))
+
+
 async def _broker_away(world: World) -> None:
     world.freeze("nats")
     told = await world.write("meanwhile", description=str(time.monotonic_ns()))
@@ -237,8 +241,7 @@ WALKS: Final[Mapping[str, Walk]] = {
     ),
     "SieReplicaFilesFail": Walk(
         _no_more_bytes("gateway"),
-        {"Free space or mend": _bytes_again, "next write begins anew": nothing},
-        ends=False,
+        {"Free space or mend": _bytes_again, "next change": _one_more_change},
     ),
     "SieBrokerRefuses": Walk(
         rights_taken,

@@ -122,7 +122,7 @@ async def test_a_request_that_is_named_is_answered_at_once_too():
         name = b"X-Request-Id: mine\r\n"
         return b"POST %b HTTP/1.1\r\nHost: h\r\n%b%b\r\n" % (path, name, LAST)
 
-    async with serving(NamedRequests(told)) as port:
+    async with serving(NamedRequests(told, [])) as port:
         at_once = await answered(port, written(b"/once"))
         assert sent == []
         usual = await answered(port, written(b"/usual"))

@@ -39,9 +39,12 @@ except torch._dynamo.exc.Unsupported:
 """
 
 
+# It imports torch, all backends and the compiler: sixteen seconds of a core, which a busy
+# machine shares out.
+@pytest.mark.timeout(600)
 def test_torchs_compiler_is_imported_by_the_first_who_compiles_and_hears_what_was_marked():
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=110
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=570
     )
 
     assert ran.returncode == 0, ran.stderr

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.config_writer import client_of, model, running
 
-from sie_config.past.timeline import Timeline
+from sie_config.past.timeline import _TOUCHED, Timeline
 
 NAMES = [f"org/m{number}" for number in range(12)]
 
@@ -33,6 +33,16 @@ async def test_entries_and_index_tell_the_same_entities_of_every_span(tmp_path):
                 assert read == await scanned.touched(first, last, after=after, limit=limit)
         finally:
             await scanned.close()
+
+
+async def test_a_page_of_the_index_begins_where_the_page_before_it_ended(tmp_path):
+    async with running(tmp_path) as plane:
+        asked = ("model", "org/m5", 0, 9, 5)
+        plan = await plane.timeline._rows(f"EXPLAIN QUERY PLAN {_TOUCHED}", asked)
+    # By the kind alone each page would read all that comes before it in its kind.
+    assert [told for *_, told in plan] == [
+        "SEARCH change USING PRIMARY KEY ((entity_kind,entity_key)>(?,?))"
+    ]
 
 
 async def test_a_difference_is_read_page_by_page_and_each_page_is_bounded(tmp_path):

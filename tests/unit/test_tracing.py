@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import random
 import socket
 import subprocess
 import sys
@@ -13,11 +14,17 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import sampling
 from tests.support.config_writer import model, running
+from tests.support.gateway_world import gateway_world
 from tests.support.otlp import Collector, collector
 from tests.support.served import served_application
 
 from sie_config.http.api import build_app
+from sie_config.http.doors import Doors
+from sie_runtime.access.access import Access, AccessSettings, hash_of
+from sie_runtime.access.gate import Gate
+from sie_runtime.access.rates import Rates
 from sie_runtime.process import tracing
 from sie_runtime.process.collected_spans import Collected
 from sie_runtime.process.named_requests import NamedRequests
@@ -145,6 +152,39 @@ def test_whether_a_caller_may_have_itself_traced_is_the_samplers_matter(sampler,
     assert begun == sampled
 
 
+@pytest.mark.parametrize("share", [0.0, 1e-19, 1e-5, 0.1, 1 / 3, 0.9, 1.0])
+def test_all_spans_of_a_trace_are_sampled_or_none_as_opentelemetry_has_it(share):
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_TRACES_SAMPLER": "traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": str(share),
+    }
+    theirs = sampling.TraceIdRatioBased(share)
+    edges = {theirs.bound + more for more in range(-2, 3)}
+    halves = {min(max(half, 0), 2**64 - 1) for half in edges}
+    halves |= {random.getrandbits(64) for _ in range(300)}
+
+    def taken_by_theirs(trace_id: int) -> bool:
+        return theirs.should_sample(None, trace_id, "x").decision.is_sampled()
+
+    tracing.begin_traces(role="test", process_id="1", environ=told)
+    try:
+        for half in halves:
+            parent = f"00-{1:016x}{half:016x}-{2:016x}-01"
+            child = tracing.begin_span("x", "internal", parent=parent)
+            assert (child is not None) == taken_by_theirs((1 << 64) + half)
+        asked = [tracing.begin_span("x", "server", may_begin=True) for _ in range(2000)]
+        roots = [each for each in asked if each is not None]
+        for root in roots:
+            assert taken_by_theirs(int(root.trace_id, 16))
+            assert tracing.begin_span("x", "internal", parent=root.traceparent) is not None
+    finally:
+        tracing.end_traces()
+    # Six deviations: 2000 draws differ by more once in a thousand million runs.
+    assert abs(len(roots) - 2000 * share) <= 6 * (2000 * share * (1 - share)) ** 0.5 + 1
+    assert len({root.trace_id for root in roots}) == len(roots)
+
+
 @pytest.mark.timeout(20)
 def test_a_collector_that_hangs_holds_no_request_and_not_the_end_of_a_process(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as hangs:
@@ -184,7 +224,8 @@ def test_a_batch_is_executed_in_the_trace_that_it_names(traces, tmp_path):
 
 async def test_a_change_of_the_configuration_is_a_span_named_as_its_entry_is(traces, tmp_path):
     async with running(tmp_path) as plane:
-        transport = httpx.ASGITransport(NamedRequests(build_app(plane)))
+        app = build_app(plane)
+        transport = httpx.ASGITransport(NamedRequests(app, app.routes))
         async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
             headers = {"X-Request-Id": "mine", "traceparent": GOOD}
             wrote = await client.post("/v1/configs/models", json=model("m"), headers=headers)
@@ -225,7 +266,8 @@ async def test_no_secret_and_no_length_of_a_client_leaves_with_a_span(traces, tm
     span.tell("d", "half \ud800 of one")
     span.end(f"failed with {SECRET}")
     async with running(tmp_path) as plane:
-        transport = httpx.ASGITransport(NamedRequests(build_app(plane)))
+        app = build_app(plane)
+        transport = httpx.ASGITransport(NamedRequests(app, app.routes))
         async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
             for path in (f"models/{SECRET}", SECRET, "pools/" + "x" * 5000):
                 answer = await client.delete(f"/v1/configs/{path}", headers=headers)
@@ -242,6 +284,41 @@ async def test_no_secret_and_no_length_of_a_client_leaves_with_a_span(traces, tm
     for secret in (SECRET, SECRET[:20], "pass@", "vendor", "baggage"):
         assert secret not in told
     assert max(len(text) for each in traces.spans for text in each.attributes.values()) == 256
+
+
+async def test_paths_that_somebody_made_up_name_no_span(traces, tmp_path):
+    grants = [
+        {"name": role, "sha256": hash_of(role.encode()), "roles": [role], "tenant": ""}
+        for role in ("read", "admin")
+    ]
+    (tmp_path / "tokens.json").write_text(json.dumps({"tokens": grants}))
+    access = Access(AccessSettings(auth_file=tmp_path / "tokens.json"))
+    rates = Rates("token", per_s=0.1, burst=1)
+    async with running(tmp_path / "log") as plane, gateway_world() as world:
+        app = build_app(plane)
+        gate = Gate(app, access, Doors(app).role_of, rates=rates, clock=lambda: 0.0)
+        told = set()
+        for asked, headers in (
+            (NamedRequests(gate, app.routes), {}),
+            (NamedRequests(gate, app.routes), {"Authorization": "Bearer read"}),
+            (NamedRequests(gate, app.routes), {"Authorization": "Bearer admin"}),
+            (world.app, {}),
+        ):
+            transport = httpx.ASGITransport(asked)
+            async with httpx.AsyncClient(transport=transport, base_url="http://there") as client:
+                for number in range(4):
+                    for path in (f"/r{number}/q{number}", f"/v1/configs/c{number}", "/v1/pools/p"):
+                        for more in ("", f"/m{number}"):
+                            answer = await client.post(f"{path}{more}", headers=headers)
+                            told.add(answer.status_code)
+                await client.post("/v1/configs/models", headers=headers)
+    assert told >= {401, 403, 404, 405, 429}
+    assert set(sent(traces)) == {
+        "POST",
+        "POST /v1/configs",
+        "POST /v1/configs/models",
+        "POST /v1/pools",
+    }
 
 
 async def test_a_log_line_of_a_request_has_its_id_and_its_trace():

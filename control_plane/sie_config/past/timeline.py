@@ -52,10 +52,11 @@ _NEWEST: Final = (
     " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
     " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
 )
-# Keys of the log are listed too, and are no entities: a difference has no word for one.
+# Keys of the log are listed too, and are no entities: a difference has no word for one. The plus
+# keeps the kinds from the index, which seeks by the entity: else each page begins with its kind.
 _TOUCHED: Final = (
     "SELECT DISTINCT entity_kind, entity_key FROM change WHERE (entity_kind, entity_key) > (?, ?)"
-    f" AND epoch > ? AND epoch <= ? AND entity_kind IN {ENTITY_KINDS}"
+    f" AND epoch > ? AND epoch <= ? AND +entity_kind IN {ENTITY_KINDS}"
     " ORDER BY entity_kind, entity_key LIMIT ?"
 )
 _STATES: Final = (

@@ -85,7 +85,7 @@ class GatewayApp:
     def __init__(
         self,
         inference: Inference,
-        rest: ASGIApplication,
+        rest: NamedRequests,
         *,
         limits: Limits,
         body_bytes_max: int,
@@ -97,7 +97,7 @@ class GatewayApp:
         rates: Rates | None = None,
     ) -> None:
         self._inference = inference
-        self._rest = NamedRequests(rest)
+        self._rest = rest
         self._limits = limits
         self._body_bytes_max = body_bytes_max
         self._provisioning_retry_after_s = provisioning_retry_after_s

@@ -51,12 +51,6 @@ _COUNTED: Final = (
         "somebody has that password: change it.",
     ),
     _Counted(
-        "sie_replica_file_failures_total",
-        (),
-        "The disk of {who} refuses its files",
-        "It serves on, and needs sie-config at its next start. Free space or mend the disk.",
-    ),
-    _Counted(
         "sie_replica_forged_total",
         (),
         "{who} was given what the log's key did not sign",
@@ -83,6 +77,7 @@ def metered_troubles(pages: Mapping[str, Figures], now: float) -> Iterator[Troub
     for role, figures in pages.items():
         yield from _of_certificates(role, figures, now)
         yield from _of_counts(role, figures, now)
+        yield from _of_files(role, figures)
         yield from _of_cache(role, figures)
     yield from _of_releases(pages)
 
@@ -128,6 +123,19 @@ def _of_kinds(counted: _Counted, series: str, figures: Figures) -> Iterator[floa
             not counted.kinds or any(kind in counted.kinds for _, kind in labels)
         ):
             yield value
+
+
+def _of_files(role: str, figures: Figures) -> Iterable[Trouble]:
+    if figures.get(("sie_replica_files_refused", ())):
+        yield Trouble(
+            tone="warn",
+            id=f"files {role}",
+            what=f"The disk of {_who(role)} refuses its files",
+            evidence="the last write of them failed",
+            cure="It serves on, and needs sie-config at its next start. Free space or mend the "
+            "disk; it is tried with the next change.",
+            command=f"sie logs {role}",
+        )
 
 
 def _of_cache(role: str, figures: Figures) -> Iterable[Trouble]:

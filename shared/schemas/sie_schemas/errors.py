@@ -2,11 +2,14 @@
 
 *types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
 is stable; a message says what failed, on what, and what to do. No message has the password of an
-address in it. None is longer than a bound, since it may repeat what was sent.
+address in it. Neither a message nor a list of problems is longer than a bound, since it may repeat
+what was sent. An object in `details` is whole: a program acts on it.
 """
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 __all__ = [
@@ -39,6 +42,13 @@ _MESSAGE_MAX: Final = 16_384
 """Characters of a message: two hundred lines. A name of six megabytes was said back three times."""
 _MESSAGE_END: Final = 1024
 """Of those, the last ones: what to do stands there."""
+_PROBLEM_MAX: Final = 1024
+"""Characters of a text in a list of problems: ten lines. A field's name of 900 kB came back."""
+_PROBLEM_END: Final = 256
+"""Of those, the last ones: the nearest right name stands there."""
+_MORE_MAX: Final = 64
+"""Characters of the last problem, which says how many more there were."""
+_CUT: Final = " […] "
 _FIELD_MAX: Final = 256
 """Characters of a field's path; ours have thirty."""
 
@@ -54,10 +64,33 @@ def without_password(text: str) -> str:
     return _USER.sub("", text)
 
 
-def _shortened(message: str) -> str:
-    if len(message) <= _MESSAGE_MAX:
-        return message
-    return f"{message[: _MESSAGE_MAX - _MESSAGE_END]} […] {message[-_MESSAGE_END:]}"
+def _shortened(text: str, most: int, end: int) -> str:
+    if len(text) <= most:
+        return text
+    # With the mark it is as long as it may be: it is not cut again by whoever hands it on.
+    return f"{text[: most - end - len(_CUT)]}{_CUT}{text[-end:]}"
+
+
+def _shortened_problems(details: Any) -> Any:
+    if not isinstance(details, list):
+        return details
+    problems = [_with_short_texts(each) for each in details]
+    ends = list(accumulate(len(str(each)) for each in problems))
+    if not ends or ends[-1] <= _MESSAGE_MAX:
+        return problems
+    kept = bisect_right(ends, _MESSAGE_MAX - _MORE_MAX)
+    return [*problems[:kept], {"path": "…", "message": f"and {len(problems) - kept} more"}]
+
+
+def _with_short_texts(part: Any) -> Any:
+    match part:
+        case str():
+            return _shortened(part, _PROBLEM_MAX, _PROBLEM_END)
+        case dict():
+            return {name: _with_short_texts(each) for name, each in part.items()}
+        case list():
+            return [_with_short_texts(each) for each in part]
+    return part
 
 
 def _without_passwords(details: Any) -> Any:
@@ -104,12 +137,12 @@ class SIEError(Exception):
         details: Any = None,
     ) -> None:
         # Whatever tells of an address may tell of one that somebody pasted with its password.
-        message = _shortened(without_password(message))
+        message = _shortened(without_password(message), _MESSAGE_MAX, _MESSAGE_END)
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.field = field if field is None else field[:_FIELD_MAX]
-        self.details = _without_passwords(details)
+        self.details = _shortened_problems(_without_passwords(details))
         rule = CODES.get(self.code)
         default = rule.retry_after_s if rule is not None else None
         self.retry_after_s = retry_after_s if retry_after_s is not None else default

@@ -8,7 +8,8 @@ has what it lacks. All is verified again by the replica; nothing here is trusted
 synced: losing them costs a fetch. What was kept is not written anew at boot, so that a crash then
 costs nothing. Where no snapshot can be read, the entries after the next one stay: a writer may have
 lost them, and they lead on from it. A disk that fails is counted and costs the persistence only:
-the next write begins a generation of its own. Safe to call from threads.
+the next write begins a generation of its own. It is tried with the next entry and not before, so a
+gauge tells until then that it failed. Safe to call from threads.
 """
 
 import logging
@@ -23,7 +24,6 @@ from prometheus_client import Counter, Gauge
 
 from sie_core.chain import is_of_lineage
 from sie_core.registry import Registry
-from sie_runtime.dated_counts import DatedCount
 from sie_runtime.process.disk_room import free_bytes
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
@@ -33,12 +33,10 @@ __all__ = ["ReplicaFiles", "show_room"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica's disk refused.")
-_LAST_FAILURE = Gauge(
-    "sie_replica_file_failures_last_timestamp_seconds",
-    "When the replica's disk last refused a write, in Unix time.",
+_REFUSED = Gauge(
+    "sie_replica_files_refused",
+    "1 from a write that the replica's disk refused until one that it took.",
 )
-_FAILED = DatedCount(_FAILURES, _LAST_FAILURE)
-
 _FREE = Gauge("sie_replica_disk_free_bytes", "Room that is left on the disk of a replica's files.")
 
 
@@ -194,11 +192,13 @@ class ReplicaFiles:
         try:
             self._begin(registry, kept)
             self._broken = False
+            _REFUSED.set(0)
         except OSError as error:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        _FAILED.inc()
+        _REFUSED.set(1)
+        _FAILURES.inc()
         if not self._broken:
             _LOG.error("the replica's files cannot be written: %s", error)
         self._broken = True

@@ -5,6 +5,7 @@ decided by `tracing`, before a span is made here, which costs more than all that
 that no text leaves with a secret of a known shape, or longer than 256 characters.
 """
 
+import random
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from sie_runtime.process.tracing import Attribute, Kind, Parent
@@ -27,11 +29,28 @@ _END_S: Final = 2.0
 that hangs, and a pod has less than that for its end."""
 _TEXT_MAX: Final = 256
 """The longest name of a model is shorter. A collector cuts or drops what is much longer."""
+_HALF_BITS: Final = 64
+"""Of a trace's id. By the latter half it is sampled."""
 _KINDS: Final = {
     "server": trace.SpanKind.SERVER,
     "consumer": trace.SpanKind.CONSUMER,
     "internal": trace.SpanKind.INTERNAL,
 }
+
+
+class _SampledIds(RandomIdGenerator):
+    """Ids that a sampler by the trace's id takes, here and in every process that goes on with it.
+
+    Any other id tore a trace apart: its root was sampled, and each span below it was judged anew.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+
+    def generate_trace_id(self) -> int:
+        """The latter half is below the bound; the first one is not 0, as an id must not be."""
+        first = random.randrange(1, 1 << _HALF_BITS)
+        return first << _HALF_BITS | random.randrange(self._bound)
 
 
 class CollectedSpan:
@@ -61,10 +80,14 @@ class CollectedSpan:
 class Collected:
     """The way to the collector that the environment names. One for each process."""
 
-    def __init__(self, *, role: str, process_id: str) -> None:
+    def __init__(self, *, role: str, process_id: str, bound: int = 1 << _HALF_BITS) -> None:
+        """The latter half of a trace's id that begins here is below `bound`."""
         named = {"service.name": f"sie-{role}", "service.instance.id": process_id}
         self._provider = TracerProvider(
-            sampler=ALWAYS_ON, resource=Resource.create(named), shutdown_on_exit=False
+            sampler=ALWAYS_ON,
+            resource=Resource.create(named),
+            shutdown_on_exit=False,
+            id_generator=_SampledIds(bound),
         )
         # Sent by a thread of its own: a collector that is away costs spans and no request.
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -3,12 +3,15 @@
 *shell*: an ASGI application around another. Promises that `X-Request-Id` and `traceparent` are
 answered as they came. An id that holds a secret is none, for it would stand in log lines. A request
 which changes something has an id of ours where it brought none, and a span where it is traced. A
-look which brought neither costs nothing.
+span is named by its route, never by a path that somebody made up. A look which brought neither
+costs nothing.
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
+
+from starlette.routing import BaseRoute, Match, Route
 
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import Message, Receive, Scope, Send
@@ -21,18 +24,16 @@ __all__ = ["NamedRequests", "echoed_id"]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_NO_ROUTE: Final = frozenset({0, 404, 405})
-"""Such a path may be anything: its span is named by the method alone."""
-_CONFIGS: Final = "/v1/configs/"
 _LENGTH_MAX: Final = 128
 """Longer than every common id (a UUID has 36), short enough for a log line."""
 
 
 class NamedRequests:
-    """Around one application."""
+    """Around one application, whose `routes` name the spans."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, routes: Sequence[BaseRoute]) -> None:
         self._app = app
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -59,6 +60,8 @@ class NamedRequests:
                 "url.path": scope["path"],
             },
         )
+        if span is not None and (room := self._room_of(scope)):
+            span.rename(f"{scope['method']} {room}")
         traceparent = span.traceparent if span is not None else trace
         name_task(named, traceparent)
         answer = _NamedAnswer(named, traceparent, send)
@@ -66,15 +69,15 @@ class NamedRequests:
             await self._app(with_headers_through(scope, answer.named), receive, answer.send)
         finally:
             if span is not None:
-                if answer.status not in _NO_ROUTE:
-                    span.rename(f"{scope['method']} {_room_of(scope['path'])}")
                 span.tell("http.response.status_code", answer.status)
                 span.end("" if answer.status and answer.status < 500 else str(answer.status))
 
-
-def _room_of(path: str) -> str:
-    """A path without the names in it: spans by that name are few, whatever is asked for."""
-    return "/".join(path.split("/")[: 4 if path.startswith(_CONFIGS) else 3])
+    def _room_of(self, scope: Scope) -> str:
+        """The path of its route without the names in it; empty where no route has that path."""
+        for route in self._routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path.partition("/{")[0]
+        return ""
 
 
 class _NamedAnswer:

@@ -49,6 +49,8 @@ _VERSION: Final = "00"
 """The one that is written. What a later one adds behind is left out, as W3C has it."""
 _HALF: Final = 16
 """OpenTelemetry samples by the latter half of a trace's id."""
+_ALL: Final = 1 << 4 * _HALF
+"""As many halves there are: the bound of a sampler that takes all."""
 
 
 class Span(Protocol):
@@ -91,11 +93,11 @@ class _Collector(Protocol):
 
 
 class _Traces:
-    """The collector, None where there is none; and the share of requests without a trace of their
-    own that get one. `by_parent` is false where that share holds for all of them."""
+    """The collector, None where there is none. A trace is sampled whose id's latter half is below
+    `bound`; with `by_parent` only one that begins here, and of others their caller decides."""
 
     collected: _Collector | None = None
-    share = 0.0
+    bound = 0
     by_parent = True
 
 
@@ -119,8 +121,10 @@ def begin_traces(*, role: str, process_id: str, environ: Mapping[str, str] = os.
             f"a collector of traces is named, and {error.name} is not installed: "
             "pip install 'sie-cluster[traces]', or unset OTEL_EXPORTER_OTLP_ENDPOINT"
         ) from error
-    _TRACES.collected = found.Collected(role=role, process_id=process_id)
-    _TRACES.share, _TRACES.by_parent = share, by_parent
+    # As OpenTelemetry rounds it: a service beside us decides alike on the same trace.
+    bound = round(share * _ALL)
+    _TRACES.collected = found.Collected(role=role, process_id=process_id, bound=bound)
+    _TRACES.bound, _TRACES.by_parent = bound, by_parent
 
 
 def begin_or_exit(*, role: str, process_id: str) -> None:
@@ -228,7 +232,8 @@ def begin_span(
         above = _read(parent)
         if above is None or not _samples(above):
             return None
-    elif not may_begin or random.random() >= _TRACES.share:
+    elif not may_begin or random.getrandbits(4 * _HALF) >= _TRACES.bound:
+        # The collector draws the id of one that begins from those below the bound.
         return None
     linked = [found for each in links if (found := _read(each.traceparent)) is not None]
     return collected.begin(name, kind, above, linked, attributes or {})
@@ -238,7 +243,7 @@ def _samples(above: Parent) -> bool:
     trace_id, _, flags = above
     if _TRACES.by_parent:
         return bool(int(flags, 16) & 1)
-    return int(trace_id[_HALF:], 16) < _TRACES.share * (1 << 4 * _HALF)
+    return int(trace_id[_HALF:], 16) < _TRACES.bound
 
 
 def _read(traceparent: str) -> Parent | None:
