@@ -168,7 +168,7 @@ FLUSHES = st.lists(
     ),
     max_size=6,
 )
-"""What the disk does; seconds that pass; attempts before a flush; how far it goes till others come,
+"""The disk's turn; seconds that pass; attempts before a flush; how far it goes till others come,
 and these; whether it is left there, as by a request whose client has gone."""
 
 

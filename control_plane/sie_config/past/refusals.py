@@ -3,8 +3,8 @@
 *shell.* Owns `refused.sqlite` beside the log. Attempts of one actor that fail alike in one minute
 are one row with a count. Nobody can fill the writer's disk by failing. A minute takes a bounded
 number of rows, the file a bounded number in all, and the oldest leave first. The file is no part of
-the log: what cannot be written is kept, within the same bound, for the next flush, and nothing else
-happens. Accepted changes are not here: they are the log.
+the log. Rows that cannot be written are kept for the next flush, within the same bound, and nothing
+else happens. Accepted changes are not here: they are the log.
 """
 
 import asyncio

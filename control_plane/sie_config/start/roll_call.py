@@ -220,8 +220,8 @@ class RollCall:
                 return (
                     f"the broker has log {log_id8(log_id)}, which supersedes this one from "
                     f"{log_id8(head.log_id)}.{epoch} on: this file is of before that. Restore a "
-                    "backup of that log; or give it up: `sie log backup`, and `sie log restore` that "
-                    f"with --discard-after {head.epoch}, which begins a new log"
+                    "backup of that log; or give it up: `sie log backup`, and `sie log restore` "
+                    f"that with --discard-after {head.epoch}, which begins a new log"
                 )
         return ""
 
