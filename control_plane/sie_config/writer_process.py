@@ -49,6 +49,7 @@ from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
 from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
+from sie_runtime.http.connections import within_descriptors
 from sie_runtime.process.disk_room import free_bytes, total_bytes
 from sie_runtime.process.waiting import Turnstile, Waits, first_of
 from sie_schemas.api.log import Replicas
@@ -147,7 +148,7 @@ class ControlPlane:
         self.stopping = False
         # The other half is for who asks something: with long polls alone a reader's token once
         # took every connection, and with them the health check.
-        self.waits = Waits(max(1, settings.http_connections_max // 2))
+        self.waits = Waits(max(1, within_descriptors(settings.http_connections_max) // 2))
         show_log(store.path, self.reports, lambda: sequencer.position, clock)
 
     @classmethod

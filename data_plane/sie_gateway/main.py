@@ -50,6 +50,7 @@ from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.broker.protocols import ResultBus
 from sie_runtime.follower.follower import Follower, ProcessReport
+from sie_runtime.http.connections import within_descriptors
 from sie_runtime.process import lifecycle
 from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.settings import load
@@ -346,7 +347,7 @@ def build_app(
             interval_s=settings.live_status_s,
             stop=stop,
             # The rest is for requests.
-            watchers_max=max(1, settings.http_connections_max // 8),
+            watchers_max=max(1, within_descriptors(settings.http_connections_max) // 8),
         ),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),

@@ -138,12 +138,12 @@ TIRED_MUTANTS = (
         "a-word-during-the-look-is-missed",
         "a wait ends half a second after the last replica said that it is there",
         f"{_CONFIG}/replicas/convergence_watch.py",
-        """            heard = self._heard
-            found = await self._assess(selector, goal, meant)
-""",
-        """            found = await self._assess(selector, goal, meant)
-            heard = self._heard
-""",
+        """        heard = self._heard
+        found = await self._assess(selector, goal, meant)
+        if""",
+        """        found = await self._assess(selector, goal, meant)
+        heard = self._heard
+        if""",
         (f"{_WATCH}test_a_wait_ends_with_the_word_that_reaches_it_and_with_none_before",),
     ),
     edit(

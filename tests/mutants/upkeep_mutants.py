@@ -141,8 +141,8 @@ UPKEEP_MUTANTS = (
         "superseded-log-is-written-on",
         "an old backup put back by mistake takes writes, and the newer log is gone",
         ROLL_CALL,
-        "            if older == head.log_id:\n",
-        "            if older == log_id:\n",
+        "            epoch = superseded_at(tip, head.log_id)\n",
+        "            epoch = superseded_at(tip, log_id)\n",
         (f"{RECOVERY}::test_a_file_of_before_the_log_that_superseded_it_is_not_written_on",),
     ),
     edit(

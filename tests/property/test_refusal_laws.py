@@ -1,8 +1,12 @@
 """Laws of refused attempts: of too many the newest stay, and alike are those that failed alike."""
 
+import asyncio
+import sqlite3
 import tempfile
 from collections import Counter
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,3 +112,111 @@ async def test_each_attempt_is_counted_with_those_alike_whatever_the_clock_and_r
     # All of it is within a minute; only a process that starts again begins new rows.
     if not any(each[-1] == "starts again" for each in attempts):
         assert len(rows) == len(counts)
+
+
+class Disk:
+    """A file of refused attempts that can be made to take no rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mend(self) -> None:
+        """Make its folder."""
+        self.path.parent.mkdir(exist_ok=True)
+
+    def turns(self, what: str) -> None:
+        """From now on each write fails, or none does; the file is read all the same."""
+        if what == "is mended":
+            self.mend()
+        if self.has_table() and what != "goes on":
+            self._run("DROP TRIGGER IF EXISTS no")
+        if self.has_table() and what == "fails":
+            self._run(
+                "CREATE TRIGGER no BEFORE INSERT ON refused BEGIN SELECT RAISE(ABORT, ''); END"
+            )
+
+    def has_table(self) -> bool:
+        """True once somebody wrote to it."""
+        return self.path.exists() and bool(
+            self._run("SELECT name FROM sqlite_schema WHERE name = 'refused'")
+        )
+
+    def counts(self) -> Counter[tuple[str, ...]]:
+        """The attempts of each kind that are on it."""
+        found: Counter[tuple[str, ...]] = Counter()
+        if self.has_table():
+            for *name, count in self._run(
+                "SELECT actor, outcome, method, path, count FROM refused"
+            ):
+                found[tuple(name)] += count
+        return found
+
+    def _run(self, statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(statement).fetchall()
+
+
+NOTES = st.lists(st.sampled_from(IDENTITIES), max_size=3)
+FLUSHES = st.lists(
+    st.tuples(
+        st.sampled_from(["fails", "fails", "is mended", "goes on"]),
+        st.integers(0, 40),
+        NOTES,
+        st.integers(0, 6),
+        NOTES,
+        st.booleans(),
+    ),
+    max_size=6,
+)
+"""The disk's turn; seconds that pass; attempts before a flush; how far it goes till others come,
+and these; whether it is left there, as by a request whose client has gone."""
+
+
+@given(FLUSHES, st.booleans())
+@settings(max_examples=20)
+async def test_what_is_on_disk_and_what_waits_for_it_is_all_that_was_refused(flushes, has_folder):
+    now = [10]
+    counts: Counter[tuple[str, ...]] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        async with AsyncExitStack() as ending:
+            disk = Disk(Path(folder, "data", "refused.sqlite"))
+            if has_folder:
+                disk.mend()
+            refusals = Refusals(disk.path, now_us=lambda: now[0], rows_max=99, rows_per_minute=99)
+            # Also where it fails: its thread would hold up the end of all tests.
+            ending.push_async_callback(refusals.close)
+            for what, pause_s, before, turns, meanwhile, is_left in flushes:
+                now[0] += pause_s * 1_000_000
+                disk.turns(what)
+                counts.update(noted(refusals, before))
+                flush = asyncio.create_task(refusals.flush())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                counts.update(noted(refusals, meanwhile))
+                if is_left and disk.has_table():
+                    flush.cancel()
+                await asyncio.wait([flush])
+                there = disk.counts().total() + refusals.unwritten
+                # Whoever left did not hear that it was written.
+                assert there >= counts.total() if flush.cancelled() else there == counts.total()
+            disk.turns("is mended")
+            await refusals.close()
+            assert refusals.unwritten == 0
+            assert disk.counts() == counts
+
+
+def noted(refusals: Refusals, names: list[tuple[str, str, str, str]]) -> Counter[tuple[str, ...]]:
+    for actor, outcome, method, path in names:
+        refusals.note(
+            actor=actor,
+            outcome=outcome,
+            status=403,
+            method=method,
+            path=path,
+            kind="",
+            key="",
+            reason="",
+            message="no",
+            request_id="r",
+        )
+    return Counter(names)

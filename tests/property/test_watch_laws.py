@@ -16,6 +16,7 @@ from sie_config.replicas.reports import Reports
 from sie_core.catalog import Catalog
 from sie_core.chain import position_of
 from sie_core.registry import Registry
+from sie_runtime.process.waiting import Waits
 from sie_testing.written_log import WrittenLog
 
 KEPT = 3
@@ -119,6 +120,8 @@ async def test_a_wait_ends_with_the_word_that_reaches_it_and_with_none_before(sa
             quorum=quorum,
             replicas_min=1,
             timeout_s=600.0,
+            waits=Waits(1),
+            whose="",
         )
     )
     there: set[int] = set()

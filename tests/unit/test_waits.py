@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sie_runtime.process.waiting import Waits
 
 
@@ -42,4 +44,12 @@ async def test_a_wait_ends_by_its_time_and_by_its_news() -> None:
     assert ended == ["a"]
     async with waits.until(asyncio.get_running_loop().time() + 3600, "a"):
         assert len(waits) == 1
+    assert len(waits) == 0
+
+
+async def test_a_time_that_ran_out_inside_a_wait_is_told_to_its_caller() -> None:
+    waits = Waits(3)
+    with pytest.raises(TimeoutError, match="the broker"):
+        async with waits.until(asyncio.get_running_loop().time() + 3600, "a"):
+            raise TimeoutError("the broker did not answer")
     assert len(waits) == 0

@@ -161,15 +161,15 @@ async def wait_for_difference(
 ) -> None:
     """Return when the head is not at (log id, epoch, digest), or after `wait_s`; earlier where too
     many wait."""
+    # A look that waits for nothing takes nobody's place.
+    if wait_s <= 0 or plane.stopping or not _same(plane, known):
+        return
     loop = asyncio.get_running_loop()
     deadline = loop.time() + min(wait_s, plane.settings.poll_wait_max_s)
-    try:
+    with _POLLS.track_inprogress():
         async with plane.waits.until(deadline, whose):
-            _POLLS.set(len(plane.waits))
             while _same(plane, known) and not plane.stopping:
                 await plane.sequencer.moved()
-    finally:
-        _POLLS.set(len(plane.waits))
 
 
 def _same(plane: ControlPlane, known: tuple[str, int, str]) -> bool:

@@ -22,6 +22,7 @@ from sie_config.replicas.convergence import Convergence, Selector, Until
 from sie_config.writer.draft import BasisMoved, Outcome, Write
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
+from sie_runtime.access.gate import caller_of
 from sie_runtime.process.tracing import inner_span
 from sie_schemas.api.writes import (
     AffectedReplica,
@@ -77,6 +78,7 @@ class Writing:
         self.asked: Final = write_of(request, body, plane.sequencer.position.log_id)
         """The request's own word on the write, still without its commands."""
         self._after = _after_of(request, plane.settings.convergence_wait_max_s)
+        self._whose = caller_of(request.scope)
 
     async def answer(self, work: Work, shown: Shown) -> Response:
         """Write, and answer. Raises `SIEError`."""
@@ -141,6 +143,8 @@ class Writing:
                 quorum=None,
                 replicas_min=1,
                 timeout_s=self._after.timeout_s,
+                waits=self._plane.waits,
+                whose=self._whose,
             )
             if span is not None:
                 span.tell("sie.replicas", found.satisfied)

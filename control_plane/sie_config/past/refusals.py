@@ -3,20 +3,21 @@
 *shell.* Owns `refused.sqlite` beside the log. Attempts of one actor that fail alike in one minute
 are one row with a count. Nobody can fill the writer's disk by failing. A minute takes a bounded
 number of rows, the file a bounded number in all, and the oldest leave first. The file is no part of
-the log: when it cannot be written, attempts are counted as lost and nothing else happens. Accepted
-changes are not here: they are the log.
+the log. Rows that cannot be written are kept for the next flush, within the same bound, and nothing
+else happens. Accepted changes are not here: they are the log.
 """
 
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 import aiosqlite
-from prometheus_client import Counter
+from prometheus_client import Gauge
 
 from sie_config.documents.moments import format_ts
 from sie_config.log.storage_faults import StorageFailed
@@ -26,7 +27,9 @@ from sie_schemas.api.past import AuditRow
 __all__ = ["Refusal", "Refusals"]
 
 _LOG: Final = logging.getLogger(__name__)
-_LOST: Final = Counter("sie_config_refusals_lost_total", "refused attempts that were not recorded")
+_UNWRITTEN: Final = Gauge(
+    "sie_config_refusals_unwritten", "refused attempts that the last flush left unrecorded"
+)
 _MINUTE_US: Final = 60_000_000
 """A minute."""
 _TEXT_MAX: Final = 300
@@ -113,8 +116,14 @@ class Refusals:
         self._minute = 0
         self._last_us = 0
         self._rows: dict[tuple[str, ...], Refusal] = {}
-        self._unwritten: set[tuple[str, ...]] = set()
+        self._unwritten: Counter[tuple[str, ...]] = Counter()
+        """The attempts of each row that are not on disk."""
         self._noted = asyncio.Event()
+
+    @property
+    def unwritten(self) -> int:
+        """The attempts that are noted and not on disk yet."""
+        return self._unwritten.total()
 
     def note(
         self,
@@ -158,27 +167,29 @@ class Refusals:
                 message=message[:_TEXT_MAX] if full else "",
                 request_id=request_id[:_TEXT_MAX] if full else "",
             )
-        self._unwritten.add(name)
+        self._unwritten[name] += 1
         self._noted.set()
 
     async def flush(self) -> None:
-        """Write what was noted before. What cannot be written is counted as lost."""
+        """Write what was noted before. What cannot be written is left to the next flush."""
         # One at a time: a reader's flush must not return while another has taken its rows and not
         # yet written them, and two would begin a transaction inside a transaction.
         async with self._writing:
-            count = len(self._unwritten)
-            if not count:
+            if not self._unwritten:
                 return
             try:
                 connection = await self._connected()
-                pending = [self._rows[name] for name in self._unwritten]
-                count = len(pending)
-                self._unwritten.clear()
-                await self._write(connection, pending)
+                taken = self._unwritten.copy()
+                await self._write(connection, [self._rows[name] for name in taken])
+                # Not before: a row that failed, or was left in the middle, is written again, by its
+                # name and with its whole count.
+                self._unwritten -= taken
             except (sqlite3.Error, OSError) as error:
-                self._unwritten.clear()
-                _LOST.inc(count)
-                _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
+                _LOG.warning(
+                    "refused attempts are not recorded yet",
+                    extra={"reason": str(error), "attempts": self.unwritten},
+                )
+            _UNWRITTEN.set(self.unwritten)
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
         """Flush what was noted after `every_s`, and at the end."""
@@ -237,8 +248,8 @@ class Refusals:
         self._last_us = max(self._last_us + later, newest_us)
 
     async def _write(self, connection: aiosqlite.Connection, pending: Sequence[Refusal]) -> None:
-        await connection.execute("BEGIN IMMEDIATE")
         try:
+            await connection.execute("BEGIN IMMEDIATE")
             await connection.executemany(
                 f"INSERT INTO refused ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
                 " ON CONFLICT (first_us) DO UPDATE"
@@ -251,8 +262,9 @@ class Refusals:
                 (self._rows_max,),
             )
             await connection.execute("COMMIT")
-        except sqlite3.Error:
-            await connection.execute("ROLLBACK")
+        except BaseException:
+            # Also for whoever left in the middle: no later flush could begin a transaction in it.
+            await connection.rollback()
             raise
 
     async def _connected(self) -> aiosqlite.Connection:

@@ -121,12 +121,12 @@ class ConvergenceWatch:
         quorum: int | None,
         replicas_min: int,
         timeout_s: float,
-        waits: Waits | None = None,
-        whose: str = "",
+        waits: Waits,
+        whose: str,
     ) -> Convergence:
         """Wait for the replicas to take an entry: at once if they are there, else when they are.
 
-        With `waits` it is one of those, of `whose`, and may end early for a newcomer.
+        One that has to wait is one of `waits`, of `whose`, and may end early for a newcomer.
         """
         goal = Goal(
             log_id=entry.log_id,
@@ -139,21 +139,18 @@ class ConvergenceWatch:
         )
         deadline = asyncio.get_running_loop().time() + timeout_s
         meant = await self._about(entry) if until == "effective" else None
-        while True:
-            heard = self._heard
-            found = await self._assess(selector, goal, meant)
-            left_s = deadline - asyncio.get_running_loop().time()
-            if found.reached or left_s <= 0:
-                return found
-            look_s = min(left_s, _LOOK_AGAIN_S)
-            if waits is None:
-                await first_of(heard.wait(), timeout_s=look_s)
-                continue
-            look_at = asyncio.get_running_loop().time() + look_s
-            async with waits.until(look_at, whose) as wait:
-                await heard.wait()
-            if wait.when() != look_at:
-                deadline = look_at - look_s
+        heard = self._heard
+        found = await self._assess(selector, goal, meant)
+        if found.reached or timeout_s <= 0:
+            return found
+        # One wait from here to its end: one that left and came again with each report would be a
+        # newcomer each time, and end an older one.
+        async with waits.until(deadline, whose):
+            while not found.reached:
+                await first_of(heard.wait(), timeout_s=_LOOK_AGAIN_S)
+                heard = self._heard
+                found = await self._assess(selector, goal, meant)
+        return found if found.reached else await self._assess(selector, goal, meant)
 
     async def _about(self, entry: Entry) -> About:
         bundles = [change.key for change in entry.changes if change.entity_kind == "bundle"]

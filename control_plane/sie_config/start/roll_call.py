@@ -18,7 +18,7 @@ from sie_config.log.storage_faults import StorageFull
 from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
 from sie_config.replicas.reports import Reports
 from sie_config.start.recovery import reclaim
-from sie_config.stream.stream_witness import Stream, newest_claim
+from sie_config.stream.stream_witness import Stream, newest_claim, superseded_at
 from sie_config.writer.seed import FirstEntry
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
@@ -215,13 +215,13 @@ class RollCall:
             _LOG.warning("the broker does not say its logs", extra={"reason": error.message})
             return ""
         for log_id, tip in sorted(streams.items()):
-            older, _, epoch = tip.metadata.get("supersedes", "").partition(".")
-            if older == head.log_id:
+            epoch = superseded_at(tip, head.log_id)
+            if epoch:
                 return (
                     f"the broker has log {log_id8(log_id)}, which supersedes this one from "
-                    f"{log_id8(older)}.{epoch} on: this file is of before that. Restore a backup "
-                    "of that log; or give it up: `sie log backup`, and `sie log restore` that with "
-                    f"--discard-after {head.epoch}, which begins a new log"
+                    f"{log_id8(head.log_id)}.{epoch} on: this file is of before that. Restore a "
+                    "backup of that log; or give it up: `sie log backup`, and `sie log restore` "
+                    f"that with --discard-after {head.epoch}, which begins a new log"
                 )
         return ""
 

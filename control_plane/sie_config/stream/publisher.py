@@ -9,18 +9,23 @@ process: it is the stream's last sequence after its hash was verified. The log d
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypedDict
 
 from prometheus_client import Counter, Gauge
 
 from sie_config.log.journal import Journal
 from sie_config.log.witnesses import choices
-from sie_config.stream.stream_witness import Stream, entry_in, signed_at, what_was_there
+from sie_config.stream.stream_witness import (
+    Stream,
+    entry_in,
+    older_logs,
+    signed_at,
+    what_was_there,
+)
 from sie_config.stream.write_traces import WriteTraces
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
-from sie_core.chain import begins_log
 from sie_runtime.process.tracing import task_span
 from sie_runtime.process.waiting import first_of
 from sie_runtime.streams.log_stream import StreamTip, WrongLastSequence
@@ -280,7 +285,7 @@ class Publisher:
                 "log_id": position.log_id,
                 "base_epoch": str(low_water - 1),
                 "base_hash": base.hash if base is not None else GENESIS_HASH,
-                "supersedes": _supersedes(self._sequencer.lineage),
+                "supersedes": older_logs(self._sequencer.lineage),
             },
         )
 
@@ -297,9 +302,3 @@ class Publisher:
     def _announce_progress(self) -> None:
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
-
-
-def _supersedes(lineage: Sequence[Entry]) -> str:
-    begins = [begin for entry in lineage if (begin := begins_log(entry)) is not None]
-    older = begins[-1].supersedes if begins else None
-    return f"{older.log_id}.{older.epoch}" if older is not None else ""

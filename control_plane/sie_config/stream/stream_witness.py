@@ -6,19 +6,31 @@ evidence that they were: nobody but sie-config may make one.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.witnesses import Claim
-from sie_core.chain import Position
+from sie_core.chain import Position, begins_log
 from sie_runtime.streams.log_stream import StreamTip
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 
-__all__ = ["Stream", "entry_in", "newest_claim", "signed_at", "what_was_there"]
+__all__ = [
+    "Stream",
+    "entry_in",
+    "newest_claim",
+    "older_logs",
+    "signed_at",
+    "superseded_at",
+    "what_was_there",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 _LOOK_MAX: Final = 16
 """Messages looked at from one end: each is a question to the broker."""
+
+_OLDER_MAX: Final = 100
+"""Older logs that a stream names: five kilobytes, of the 128 that the broker takes."""
 
 
 class Stream(Protocol):
@@ -86,3 +98,22 @@ async def signed_at(stream: Stream, epoch: int, log_id: str, keys: LogKeys) -> E
     if found is None or (found.log_id, found.epoch) != (log_id, epoch):
         return None
     return found if keys.vouch_for(found) else None
+
+
+def older_logs(lineage: Sequence[Entry]) -> str:
+    """Every log that a log continues and the epoch up to which, as its stream names them.
+
+    The newest is first: older releases read that one alone.
+    """
+    begins = [begin for entry in lineage if (begin := begins_log(entry)) is not None]
+    older = [begin.supersedes for begin in begins if begin.supersedes is not None]
+    return " ".join(f"{each.log_id}.{each.epoch}" for each in older[: -_OLDER_MAX - 1 : -1])
+
+
+def superseded_at(tip: StreamTip, log_id: str) -> str:
+    """The epoch up to which a stream's log continues another; empty where it does not."""
+    for older in tip.metadata.get("supersedes", "").split():
+        name, _, epoch = older.partition(".")
+        if name == log_id:
+            return epoch
+    return ""

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from sie_runtime.settings import constant, setting
 from sie_schemas.errors import Later, SIEError
 
-__all__ = ["Connections", "HttpBounds", "Visitor"]
+__all__ = ["Connections", "HttpBounds", "Visitor", "within_descriptors"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -139,7 +139,14 @@ class Connections:
     def __init__(self, bounds: HttpBounds) -> None:
         self.bounds: Final = bounds
         self._visitors: dict[Visitor, None] = {}
-        self._connections_max = _within_descriptors(bounds.http_connections_max)
+        wanted = bounds.http_connections_max
+        self._connections_max = within_descriptors(wanted)
+        if self._connections_max < wanted:
+            _LOG.warning(
+                "the limit of open files leaves room for %d connections, not %d",
+                self._connections_max,
+                wanted,
+            )
         self.wants_certificate = False
         """Clients show a certificate, or ask for nothing but whether the process is well."""
         self._occupied = asyncio.Event()
@@ -207,7 +214,7 @@ class Connections:
         return True
 
 
-def _within_descriptors(wanted: int) -> int:
+def within_descriptors(wanted: int) -> int:
     """As many connections as this process may have descriptors for; it asks for what is missing."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
@@ -216,6 +223,4 @@ def _within_descriptors(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
-    found = max(soft - _OTHER_FILES, soft // 2)
-    _LOG.warning("the limit of open files leaves room for %d connections, not %d", found, wanted)
-    return found
+    return max(soft - _OTHER_FILES, soft // 2)

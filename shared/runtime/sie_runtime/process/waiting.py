@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Turnstile", "Waits", "first_of"]
 
@@ -35,7 +35,7 @@ class Waits:
     """
 
     def __init__(self, waits_max: int) -> None:
-        self._waits_max = waits_max
+        self.waits_max: Final = waits_max
         self._waiting: dict[asyncio.Timeout, str] = {}
         """Whose each is; the oldest first."""
 
@@ -47,17 +47,20 @@ class Waits:
         """End what is awaited inside at `deadline`, in seconds of the loop, or for a newcomer.
 
         Without a deadline for a newcomer alone. Nothing is raised then. `when()` of what it gives
-        tells which of the two it was.
+        tells which of the two it was. A `TimeoutError` of what is awaited itself is raised.
         """
-        if len(self._waiting) >= self._waits_max:
+        if len(self._waiting) >= self.waits_max:
             self._end_one()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline) as limit:
-                self._waiting[limit] = whose
-                try:
-                    yield limit
-                finally:
-                    self._waiting.pop(limit, None)
+        limit = asyncio.timeout_at(deadline)
+        self._waiting[limit] = whose
+        try:
+            async with limit:
+                yield limit
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            self._waiting.pop(limit, None)
 
     def _end_one(self) -> None:
         [(most, _)] = Counter(self._waiting.values()).most_common(1)
