@@ -19,8 +19,8 @@ from sie_server.backends.extraction.spans import Span
 __all__ = ["Candidates", "without_overlaps"]
 
 _CANDIDATES_MAX: Final = 200_000
-"""Those of one run, which take Python seconds. A window of 384 words that is asked for ten labels has
-46,000 where every span is likely enough."""
+"""Those of one run, which take Python seconds. A window of 384 words that is asked for ten labels
+has 46,000 where every span is likely enough."""
 _NEAR: Final = 256
 """Characters of a part of a text, within which spans are compared."""
 
