@@ -296,6 +296,19 @@ def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
         assert text.encode()[one["start"] : one["end"]].decode() == one["text"]
 
 
+def test_a_model_that_reads_many_words_reads_them_at_once(tmp_path):
+    """Of 1,024 words or 2,048, as some published ones do: in windows it would tell others."""
+    library = write_gliner(tmp_path, "uni-span", words_max=900)
+    backend: Any = _load(tmp_path)
+    text = " ".join(["ab cd", *CORPUS[:2], "spoke"] * 18)
+    (window,) = backend._windows(text, 20)
+    assert window.tokens > 768
+    found = _run(backend, [text], threshold=0.8).entities[0]
+    expected = _ordered(library.inference([text], list(_LABELS), threshold=0.8)[0])
+    assert _places(found) == _places(expected)
+    assert len(found) > 20
+
+
 def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):
     """Attention costs the square of a window: one word without an end took the process down."""
     write_gliner(tmp_path, "uni-span", fitted_to=SENTENCES)

@@ -60,20 +60,23 @@ _MADE_WITH_THE_MODEL: Final = "position_ids"
 _TOKENS_MAX: Final = 2048
 """The tokens of a window where an encoder has no last place. A word has any length, and attention
 costs the square: one word of 20,000 letters wanted 60 GB of a model of twelve heads."""
-_TEXT_TOKENS_MAX: Final = 768
-"""Of them those of the text: twice as many as the published models read words."""
+_TEXT_TOKENS: Final = 768
+"""Of them those of the text: twice as many as most published models read words."""
+_TOKENS_OF_A_WORD: Final = 2
+"""So that a model that reads more words reads them at once, as the library has it do."""
 _RUN_S_MAX: Final = 50.0
 """Seconds after which a run ends itself. A gateway waits for 60; at 100 the process counts as one
 that hangs, and ends."""
-_TOGETHER_MAX: Final = 64 * _TEXT_TOKENS_MAX
+_TOGETHER_MAX: Final = 64 * _TEXT_TOKENS
 """The tokens of several texts in one run: many full windows, which few machines fail to read in its
 time. A text that is refused for the time of others would be told of a fault that it has not."""
 _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
-_TOKENS_AT_ONCE: Final = 4096
-"""Eight windows of 512 tokens, which is what the published models were trained with."""
+_SQUARES_AT_ONCE: Final = _AT_ONCE * 512**2
+"""Eight windows of 512 tokens, which is what most published models were trained with; of attention
+each costs the square."""
 _LABEL_SETS_KEPT: Final = 64
 """Sets of labels whose embeddings are kept: applications ask with a handful."""
 
@@ -117,6 +120,7 @@ class GlinerEntities(WithoutAdapters):
         self._two_encoders = layout.encoders > 1
         self._tokenizer = model.data_processor.transformer_tokenizer
         self._tokens_max = _tokens_max(self._tokenizer, model.config)
+        self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._run_s_max = _RUN_S_MAX
 
@@ -220,7 +224,7 @@ class GlinerEntities(WithoutAdapters):
         pieces = self._pieces([text[start:stop] for start, stop in words])
         room = min(
             self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add(),
-            _TEXT_TOKENS_MAX,
+            self._text_tokens_max,
         )
         if room < max(pieces):
             if room < _ROOM_MIN:
@@ -319,7 +323,8 @@ def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
     part."""
     group: list[int] = []
     for place in sorted(range(len(tokens)), key=lambda place: tokens[place]):
-        if group and (len(group) == _AT_ONCE or (len(group) + 1) * tokens[place] > _TOKENS_AT_ONCE):
+        squares = (len(group) + 1) * tokens[place] ** 2
+        if group and (len(group) == _AT_ONCE or squares > _SQUARES_AT_ONCE):
             yield group
             group = []
         group.append(place)
