@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,37 @@ async def test_a_refusal_has_the_shape_of_the_api_that_was_called(tmp_path: Path
     assert native.headers["WWW-Authenticate"] == "Bearer"
     assert native.json()["detail"]["code"] == native.headers["X-SIE-Error-Code"] == "UNAUTHORIZED"
     assert (face.status_code, face.json()["error"]["code"]) == (403, "forbidden")
+
+
+async def test_openais_client_raises_its_own_class_for_each_refusal(tmp_path: Path) -> None:
+    """It tells by them whom to ask and when: nobody, one who may not, one who sends too much."""
+    file = write(tmp_path / "tokens", caller=("infer",), viewer=("read",))
+    access = Access(AccessSettings(auth_file=file))
+    async with gateway_world(tenant_rate_per_s=0.1, tenant_burst=1) as world:
+        gate = Gate(world.app, access, role_of, shape=refusal_body)
+
+        async def embed(token: str) -> int:
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(app=gate))
+            async with openai.AsyncOpenAI(
+                api_key=token, base_url="http://gateway/v1", http_client=http, max_retries=0
+            ) as client:
+                return len((await client.embeddings.create(model="org/dense", input="a")).data)
+
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            await embed("nobody")
+        with pytest.raises(openai.PermissionDeniedError) as forbidden:
+            await embed("viewer")
+        assert await embed("caller") == 1
+        with pytest.raises(openai.RateLimitError) as often:
+            await embed("caller")
+    assert [each.value.code for each in (unknown, forbidden, often)] == [
+        "unauthorized",
+        "forbidden",
+        "rate_limit",
+    ]
+    # Its retries wait for as long, where that is up to a minute.
+    assert 0 < float(often.value.response.headers["Retry-After-Ms"]) <= 10_000
+    assert 1 <= int(often.value.response.headers["Retry-After"]) <= 10
 
 
 async def test_the_tenant_is_the_tokens_and_a_header_counts_only_where_all_is_open(

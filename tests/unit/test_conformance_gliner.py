@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tests.support.apart import forgotten
+from tests.support.apart import apart, forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.gliner_models import SENTENCES, write_gliner
@@ -31,7 +31,7 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
-from sie_server.backends.extraction.word_windows import word_windows
+from sie_server.backends.extraction.gliner.word_windows import word_windows
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
 from sie_testing.contracts.backend import BACKEND_CONTRACT, BackendUnderTest
@@ -215,6 +215,69 @@ def _places(found: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(one["start"], one["end"], one["label"], round(one["score"], 4)) for one in found]
 
 
+_PLACES = st.tuples(st.integers(0, 12), st.integers(1, 6), st.sampled_from("abc"))
+_CHANCES = st.sampled_from([0.0, 0.2, 0.5, 0.5000001, 0.9, 1.0])
+
+
+@given(
+    scores=st.dictionaries(_PLACES, _CHANCES, max_size=40),
+    flat=st.booleans(),
+    multi=st.booleans(),
+    wide=st.sampled_from([1, 100]),
+)
+def test_of_candidates_that_overlap_those_are_told_that_the_library_tells(
+    scores, flat, multi, wide
+):
+    """At a cost that does not grow with their square, and with others far off and near."""
+    decoder: Any = apart("gliner").decoding.decoder
+    spans = [
+        (start * wide, (start + width) * wide, label, score)
+        for (start, width, label), score in scores.items()
+    ]
+    from sie_server.backends.extraction.gliner.candidates import without_overlaps
+
+    found = without_overlaps(spans, flat=flat, multi_label=multi)
+    whole_spans = [
+        decoder.Span(start, stop - 1, label, score) for start, stop, label, score in spans
+    ]
+    kept = decoder.SpanDecoder(None).greedy_search(whole_spans, flat, multi)
+    assert set(found) == {(one.start, one.end + 1, one.entity_type, one.score) for one in kept}
+    assert found == sorted(found, key=lambda span: (span[0], -span[1], -span[3]))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**16), threshold=_CHANCES, spread=st.sampled_from([0.0, 1.0, 40.0]))
+def test_of_tokens_the_spans_are_found_that_the_library_finds(seed, threshold, spread):
+    """Of every beginning with every end it tries those whose words between all fit."""
+    decoding: Any = apart("gliner").decoding.decoder
+    from sie_server.backends.extraction.gliner.candidates import Candidates
+
+    numbers = torch.Generator().manual_seed(seed)
+    logits = torch.randn((2, 9, 3, 3), generator=numbers) * spread
+    texts = [list("abcdefghi"), list("abcd")]
+    own, library = decoding.TokenDecoder(None), decoding.TokenDecoder(None)
+    library.greedy_search = lambda spans, *_, **__: spans
+    Candidates(own, "test/model")
+    asked = {"threshold": threshold}
+    classes = dict(enumerate("abc", 1))
+    assert own.decode(texts, classes, logits, **asked) == library.decode(
+        texts, classes, logits, **asked
+    )
+
+
+@pytest.mark.parametrize("kind", ["uni-span", "uni-token"])
+def test_a_threshold_at_which_everything_is_likely_is_refused_before_it_costs_hours(kind, tmp_path):
+    """The library tries each beginning with each end of all labels: a process was held for it."""
+    write_gliner(tmp_path, kind, words_max=400)
+    backend = _load(tmp_path)
+    labels = [f"label {number}" for number in range(120)]
+    long, short = "ab cd " * 230, "ab cd " * 5
+    with pytest.raises(FixRequest, match="likelier to test/model than the threshold 0: raise it"):
+        _run(backend, [long], labels, threshold=0.0)
+    told = _run(backend, [short], labels, threshold=0.0, multi_label=True).entities[0]
+    assert len(told) == len({(one["start"], one["end"]) for one in told}) * len(labels)
+
+
 @pytest.mark.parametrize("kind", ["uni-span", "bi-token"])
 def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
     library = write_gliner(tmp_path, kind, words_max=12)
@@ -231,6 +294,19 @@ def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
     in_bytes = _run(backend, [text], threshold=0.2, offset_unit="bytes").entities[0]
     for one in in_bytes:
         assert text.encode()[one["start"] : one["end"]].decode() == one["text"]
+
+
+def test_a_model_that_reads_many_words_reads_them_at_once(tmp_path):
+    """Of 1,024 words or 2,048, as some published ones do: in windows it would tell others."""
+    library = write_gliner(tmp_path, "uni-span", words_max=900)
+    backend: Any = _load(tmp_path)
+    text = " ".join(["ab cd", *CORPUS[:2], "spoke"] * 18)
+    (window,) = backend._windows(text, 20)
+    assert window.tokens > 768
+    found = _run(backend, [text], threshold=0.8).entities[0]
+    expected = _ordered(library.inference([text], list(_LABELS), threshold=0.8)[0])
+    assert _places(found) == _places(expected)
+    assert len(found) > 20
 
 
 def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):

@@ -73,7 +73,7 @@ _BUILT_IN: Final = {
         beside=_BUNDLE,
     ),
     "gliner": _BuiltIn(
-        "sie_server.backends.extraction.gliner_entities",
+        "sie_server.backends.extraction.gliner.entities",
         "gliner",
         "server",
         beside=_BUNDLE,

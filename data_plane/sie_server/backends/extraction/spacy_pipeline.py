@@ -1,8 +1,9 @@
 """The backend `spacy`: named entities from a spaCy pipeline.
 
-*shell* over one pipeline. Takes texts; answers entities with offsets in characters. Only the steps
-that entities need are run. The labels are the pipeline's own; asking for one that it does not have
-is an error, not an empty answer. A pipeline gives no probabilities: each score is 1.0.
+*shell* over one pipeline. Takes texts; answers entities with offsets in characters: those that the
+pipeline gives as a whole. Only steps that entities do not hang on are left out. The labels are the
+pipeline's own; asking for one that it does not have is an error, not an empty answer. A pipeline
+gives no probabilities: each score is 1.0.
 """
 
 import warnings
@@ -31,7 +32,15 @@ from sie_server.backends.extraction.spans import Span
 __all__ = ["SpacyPipeline", "load"]
 
 _RECOGNISER: Final = "ner"
-_UNUSED: Final = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter", "morphologizer")
+_ENTITIES: Final = "doc.ents"
+"""What a step says that it assigns."""
+_UNUSED: Final = frozenset(
+    {"tagger", "attribute_ruler", "lemmatizer", "trainable_lemmatizer", "morphologizer"}
+)
+_READ_BY_ENTITIES: Final = frozenset(
+    {"tok2vec", "transformer", "curated_transformer", "parser", "senter", "sentencizer", "ner"}
+)
+"""An entity ends where a sentence does, as the parser or another step has it."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -44,7 +53,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         with warnings.catch_warnings():
             # A pipeline of a neighbouring spaCy version loads with a warning, which is not ours.
             warnings.simplefilter("ignore")
-            pipeline = spacy.load(folder, exclude=list(_UNUSED))
+            pipeline = spacy.load(folder, exclude=_unused(folder))
     except (OSError, ValueError, KeyError) as error:
         raise load_failed(f"spaCy cannot load {folder}: {error}; restore the folder") from error
     return SpacyPipeline(spec, pipeline, _folder_bytes(folder))
@@ -59,7 +68,7 @@ class SpacyPipeline(WithoutAdapters):
         self._spec = spec
         self._pipeline = pipeline
         self._folder_bytes = folder_bytes
-        self._labels = FixedLabels(spec, pipeline.get_pipe(_RECOGNISER).labels)
+        self._labels = FixedLabels(spec, _labels(pipeline))
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -85,7 +94,7 @@ class SpacyPipeline(WithoutAdapters):
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
         unit = chosen(self._spec, batch, PLACES)["offset_unit"]
-        wanted = self._labels.wanted(batch.labels)
+        wanted = self._labels.asked(batch.labels) or self._labels.default
         documents = list(self._pipeline.pipe(texts))
         read = zip(texts, documents, strict=True)
         return EntityAnswers(
@@ -105,14 +114,39 @@ class SpacyPipeline(WithoutAdapters):
 
 
 def _spans(text: str, document: Any, labels: frozenset[str]) -> Iterator[Span]:
-    """The entities, each with whole characters: spaCy's words may end inside a flag or an emoji."""
+    """The entities of labels, of any where there are none, each with whole characters.
+
+    spaCy's words may end inside a flag or an emoji.
+    """
     stopped = 0
     for span in document.ents:
         start, stop = whole(text, *trimmed(text, span.start_char, span.end_char))
         start = max(start, stopped)
-        if span.label_ in labels and start < stop:
+        if (not labels or span.label_ in labels) and start < stop:
             yield start, stop, span.label_, 1.0
             stopped = stop
+
+
+def _unused(folder: Path) -> list[str]:
+    """The steps that no entity hangs on: none where a step is of another kind, such as rules over
+    parts of speech."""
+    steps = spacy.util.load_config(folder / "config.cfg")["components"]
+    kinds = {name: str(step.get("factory")) for name, step in steps.items()}
+    if not set(kinds.values()) <= _UNUSED | _READ_BY_ENTITIES:
+        return []
+    return [name for name, kind in kinds.items() if kind in _UNUSED]
+
+
+def _labels(pipeline: Any) -> set[str]:
+    """Those of every step that tells entities."""
+    steps = {name: pipeline.get_pipe(name) for name in pipeline.pipe_names}
+    return {
+        label
+        for name, step in steps.items()
+        if _ENTITIES in pipeline.get_pipe_meta(name).assigns
+        or getattr(step, "annotate_ents", False)
+        for label in step.labels
+    }
 
 
 def _folder_bytes(folder: Path) -> int:

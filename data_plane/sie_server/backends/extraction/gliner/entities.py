@@ -12,15 +12,14 @@ encoders has seen are kept.
 import json
 import tempfile
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import gliner
 import torch
-from gliner.decoding.utils import has_overlapping, has_overlapping_nested
 from safetensors import safe_open
 
 from sie_layouts.architectures.tensors.any_labels import lacking_of_gliner
@@ -38,6 +37,8 @@ from sie_server.backends.backend import (
     take,
 )
 from sie_server.backends.extraction.characters import placed, whole
+from sie_server.backends.extraction.gliner.candidates import Candidates, without_overlaps
+from sie_server.backends.extraction.gliner.word_windows import WordWindow, word_windows
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     loaded_of_library,
@@ -47,7 +48,6 @@ from sie_server.backends.extraction.libraries import (
 )
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.spans import Span
-from sie_server.backends.extraction.word_windows import WordWindow, word_windows
 from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GlinerEntities", "load"]
@@ -60,24 +60,25 @@ _MADE_WITH_THE_MODEL: Final = "position_ids"
 _TOKENS_MAX: Final = 2048
 """The tokens of a window where an encoder has no last place. A word has any length, and attention
 costs the square: one word of 20,000 letters wanted 60 GB of a model of twelve heads."""
-_TEXT_TOKENS_MAX: Final = 768
-"""Of them those of the text: twice as many as the published models read words."""
+_TEXT_TOKENS: Final = 768
+"""Of them those of the text: twice as many as most published models read words."""
+_TOKENS_OF_A_WORD: Final = 2
+"""So that a model that reads more words reads them at once, as the library has it do."""
 _RUN_S_MAX: Final = 50.0
 """Seconds after which a run ends itself. A gateway waits for 60; at 100 the process counts as one
 that hangs, and ends."""
-_TOGETHER_MAX: Final = 64 * _TEXT_TOKENS_MAX
+_TOGETHER_MAX: Final = 64 * _TEXT_TOKENS
 """The tokens of several texts in one run: many full windows, which few machines fail to read in its
 time. A text that is refused for the time of others would be told of a fault that it has not."""
 _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
-_TOKENS_AT_ONCE: Final = 4096
-"""Eight windows of 512 tokens, which is what the published models were trained with."""
+_SQUARES_AT_ONCE: Final = _AT_ONCE * 512**2
+"""Eight windows of 512 tokens, which is what most published models were trained with; of attention
+each costs the square."""
 _LABEL_SETS_KEPT: Final = 64
 """Sets of labels whose embeddings are kept: applications ask with a handful."""
-_NEAR: Final = 256
-"""Characters of a part of a text, within which spans are compared."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -113,14 +114,13 @@ class GlinerEntities(WithoutAdapters):
         assert spec.tasks.extract is not None, "load has checked that"
         self._spec = spec
         self._model = model
-        # The library chooses within what it is given at once. Names at a seam are seen by two
-        # windows, and the choice belongs to the whole text.
-        model.decoder.greedy_search = _everything
+        self._candidates = Candidates(model.decoder, spec.model_id)
         self._dtype = dtype
         self._own_labels = spec.tasks.extract.labels
         self._two_encoders = layout.encoders > 1
         self._tokenizer = model.data_processor.transformer_tokenizer
         self._tokens_max = _tokens_max(self._tokenizer, model.config)
+        self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._run_s_max = _RUN_S_MAX
 
@@ -161,7 +161,9 @@ class GlinerEntities(WithoutAdapters):
         found = []
         for text, own in zip(texts, windows, strict=True):
             spans = (span for window in own for span in _kept(text, window, next(told)))
-            found.append(_without_overlaps(spans, asked))
+            found.append(
+                without_overlaps(spans, flat=asked["flat_ner"], multi_label=asked["multi_label"])
+            )
         return EntityAnswers(
             tuple(
                 placed(text, spans, asked["offset_unit"])
@@ -183,6 +185,7 @@ class GlinerEntities(WithoutAdapters):
         if self._two_encoders:
             options["labels_embeds"] = self._embedded(tuple(labels))
         found: list[list[dict[str, Any]]] = [[] for _ in parts]
+        self._candidates.begin()
         began = time.monotonic()
         for group in _groups([tokens for _, tokens in parts]):
             if time.monotonic() - began > self._run_s_max:
@@ -221,7 +224,7 @@ class GlinerEntities(WithoutAdapters):
         pieces = self._pieces([text[start:stop] for start, stop in words])
         room = min(
             self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add(),
-            _TEXT_TOKENS_MAX,
+            self._text_tokens_max,
         )
         if room < max(pieces):
             if room < _ROOM_MIN:
@@ -315,50 +318,18 @@ def _kept(text: str, window: WordWindow, entities: Sequence[dict[str, Any]]) -> 
             yield (*places, one["label"], min(1.0, float(one["score"])))
 
 
-def _everything(spans: Sequence[Any], *_: Any, **__: Any) -> Sequence[Any]:
-    """In place of the library's choice within a window: it is made over all windows of a text."""
-    return spans
-
-
-def _without_overlaps(spans: Iterable[Span], asked: dict[str, Any]) -> list[Span]:
-    """The likeliest of entities that overlap, by the library's rule.
-
-    A span is compared with those near it alone: a long text may have very many.
-    """
-    overlaps = has_overlapping if asked["flat_ner"] else has_overlapping_nested
-    near: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    left: list[Span] = []
-    seen: set[tuple[int, int, str]] = set()
-    for span in sorted(spans, key=lambda span: -span[3]):
-        # Two may have become one when they were made whole.
-        if span[:3] in seen:
-            continue
-        seen.add(span[:3])
-        own = (span[0], span[1] - 1)
-        parts = range(own[0] // _NEAR, own[1] // _NEAR + 1)
-        others = (other for part in parts for other in near[part])
-        if not any(overlaps(own, other, asked["multi_label"]) for other in others):
-            left.append(span)
-            for part in parts:
-                near[part].append(own)
-    return _sorted(left)
-
-
 def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
     """Places of parts that are run together, the shortest first: a batch is as wide as its longest
     part."""
     group: list[int] = []
     for place in sorted(range(len(tokens)), key=lambda place: tokens[place]):
-        if group and (len(group) == _AT_ONCE or (len(group) + 1) * tokens[place] > _TOKENS_AT_ONCE):
+        squares = (len(group) + 1) * tokens[place] ** 2
+        if group and (len(group) == _AT_ONCE or squares > _SQUARES_AT_ONCE):
             yield group
             group = []
         group.append(place)
     if group:
         yield group
-
-
-def _sorted(spans: Sequence[Span]) -> list[Span]:
-    return sorted(spans, key=lambda span: (span[0], -span[1], -span[3]))
 
 
 def _tokens_max(tokenizer: Any, config: Any) -> int:

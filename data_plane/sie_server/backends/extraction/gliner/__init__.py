@@ -1,0 +1,1 @@
+"""GLiNER: entities for any labels, by the authors' library."""
