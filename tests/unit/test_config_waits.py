@@ -31,13 +31,20 @@ async def house(
         yield plane, client
 
 
-def poll(plane: ControlPlane, client: httpx.AsyncClient, **changes: object) -> asyncio.Task:
+def poll(
+    plane: ControlPlane, client: httpx.AsyncClient, **changes: str | int
+) -> asyncio.Task[httpx.Response]:
     here = plane.sequencer.position
-    query = {"log_id": here.log_id, "after": here.epoch, "digest": here.digest, "wait": 60}
+    query: dict[str, str | int] = {
+        "log_id": here.log_id,
+        "after": here.epoch,
+        "digest": here.digest,
+        "wait": 60,
+    }
     return asyncio.create_task(client.get(f"{CONFIGS}/epoch", params=query | changes))
 
 
-def converged(client: httpx.AsyncClient, **body: object) -> asyncio.Task:
+def converged(client: httpx.AsyncClient, **body: object) -> asyncio.Task[httpx.Response]:
     """Waits for somebody to be at the head; nobody is there."""
     told = {"min": 1, "timeout_s": 60} | body
     return asyncio.create_task(client.post(f"{CONFIGS}/wait", json=told))

@@ -59,6 +59,9 @@ _TYPES = {
     "gemma3": "gemma3_text",
     "gte": "gte",
     "gte-renamed": "gte",
+    "both-ways-qwen2": "qwen2",
+    "both-ways-qwen2-by-name": "qwen2",
+    "gritlm": "gritlm",
     "mistral": "mistral",
     "modernbert": "modernbert",
     "nomic-bert": "nomic_bert",
@@ -95,6 +98,8 @@ def test_each_published_form_has_an_architecture_and_a_case(form):
     """A form that is read and not run, or run and never compared, is named here."""
     configs = [model().config for model in PUBLISHED.values()]
     configs.append({"model_type": "llama_bidirec"})
+    code = {"AutoModel": "modeling_gritlm7b.MistralModel"}
+    configs.append({"model_type": "mistral", "auto_map": code})
     (found, *_) = [config for config in configs if published_form(config) == form]
     assert architecture_of(found) is not None
 

@@ -165,7 +165,7 @@ def test_all_spans_of_a_trace_are_sampled_or_none_as_opentelemetry_has_it(share)
     halves |= {random.getrandbits(64) for _ in range(300)}
 
     def taken_by_theirs(trace_id: int) -> bool:
-        return theirs.should_sample(None, trace_id, "x").decision.is_sampled()
+        return bool(theirs.should_sample(None, trace_id, "x").decision.is_sampled())
 
     tracing.begin_traces(role="test", process_id="1", environ=told)
     try:

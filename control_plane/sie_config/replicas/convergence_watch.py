@@ -145,12 +145,14 @@ class ConvergenceWatch:
             return found
         # One wait from here to its end: one that left and came again with each report would be a
         # newcomer each time, and end an older one.
+        is_reached = False
         async with waits.until(deadline, whose):
-            while not found.reached:
+            while not is_reached:
                 await first_of(heard.wait(), timeout_s=_LOOK_AGAIN_S)
                 heard = self._heard
                 found = await self._assess(selector, goal, meant)
-        return found if found.reached else await self._assess(selector, goal, meant)
+                is_reached = found.reached
+        return found if is_reached else await self._assess(selector, goal, meant)
 
     async def _about(self, entry: Entry) -> About:
         bundles = [change.key for change in entry.changes if change.entity_kind == "bundle"]

@@ -33,7 +33,7 @@ __all__ = ["SpacyPipeline", "load"]
 
 _RECOGNISER: Final = "ner"
 _ENTITIES: Final = "doc.ents"
-"""What a step says that it assigns."""
+"""The mark of a step that tells entities, among what it says that it assigns."""
 _UNUSED: Final = frozenset(
     {"tagger", "attribute_ruler", "lemmatizer", "trainable_lemmatizer", "morphologizer"}
 )

@@ -1,8 +1,8 @@
 """Candidates: the spans that a GLiNER finds likely, and the choice among those that overlap.
 
 *shell* over a decoder of the authors' library. The rules are the library's and so is every answer.
-The cost is not: the library's grows with the square of the candidates, and in a model of tokens
-with the square of words times labels. A threshold near 0 had it work for hours. Here it is
+The cost is not. The library's grows with the square of the candidates, or of words times labels in
+a model of tokens. A threshold near 0 had it work for hours. Here it is
 bounded: more candidates than a bound are refused.
 """
 
