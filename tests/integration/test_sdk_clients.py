@@ -305,6 +305,21 @@ def test_an_asynchronous_client_whose_loop_rests_is_closed_from_another() -> Non
         first.run(asyncio.sleep(0))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("asks", [False, True])
+def test_an_http_client_that_was_given_is_closed_with_its_client_in_any_loop(asks) -> None:
+    with served_gateway() as url:
+        given = httpx.AsyncClient()
+        client = SIEAsyncClient(url, http_client=given)
+        if asks:
+            asyncio.run(client.health())
+        asyncio.run(client.close())
+        assert given.is_closed
+    del given, client
+    # The sockets of the loop that has ended.
+    gc.collect()
+
+
 async def _renewing() -> AsyncLeaseKeeper:
     keeper = AsyncLeaseKeeper(lambda _: asyncio.sleep(0))
     keeper.hold("one", ttl_s=3600)

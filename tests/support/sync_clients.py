@@ -40,8 +40,7 @@ _WORDS: Final = (
     (re.compile(r"\bper_loop\b"), "per_process"),
     (re.compile(r"\bbound(ing|ed)_async\b"), r"bound\1_sync"),
     (re.compile(r"`async with`"), "`with`"),
-    (re.compile(r",\s+nor for two event loops"), ""),
-    (re.compile(r"client or its event loop is closed"), "client is closed"),
+    (re.compile(r",\s+nor for two event loops\. A lease [^.]+"), ""),
 )
 _LEFT: Final = re.compile(r".*(?:\basync\b|\bawait\b|asyncio|Async|\bevent\s+loop).*")
 

@@ -110,7 +110,7 @@ class Refusals:
         self._now_us = now_us
         self._rows_max = rows_max
         self._rows_per_minute = rows_per_minute
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Future[aiosqlite.Connection] | None = None
         self._writing = asyncio.Lock()
         self._connection: aiosqlite.Connection | None = None
         self._minute = 0
@@ -119,6 +119,7 @@ class Refusals:
         self._unwritten: Counter[tuple[str, ...]] = Counter()
         """The attempts of each row that are not on disk."""
         self._noted = asyncio.Event()
+        self._is_failing = False
 
     @property
     def unwritten(self) -> int:
@@ -184,11 +185,16 @@ class Refusals:
                 # Not before: a row that failed, or was left in the middle, is written again, by its
                 # name and with its whole count.
                 self._unwritten -= taken
+                self._is_failing = False
             except (sqlite3.Error, OSError) as error:
-                _LOG.warning(
-                    "refused attempts are not recorded yet",
-                    extra={"reason": str(error), "attempts": self.unwritten},
-                )
+                if not self._is_failing:
+                    _LOG.warning(
+                        "refused attempts are not recorded yet",
+                        extra={"reason": str(error), "attempts": self.unwritten},
+                    )
+                self._is_failing = True
+                # Also if nobody else is refused: a disk is mended without a word.
+                self._noted.set()
             _UNWRITTEN.set(self.unwritten)
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
@@ -227,6 +233,8 @@ class Refusals:
     async def close(self) -> None:
         """Flush and close."""
         await self.flush()
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         if self._connection is not None:
             await self._connection.close()
 
@@ -268,17 +276,23 @@ class Refusals:
             raise
 
     async def _connected(self) -> aiosqlite.Connection:
-        async with self._opening:
-            if self._connection is None:
-                connection = await aiosqlite.connect(self._path, isolation_level=None)
-                try:
-                    self._go_on_after(await _newest_us(connection))
-                except sqlite3.Error:
-                    # Each of them has a thread, and every flush tries again.
-                    await connection.close()
-                    raise
-                self._connection = connection
-        return self._connection
+        opening = self._opening
+        if opening is None or (opening.done() and opening.exception() is not None):
+            opening = self._opening = asyncio.ensure_future(self._open())
+        # Whoever leaves meanwhile leaves it to the next: a connection has a thread, which nobody
+        # would end.
+        return await asyncio.shield(opening)
+
+    async def _open(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        try:
+            self._go_on_after(await _newest_us(connection))
+        except sqlite3.Error:
+            # Every flush tries again.
+            await connection.close()
+            raise
+        self._connection = connection
+        return connection
 
 
 async def _newest_us(connection: aiosqlite.Connection) -> int:

@@ -99,7 +99,11 @@ def _render(answer: Answer, request: HubBody, gives_classes: bool | None) -> byt
     said, items = request.parameters, answered_items(answer)
     if gives_classes is None:
         gives_classes = any(item.get("classifications") for item in items)
-        _require_of_task(request, gives_classes=gives_classes)
+        if gives_classes or any(item.get("entities") for item in items):
+            _require_of_task(request, gives_classes=gives_classes)
+        else:
+            # Nothing was found, so only the request can tell what was looked for.
+            gives_classes = said.top_k is not None
     told: list[Any] = (
         [(item.get("classifications") or [])[: said.top_k] for item in items]
         if gives_classes

@@ -100,7 +100,7 @@ class SIEAsyncClient(Unshared):
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
         gateway wants. `http_client` is closed with this client; it is not for a process that forks,
-        nor for two event loops.
+        nor for two event loops. A lease is renewed as long as its loop runs.
         At most `max_connections` (100), or `max_concurrency`, requests are under way at once.
         An answer of more than `answer_bytes_max` bytes is an error.
         """
@@ -121,6 +121,7 @@ class SIEAsyncClient(Unshared):
             http_client.headers.update(told)
         times = timeout_of(timeout_s, connect_timeout_s, read_timeout_s)
         bound = bounding_async(answer_bytes_max, timeout_s=times.read)
+        self._given_http = http_client
         self._http = PerLoop(
             partial(
                 httpx.AsyncClient,
@@ -258,7 +259,7 @@ class SIEAsyncClient(Unshared):
         ttl_s: float | None = None,
     ) -> PoolResponse:
         """Lease a share of a pool, or change a lease. It is renewed until it is deleted, or this
-        client or its event loop is closed.
+        client is closed.
 
         `gpus` are the workers to count on by machine profile, `gpu_caps` the most to use; requests
         name the lease as `pool`, or as `gpu="name/profile"`. `pinned_models` are loaded before they
@@ -317,6 +318,9 @@ class SIEAsyncClient(Unshared):
         """Close the connections. Leases are renewed no more, and end by themselves."""
         await self._leases.close(AsyncLeaseKeeper.close)
         await self._http.close(httpx.AsyncClient.aclose)
+        if self._given_http is not None:
+            # Also where no loop has asked for it yet, or only one that is closed by now.
+            await self._given_http.aclose()
 
     async def __aenter__(self) -> "SIEAsyncClient":
         return self

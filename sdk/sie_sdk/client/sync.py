@@ -119,6 +119,7 @@ class SIEClient(Unshared):
             http_client.headers.update(told)
         times = timeout_of(timeout_s, connect_timeout_s, read_timeout_s)
         bound = bounding_sync(answer_bytes_max, timeout_s=times.read)
+        self._given_http = http_client
         self._http = PerProcess(
             partial(
                 httpx.Client,
@@ -315,6 +316,9 @@ class SIEClient(Unshared):
         """Close the connections. Leases are renewed no more, and end by themselves."""
         self._leases.close(LeaseKeeper.close)
         self._http.close(httpx.Client.close)
+        if self._given_http is not None:
+            # Also where no loop has asked for it yet, or only one that is closed by now.
+            self._given_http.close()
 
     def __enter__(self) -> "SIEClient":
         return self

@@ -7,13 +7,16 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
 
 from sie_sdk.wire.per_process import Unshared
 
 __all__ = ["PerLoop", "Unshared"]
 
 _Owned = TypeVar("_Owned")
+_ENDS_WITHIN_S: Final = 5.0
+"""Another loop may be blocked by who waits for this very close: so long may it take."""
 
 
 class PerLoop(Generic[_Owned]):
@@ -54,9 +57,20 @@ class PerLoop(Generic[_Owned]):
         if held is None:
             return
         process, loop, made = held
-        if process != os.getpid() or loop.is_closed():
-            return  # the parent has it, or nobody
-        if loop.is_running() and loop is not asyncio.get_running_loop():
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(end(made), loop))
+        if process != os.getpid():
+            return  # the parent has it
+        if loop.is_closed():
+            # What it left open, nobody can end in order any more.
+            with suppress(RuntimeError):
+                await end(made)
+        elif loop.is_running() and loop is not asyncio.get_running_loop():
+            ending = asyncio.run_coroutine_threadsafe(end(made), loop)
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(ending), _ENDS_WITHIN_S)
+            except TimeoutError:
+                raise RuntimeError(
+                    "the event loop that has this client's connections does not get to ending "
+                    "them: close the client there"
+                ) from None
         else:
             await end(made)

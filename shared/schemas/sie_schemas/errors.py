@@ -75,10 +75,13 @@ def _shortened_problems(details: Any) -> Any:
     if not isinstance(details, list):
         return details
     problems = [_with_short_texts(each) for each in details]
+    if not all(isinstance(each, dict) and "path" in each for each in problems):
+        # Of items there are no more than the gateway tells, and each has a form of its own.
+        return problems
     ends = list(accumulate(len(str(each)) for each in problems))
     if not ends or ends[-1] <= _MESSAGE_MAX:
         return problems
-    kept = bisect_right(ends, _MESSAGE_MAX - _MORE_MAX)
+    kept = max(1, bisect_right(ends, _MESSAGE_MAX - _MORE_MAX))
     return [*problems[:kept], {"path": "…", "message": f"and {len(problems) - kept} more"}]
 
 

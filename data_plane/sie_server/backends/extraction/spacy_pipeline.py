@@ -145,7 +145,8 @@ def _labels(pipeline: Any) -> set[str]:
         for name, step in steps.items()
         if _ENTITIES in pipeline.get_pipe_meta(name).assigns
         or getattr(step, "annotate_ents", False)
-        for label in step.labels
+        # A step of somebody else's may be a mere function.
+        for label in getattr(step, "labels", ())
     }
 
 

@@ -6,10 +6,12 @@ a model of tokens. A threshold near 0 had it work for hours. Here it is
 bounded: more candidates than a bound are refused.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
 from gliner.decoding.decoder import Span as LibrarySpan
 from gliner.decoding.decoder import TokenDecoder
 
@@ -67,24 +69,37 @@ class Candidates:
     ) -> list[LibrarySpan]:
         """The spans from a word that begins a label to one that ends it, in the library's order.
 
-        The library tries every beginning with every end of every label.
+        The library tries every beginning with every end of every label. Here each beginning looks
+        at the ends of its own label, up to the first word that is not inside.
         """
-        within, begins, closes = inside.tolist(), start_scores.tolist(), end_scores.tolist()
-        last_words = set(zip(*ends, strict=True))
+        # In float64, as Python's numbers are: a threshold is not one of float32.
+        within, begins, closes = (
+            each.double().cpu().numpy() for each in (inside, start_scores, end_scores)
+        )
+        lasts_of: defaultdict[int, list[int]] = defaultdict(list)
+        for last, label in sorted(zip(*ends, strict=True)):
+            lasts_of[label].append(last)
+        outside_of = {label: np.flatnonzero(within[:, label] < threshold) for label in lasts_of}
         found: list[LibrarySpan] = []
         for first, label in zip(*starts, strict=True):
-            least = begins[first][label]
-            for last in range(first, len(within)):
-                score = within[last][label]
-                if score < threshold:
-                    break
-                least = min(least, score)
-                if (last, label) in last_words:
-                    self._take(1, threshold)
-                    score = min(least, closes[last][label])
-                    found.append(
-                        LibrarySpan(first, last, classes[label + 1], score, class_index=label)
-                    )
+            if label not in lasts_of:
+                continue
+            outside = outside_of[label]
+            place = np.searchsorted(outside, first)
+            stop = outside[place] if place < len(outside) else len(within)
+            lasts = lasts_of[label]
+            lasts = lasts[bisect_left(lasts, first) : bisect_left(lasts, stop)]
+            if not lasts:
+                continue
+            self._take(len(lasts), threshold)
+            least = np.minimum.accumulate(within[first : lasts[-1] + 1, label])
+            scores = np.minimum(least[np.array(lasts) - first], closes[lasts, label])
+            found += (
+                LibrarySpan(first, last, classes[label + 1], score, class_index=label)
+                for last, score in zip(
+                    lasts, np.minimum(scores, begins[first, label]).tolist(), strict=True
+                )
+            )
         return found
 
     def _take(self, count: int, threshold: float) -> None:
