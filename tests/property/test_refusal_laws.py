@@ -82,21 +82,9 @@ async def test_each_attempt_is_counted_with_those_alike_whatever_the_clock_and_r
             return Refusals(path, now_us=lambda: now[0], rows_max=99, rows_per_minute=99)
 
         refusals = opened()
-        for (actor, outcome, method, path), pause, then in attempts:
+        for name, pause, then in attempts:
             now[0] = max(0, now[0] + pause)
-            counts[actor, outcome, method, path] += 1
-            refusals.note(
-                actor=actor,
-                outcome=outcome,
-                status=403,
-                method=method,
-                path=path,
-                kind="",
-                key="",
-                reason="",
-                message="no",
-                request_id="r",
-            )
+            counts.update(noted(refusals, [name]))
             if then == "is flushed":
                 await refusals.flush()
             elif then == "starts again":
