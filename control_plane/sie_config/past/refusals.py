@@ -277,11 +277,16 @@ class Refusals:
 
     async def _connected(self) -> aiosqlite.Connection:
         opening = self._opening
-        if opening is None or (opening.done() and opening.exception() is not None):
-            opening = self._opening = asyncio.ensure_future(self._open())
+        if opening is not None:
+            # Begun for somebody else, who may have left: that it failed says nothing of the disk
+            # by now.
+            await asyncio.wait([opening])
+        if self._opening is opening and (opening is None or opening.exception() is not None):
+            self._opening = asyncio.ensure_future(self._open())
+        assert self._opening is not None
         # Whoever leaves meanwhile leaves it to the next: a connection has a thread, which nobody
         # would end.
-        return await asyncio.shield(opening)
+        return await asyncio.shield(self._opening)
 
     async def _open(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None)
@@ -297,7 +302,8 @@ class Refusals:
 
 async def _newest_us(connection: aiosqlite.Connection) -> int:
     """Make the table where there is none; gives the name of the newest row."""
-    await connection.execute("PRAGMA journal_mode = WAL")
+    # Its row is fetched: a statement that is not at its end holds the file's lock.
+    await connection.execute_fetchall("PRAGMA journal_mode = WAL")
     await connection.execute("PRAGMA synchronous = NORMAL")
     await connection.execute(_SCHEMA)
     rows = await connection.execute_fetchall("SELECT max(first_us) FROM refused")

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Literal, Unpack, cast, overload
 
 import httpx
@@ -325,12 +324,7 @@ class SIEAsyncClient(Unshared):
     async def __aenter__(self) -> "SIEAsyncClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _json(self, call: Call) -> Any:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Literal, Unpack, cast, overload
 
 import httpx
@@ -323,12 +322,7 @@ class SIEClient(Unshared):
     def __enter__(self) -> "SIEClient":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _json(self, call: Call) -> Any:

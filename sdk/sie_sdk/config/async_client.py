@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Final, cast
 
 import httpx
@@ -323,12 +322,7 @@ class SIEAsyncConfigClient(Unshared):
     async def __aenter__(self) -> "SIEAsyncConfigClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _write(self, call: Call, terms: Terms) -> Any:

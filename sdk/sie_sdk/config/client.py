@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Final, cast
 
 import httpx
@@ -319,12 +318,7 @@ class SIEConfigClient(Unshared):
     def __enter__(self) -> "SIEConfigClient":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write(self, call: Call, terms: Terms) -> Any:

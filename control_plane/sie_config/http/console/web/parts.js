@@ -225,7 +225,8 @@ export function Copy({ text, children = "Copy" }) {
 export function Dialog({ title, onClose, children, wide }) {
   const box = useRef(null);
   const id = useId();
-  useEffect(() => {
+  // Before it is painted: a key pressed at once would reach the page behind.
+  useLayoutEffect(() => {
     box.current.showModal();
     return () => box.current && box.current.close();
   }, []);
