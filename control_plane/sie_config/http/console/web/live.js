@@ -1,7 +1,7 @@
 // What the feed of sie-config tells, for every view: the head, the replicas, the newest entries.
 
 import { get, url } from "./api.js";
-import { keepClock, useEffect, useState } from "./parts.js";
+import { keepClock, useEffect, useLayoutEffect, useState } from "./parts.js";
 
 const KEPT = 600; // Points of the chart: five minutes.
 const ENTRIES = 100;
@@ -119,7 +119,7 @@ export function stop() {
 /** What is told now; the component is drawn anew when it changes. */
 export function useLive() {
   const [, again] = useState(0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = () => again((count) => count + 1);
     listeners.add(listener);
     return () => listeners.delete(listener);

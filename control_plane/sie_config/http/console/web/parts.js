@@ -89,7 +89,8 @@ export function place(view, query = {}) {
 
 export function usePlace() {
   const [found, set] = useState(placeNow());
-  useEffect(() => {
+  // Before it is painted: whoever moved in between would not be heard.
+  useLayoutEffect(() => {
     const moved = () => set(placeNow());
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
