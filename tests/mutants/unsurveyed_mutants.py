@@ -71,7 +71,7 @@ UNSURVEYED_MUTANTS = (
         "recount-is-believed",
         "memory that went bad is told to be well by the check that looks for it",
         _REPORTS,
-        "digest = await asyncio.to_thread(catalog.registry.recounted)\n",
+        "digest = await asyncio.to_thread(resolver.registry.recounted)\n",
         "digest = here.digest\n",
         _LISTENS,
     ),
