@@ -37,8 +37,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.packed.prepacked import multiplies_bfloat16
 from sie_server.weights.sources import Weights, resolve
 

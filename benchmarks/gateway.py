@@ -22,9 +22,9 @@ import msgspec
 import uvloop
 from uvicorn.server import ServerState
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
@@ -122,13 +122,13 @@ class _Transport:
         return
 
 
-def _catalog() -> Catalog:
+def _resolver() -> Resolver:
     entities = [
         Entity(kind, key, 1, canonical.dumps(admit_document(kind, document)))
         for kind, key, document in _DOCUMENTS
     ]
     registry = Registry.of(entities)
-    return Catalog.of(registry, Position(_LOG_ID, 1, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(_LOG_ID, 1, "0" * 64, registry.digest, 1))
 
 
 def _request() -> bytes:
@@ -232,7 +232,7 @@ async def _count(clients: _Clients) -> None:
 async def _run(*, calls: bool) -> None:
     settings = GatewaySettings(gateway_id="g1", fleet_ttl_s=3600.0)
     bus: Any = _Memory()
-    catalog = _catalog()
+    resolver = _resolver()
     async with opened_parts(
         settings,
         bus,
@@ -240,7 +240,7 @@ async def _run(*, calls: bool) -> None:
         asker=bus,
         gateway_id="g1",
         leases=bus,
-        catalog=lambda: catalog,
+        resolver=lambda: resolver,
     ) as parts:
         beat = Heartbeat(
             worker_id="w1",
@@ -252,7 +252,7 @@ async def _run(*, calls: bool) -> None:
             epoch=1,
         )
         bus.hear("sie.health.*", JOB_ENCODER.encode(beat))
-        app = build_app(settings, parts, lambda: catalog, asyncio.Event())
+        app = build_app(settings, parts, lambda: resolver, asyncio.Event())
         clients = _Clients(Gate(app, Access.open(settings), role_of, shape=refusal_body), bus)
         lifecycle.spare_collections()
         await clients.ask()

@@ -32,8 +32,8 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.weights.sources import Weights, resolve
 
 _LAYERS: Final = 6

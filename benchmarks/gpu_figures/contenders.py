@@ -26,7 +26,7 @@ class Engine:
     """The cluster's own encoder, with mean pooling in float32."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, device: torch.device) -> None:
-        encoder = importlib.import_module("sie_server.backends.encoder")
+        encoder = importlib.import_module("sie_server.backends.forward.encoder")
         self.model = model
         self._device = device
         self._tokenizer = tokenizer

@@ -2,7 +2,7 @@
 
 *shell.* A real broker, a real sie-config, and the followers in one process. The time of an entry is
 the one that its writer put into it, before the commit: what is measured includes commit, publish,
-delivery, verification and the swap of the catalog; but for a signature's check (0.1 ms), which the
+delivery, verification and the swap of the resolver; but for a signature's check (0.1 ms), which the
 64 of one process share.
 """
 
@@ -83,7 +83,7 @@ async def _measure(url: str, server: Server, seconds: float) -> tuple[list[float
         for number in range(_REPLICAS):
             follower = await _follower(url, server, number)
             follower.on_change(
-                lambda catalog: arrived(catalog.position.epoch if catalog.position else 0)
+                lambda resolver: arrived(resolver.position.epoch if resolver.position else 0)
             )
             followers.append(follower)
         forgetful = _Forgetful(followers[0])

@@ -109,7 +109,7 @@ class ControlPlane:
             clock=clock,
             ttl_s=settings.report_ttl_s,
             commits_max=settings.commits_remembered,
-            catalog=sequencer.catalog,
+            resolver=sequencer.resolver,
             earlier=self.timeline.entity,
         )
         self.low_water = 1

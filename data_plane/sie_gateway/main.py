@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.faces import FaceModels
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
@@ -97,8 +97,8 @@ async def serve(
     )
     drained = asyncio.Event()
 
-    def catalog() -> Catalog:
-        return follower.catalog
+    def resolver() -> Resolver:
+        return follower.resolver
 
     async with AsyncExitStack() as closing:
         closing.push_async_callback(bus.close)
@@ -111,7 +111,7 @@ async def serve(
                 gateway_id=process_id,
                 objects=PayloadStore(bus, settings),
                 leases=LeaseStore(bus, settings),
-                catalog=catalog,
+                resolver=resolver,
             )
         )
         bus.on_reconnect(parts.watch.begin)
@@ -123,7 +123,7 @@ async def serve(
         inner = build_app(
             settings,
             parts,
-            catalog,
+            resolver,
             stop,
             loads=loads,
             replica_not_ready=lambda: follower.not_ready,
@@ -186,7 +186,7 @@ async def opened_parts(
     asker: Asker,
     gateway_id: str,
     leases: Leases,
-    catalog: Callable[[], Catalog],
+    resolver: Callable[[], Resolver],
     objects: ObjectStore | None = None,
     wall: Callable[[], float] = time.time,
     rng: random.Random | None = None,
@@ -216,7 +216,7 @@ async def opened_parts(
     demand = DemandBoard(bus, keep_s=settings.demand_keep_s)
     desk = LeaseDesk(
         leases,
-        catalog=catalog,
+        resolver=resolver,
         workers=watch.live,
         caps=LeaseCaps(
             settings.leases_max, settings.lease_ttl_max_s, settings.lease_warm_workers_max
@@ -241,7 +241,7 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
-    takers = Takers(dispatcher, watch, holders, catalog=catalog, look_s=settings.taker_look_s)
+    takers = Takers(dispatcher, watch, holders, resolver=resolver, look_s=settings.taker_look_s)
     lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()
@@ -257,7 +257,7 @@ async def opened_parts(
 def make_inference(
     settings: GatewaySettings,
     parts: Parts,
-    catalog: Callable[[], Catalog],
+    resolver: Callable[[], Resolver],
     *,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
     loads: KindLoads | None = None,
@@ -267,7 +267,7 @@ def make_inference(
     return Inference(
         dispatcher=parts.dispatcher,
         watch=parts.watch,
-        catalog=catalog,
+        resolver=resolver,
         limits=InferenceLimits(
             caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
             job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
@@ -288,7 +288,7 @@ def make_inference(
 def build_app(
     settings: GatewaySettings,
     parts: Parts,
-    catalog: Callable[[], Catalog],
+    resolver: Callable[[], Resolver],
     stop: asyncio.Event,
     *,
     replica_not_ready: Callable[[], str] = str,
@@ -301,29 +301,29 @@ def build_app(
     def not_ready() -> str:
         if stop.is_set():
             return "this gateway is stopping"
-        if catalog().position is None:
+        if resolver().position is None:
             return "no verified registry is loaded yet"
         if replica_not_ready():
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = make_inference(settings, parts, catalog, asked_for=asked_for, loads=loads)
+    inference = make_inference(settings, parts, resolver, asked_for=asked_for, loads=loads)
     face_models = FaceModels(
         settings.tei_embed_model,
         settings.tei_rerank_model,
         vocabulary=_vocabulary(settings.token_vocabulary),
-        tasks=lambda spec: catalog().tasks_of(spec),
-        backend=lambda spec: catalog().backend_of(spec),
+        tasks=lambda spec: resolver().tasks_of(spec),
+        backend=lambda spec: resolver().backend_of(spec),
     )
     limits = Limits(
         items_max=settings.request_items_max,
         chars_max=settings.request_chars_max,
         payload_bytes_max=settings.item_bytes_max,
     )
-    widths = Widths(inference, catalog, limits, retry_after_s=settings.provisioning_retry_after_s)
-    slips = Slips(catalog)
+    widths = Widths(inference, resolver, limits, retry_after_s=settings.provisioning_retry_after_s)
+    slips = Slips(resolver)
     cluster = Cluster(
-        catalog=catalog,
+        resolver=resolver,
         slips=slips,
         workers=parts.watch.live,
         clocks=parts.watch.clocks,
@@ -350,7 +350,7 @@ def build_app(
             watchers_max=max(1, within_descriptors(settings.http_connections_max) // 8),
         ),
         face_models=face_models,
-        request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
+        request_log=RequestLog(settings.log_requests, position=lambda: resolver().position),
         slips=slips,
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
         if settings.tenant_rate_per_s

@@ -139,7 +139,7 @@ class WorkerSettings(
         300.0,
         help="seconds that a replaced revision may still be run; at least the longest deadline",
     )
-    previous_catalogs_max: int = constant(64, help="replaced catalogs kept for that")
+    previous_resolvers_max: int = constant(64, help="replaced resolvers kept for that")
 
     # -- model execution --
     reconnect_s: float = constant(0.1, help="seconds between attempts to reach model execution")

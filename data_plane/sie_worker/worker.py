@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from sie_core.catalog import Catalog, ResolvedModel
+from sie_core.resolver import ResolvedModel, Resolver
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.dead_letters import DeadLetters
@@ -75,7 +75,7 @@ class Worker:
         self._holds = Holds(on_room=self._room_again, age_s=self._broker_clock.age_s)
         metrics.ITEMS_IN_HAND.set_function(lambda: self._holds.open_items)
         self._known = KnownRevisions(
-            keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
+            keep_s=settings.previous_revision_s, resolvers_max=settings.previous_resolvers_max
         )
         self._holding = Holding(
             bus,
@@ -142,10 +142,10 @@ class Worker:
             "models": self._devices.reports(),
         }
 
-    def advance(self, catalog: Catalog) -> None:
-        """The replica has a new catalog."""
+    def advance(self, resolver: Resolver) -> None:
+        """The replica has a new resolver."""
         was_ready = self.ready
-        self._known.advance(catalog, self._clock())
+        self._known.advance(resolver, self._clock())
         self._devices.forget_failures(self._known.is_current)
         self._placement_changed()
         if not was_ready:
@@ -300,7 +300,7 @@ class Worker:
             self._worker_id,
             peers,
             bundle=settings.bundle,
-            catalog=lambda: self._known.current,
+            resolver=lambda: self._known.current,
             room=lambda: self._devices.room_bytes,
             held=lambda: self._devices.held,
             clock=self._clock,
@@ -313,7 +313,7 @@ class Worker:
             self._bus,
             self._devices,
             kind=settings.kind,
-            catalog=lambda: self._known.current,
+            resolver=lambda: self._known.current,
             placed=self._homes.placed,
             ready=lambda: self.ready,
             look_s=settings.placement_look_s,

@@ -147,7 +147,7 @@ class Attacked:
         await same(self.writer, self.replica)
         await self.writer.published()
         assert self.writer.plane.sequencer.position.epoch == before + 1
-        assert "evil" not in self.replica.follower.catalog.bundles
+        assert "evil" not in self.replica.follower.resolver.bundles
         assert isinstance(self.writer.plane.sequencer.state, Serving)
 
 

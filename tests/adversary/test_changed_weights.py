@@ -24,8 +24,8 @@ from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import transformer
 from sie_server.backends.backend import ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.execution.execution import Execution
 from sie_server.weights.sources import Weights, resolve
 

@@ -93,7 +93,7 @@ async def test_an_entry_that_the_writer_did_not_sign_is_applied_by_nobody(tmp_pa
         await one.put("b")
         await same(one, replica)
         await one.published()
-        assert all(catalog.registry.get("pool", "theirs") is None for catalog in replica.seen)
+        assert all(resolver.registry.get("pool", "theirs") is None for resolver in replica.seen)
         # And once more, for the writer's next start to find.
         forged = next_entry(one, way)
     async with admin(url) as jetstream:

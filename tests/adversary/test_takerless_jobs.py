@@ -14,18 +14,18 @@ import pytest
 from tests.support.edge import bus_of, edge_on
 from tests.support.gateway_world import (
     World,
-    catalog_of,
     echo_result,
     gateway_world,
     heartbeat,
     model,
+    resolver_of,
 )
 from tests.support.nats import nats_server
 from tests.support.polling import until
-from tests.support.worker_world import catalog_of as worker_catalog_of
 from tests.support.worker_world import model_document, worker_world
+from tests.support.worker_world import resolver_of as worker_resolver_of
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_schemas.fleet import HOLDING_ASKED_DECODER, HoldingAnswer
 from sie_schemas.jobs import JOB_ENCODER
 
@@ -45,7 +45,7 @@ def registry(
     pool: str = "default",
     models: bool = True,
     adapter: bool = True,
-) -> Catalog:
+) -> Resolver:
     """One model with one adapter, in this pool; what bundles run, which machines pools have."""
     source = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
     documents: list[tuple[str, str, dict[str, Any]]] = []
@@ -62,12 +62,12 @@ def registry(
         ("pool", name, {"name": name, "machine_profiles": profiles})
         for name, profiles in (pools or {"default": ["cpu"], "night": ["cpu"]}).items()
     ]
-    return catalog_of(documents, epoch=epoch)
+    return resolver_of(documents, epoch=epoch)
 
 
 BEFORE = registry(7, bundles={"default": ["echo"], "other": ["echo"]})
 LOST = {"default": ["onnx"], "other": ["echo"]}
-CHANGES: dict[str, tuple[Catalog, bool]] = {
+CHANGES: dict[str, tuple[Resolver, bool]] = {
     # What the log says next, and whether the workers of the old lane are stopped for it.
     "a bundle loses the backend, another has it": (registry(8, bundles=LOST), False),
     "a bundle loses the backend, none has it": (
@@ -131,7 +131,7 @@ async def waiting(
 ) -> AsyncIterator[tuple[World, Worker, "asyncio.Task[httpx.Response]"]]:
     """A request whose job lies in the queue; its worker knows the config before."""
     async with gateway_world(warm=False, **(FAST | settings)) as world:
-        world.catalog = BEFORE
+        world.resolver = BEFORE
         worker = Worker(world)
         await worker.open()
         transport = httpx.ASGITransport(app=world.app)
@@ -145,9 +145,9 @@ async def waiting(
                 await asyncio.wait([asking])
 
 
-async def _change(world: World, worker: Worker, change: str, *, served: bool) -> Catalog:
+async def _change(world: World, worker: Worker, change: str, *, served: bool) -> Resolver:
     """The log goes on. `served`: where the model is now, a worker answers."""
-    catalog, stops = CHANGES[change]
+    resolver, stops = CHANGES[change]
     if served:
         world.echo.answer = echo_result
         lanes = {("default", "cpu"), ("night", "cpu"), ("default", "l4")}
@@ -160,8 +160,8 @@ async def _change(world: World, worker: Worker, change: str, *, served: bool) ->
                 await world.hear(beat)
     if stops:
         await worker.leave()
-    world.catalog = catalog
-    return catalog
+    world.resolver = resolver
+    return resolver
 
 
 async def _answer(asking: "asyncio.Task[httpx.Response]") -> httpx.Response:
@@ -222,7 +222,7 @@ async def test_a_job_that_its_holder_gives_back_is_found_then() -> None:
 
 
 @pytest.mark.parametrize(
-    "catalog",
+    "resolver",
     [
         registry(8, bundles={"first": ["echo"], "default": ["echo"]}),
         registry(8, bundles={"default": ["echo", "more"]}, pool="night"),
@@ -231,10 +231,10 @@ async def test_a_job_that_its_holder_gives_back_is_found_then() -> None:
     ],
     ids=["another bundle", "another pool", "another machine profile", "no adapter"],
 )
-async def test_a_job_whose_worker_still_pulls_for_it_waits_for_it(catalog: Catalog) -> None:
+async def test_a_job_whose_worker_still_pulls_for_it_waits_for_it(resolver: Resolver) -> None:
     body = ADAPTED
     async with waiting(body, request_timeout_s=0.4) as (world, worker, asking):
-        world.catalog = catalog
+        world.resolver = resolver
         response = await _answer(asking)
         assert response.status_code == 504
         assert worker.asked == 0
@@ -251,8 +251,8 @@ async def test_without_a_change_a_job_waits_for_a_worker_to_come_back() -> None:
 # ---- a real worker ------------------------------------------------------------------------------
 
 
-def _worker_registry(epoch: int, backends: list[str]) -> Catalog:
-    return worker_catalog_of(epoch, model_document("org/dense"), backends=backends)
+def _worker_registry(epoch: int, backends: list[str]) -> Resolver:
+    return worker_resolver_of(epoch, model_document("org/dense"), backends=backends)
 
 
 @pytest.mark.parametrize("where", ["queue", "hand"])
@@ -276,7 +276,7 @@ async def test_the_first_request_of_a_cold_model_outlives_its_bundle(
             await until(lambda: bool(world.execution.loads))
         else:
             await until(lambda: edge.parts.dispatcher.waiting == 1)
-        edge.catalog = after
+        edge.resolver = after
         if where == "hand":
             world.advance(after)
             world.execution.loads_go.set()

@@ -19,7 +19,7 @@ from tests.integration.test_broker_roles import guarded, user
 from tests.support.log_world import admin, connected
 from tests.support.mortal_workers import Cluster, Pair, mortal_workers, texts_in_flight
 from tests.support.polling import until, until_told
-from tests.support.worker_world import catalog_of, model_document, worker_world
+from tests.support.worker_world import model_document, resolver_of, worker_world
 
 from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life
@@ -191,14 +191,14 @@ async def test_a_worker_without_its_execution_takes_no_job_that_it_would_only_gi
     tmp_path: Path,
 ) -> None:
     """Each time would use up a delivery, until a job is given up that nothing is wrong with."""
-    catalog = catalog_of(1, model_document("org/one"))
+    resolver = resolver_of(1, model_document("org/one"))
     async with worker_world(tmp_path, queue_deliveries_max=2) as world:
-        world.advance(catalog)
-        first = await world.publish(catalog, "org/one", "a")
+        world.advance(resolver)
+        first = await world.publish(resolver, "org/one", "a")
         assert (await world.result_of(first)).failure is None
         await world.execution.die()
         await until(lambda: world.worker.state()["pulls_for"] == [])
-        job = await world.publish(catalog, "org/one", "bbb")
+        job = await world.publish(resolver, "org/one", "bbb")
         assert await world.jobs_on_queue() == 1
         await world.execution.start()
         assert (await world.result_of(job)).failure is None

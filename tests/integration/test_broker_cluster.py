@@ -12,14 +12,14 @@ import pytest
 from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.nats import NatsCluster, nats_cluster
 from tests.support.polling import until, until_told
-from tests.support.worker_world import catalog_of, model_document, worker_world
+from tests.support.worker_world import model_document, resolver_of, worker_world
 
 from sie_schemas.errors import CODES
 
 pytestmark = pytest.mark.integration
 
 MODEL = "org/one"
-CATALOG = catalog_of(1, model_document(MODEL, cost_max=200_000))
+RESOLVER = resolver_of(1, model_document(MODEL, cost_max=200_000))
 PATH = f"/v1/encode/{MODEL}"
 STREAM = "WORK_POOL_default"
 CLIENTS = 16
@@ -82,9 +82,9 @@ async def under_load(cluster: NatsCluster, folder: Path) -> AsyncIterator[Load]:
             folder, brokers=cluster.url, nats_replicas=3, nats_reconnect_wait_s=0.02
         ) as world,
         bus_of(cluster.url, "gateway", nats_replicas=3) as bus,
-        edge_on(bus, CATALOG, request_timeout_s=4.0, queue_publish_timeout_s=1.0) as edge,
+        edge_on(bus, RESOLVER, request_timeout_s=4.0, queue_publish_timeout_s=1.0) as edge,
     ):
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         await until(lambda: any(beat.ready for beat in edge.parts.watch.live()), within_s=20)
         load = Load(edge)
         async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from tests.support.polling import until, until_told
 from tests.support.provisioned import provide, provided_consumer
 from tests.support.scripted_execution import LETHAL
 from tests.support.small_jobs import small_job
-from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from tests.support.worker_world import WorkerWorld, model_document, resolver_of, worker_world
 from typer.testing import CliRunner
 
 from sie_cli.admin.dead_letters import drop_letters, list_letters, retry_letter
@@ -30,7 +30,7 @@ from sie_schemas.jobs import JOB_ENCODER, RESULT_DECODER, Job, JobResult, Result
 pytestmark = pytest.mark.integration
 
 MODEL = "org/one"
-CATALOG = catalog_of(1, model_document(MODEL))
+RESOLVER = resolver_of(1, model_document(MODEL))
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -38,17 +38,17 @@ async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_conte
     tmp_path: Path, kept: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with worker_world(tmp_path, queue_deliveries_max=2, dead_letter_payloads=kept) as world:
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         access = _access(world)
         assert await list_letters(access) == []
-        job = await world.publish(CATALOG, MODEL, LETHAL)
+        job = await world.publish(RESOLVER, MODEL, LETHAL)
         result = await world.result_of(job)
         assert result.failure is not None
         await until(lambda: world.worker.state()["items_in_hand"] == 0)
         [line] = [vars(each) for each in caplog.records if each.name == "sie_worker.jobs.results"]
         assert (line["request_id"], line["job_id"]) == (job.request_id, job.job_id)
         assert (line["code"], line["model"]) == ("INFERENCE_ERROR", MODEL)
-        assert line["epoch"] == str(CATALOG.position)
+        assert line["epoch"] == str(RESOLVER.position)
         assert line["model_revision"] == job.model_revision
         assert LETHAL not in str(line)
         [letter] = await list_letters(access)
@@ -77,10 +77,10 @@ async def test_a_letter_is_run_again_and_dropped_once_the_cause_is_mended(tmp_pa
     async with worker_world(
         tmp_path, queue_deliveries_max=1, executor_grace_s=0.1, dead_letter_payloads=True
     ) as world:
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         access = _access(world)
         world.execution.hold()
-        job = await world.publish(CATALOG, MODEL, "abc")
+        job = await world.publish(RESOLVER, MODEL, "abc")
         await until(lambda: world.execution.batches)
         await world.execution.die()
         assert (await world.result_of(job)).failure is not None
@@ -163,9 +163,9 @@ async def test_a_forged_letter_is_run_on_no_subject_but_a_queue(tmp_path: Path, 
 
 async def test_a_job_that_nobody_waits_for_any_more_has_no_letter(tmp_path: Path) -> None:
     async with worker_world(tmp_path, queue_deliveries_max=1) as world:
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         world.execution.hold()
-        await world.publish(CATALOG, MODEL, "abc", deadline=time.time() + 1.5)
+        await world.publish(RESOLVER, MODEL, "abc", deadline=time.time() + 1.5)
         await until(lambda: world.execution.batches)
         await world.inbox.close()
         world.execution.let_go()

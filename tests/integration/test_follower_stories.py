@@ -58,7 +58,7 @@ def dropped() -> float:
 
 def served(replica: Replica) -> list[int]:
     """The epochs that readers saw, one after the other."""
-    return [catalog.position.epoch for catalog in replica.seen if catalog.position]
+    return [resolver.position.epoch for resolver in replica.seen if resolver.position]
 
 
 async def test_a_burst_of_ten_thousand_entries_is_neither_lost_nor_doubled(tmp_path, url):
@@ -96,7 +96,7 @@ async def test_what_a_slow_consumer_drops_is_noticed_and_fetched(tmp_path, url):
             assert dropped() > before
             assert metric("sie_replica_feed_ends_total", why="lost") > lost
             assert served(starved) == sorted(set(served(starved)))
-            assert starved.follower.catalog.registry == one.plane.sequencer.registry
+            assert starved.follower.resolver.registry == one.plane.sequencer.registry
 
 
 async def test_a_reader_never_sees_half_of_an_entry_with_two_changes(tmp_path, url):
@@ -110,9 +110,9 @@ async def test_a_reader_never_sees_half_of_an_entry_with_two_changes(tmp_path, u
 
         def read() -> None:
             while not over.is_set():
-                catalog = replica.follower.catalog
-                left = catalog.registry.get("model", "left")
-                right = catalog.registry.get("model", "right")
+                resolver = replica.follower.resolver
+                left = resolver.registry.get("model", "left")
+                right = resolver.registry.get("model", "right")
                 left_text = left.document.replace(b"left", b"") if left else b""
                 right_text = right.document.replace(b"right", b"") if right else b""
                 pairs.add(left_text)
@@ -144,14 +144,14 @@ async def test_it_boots_from_its_files_without_broker_and_writer_and_is_stale(tm
     ):
         await one.put(*(f"m{n}" for n in range(7)))
         await same(one, replica)
-        left = replica.follower.catalog
+        left = replica.follower.resolver
         assert left.position is not None
 
     async with follower(nowhere(), "http://127.0.0.1:1", tmp_path / "r") as replica:
         # The snapshot is served before the entries since it.
         await replica.at(left.position.epoch)
         assert replica.follower.position == left.position
-        assert replica.follower.catalog.registry == left.registry
+        assert replica.follower.resolver.registry == left.registry
         await replica.state("stale")
         assert replica.follower.ready, "a verified registry is served, however old"
 
@@ -190,8 +190,8 @@ async def test_a_forked_replica_serves_on_and_stops_being_ready_after_a_while(tm
         assert replica.follower.ready
         await until(lambda: not replica.follower.ready)
         assert "forked" in replica.follower.not_ready
-        assert "a" in replica.follower.catalog.models
-        assert "b" not in replica.follower.catalog.models
+        assert "a" in replica.follower.resolver.models
+        assert "b" not in replica.follower.resolver.models
         await until(
             lambda: [row["state"] for row in two.plane.replicas_view()["replicas"]] == ["forked"]
         )
@@ -227,7 +227,7 @@ async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_pat
         assert status == 0, words
         assert "gateway/g1 takes the writer's snapshot" in words
         await same(two, replica)
-        assert "a" not in replica.follower.catalog.models
+        assert "a" not in replica.follower.resolver.models
         # The fork stopped the writer: only the operator knows that nothing of worth is given up.
         with pytest.raises(Untrusted, match="in recovery"):
             await two.put("d")

@@ -14,10 +14,10 @@ import pytest
 from tests.support.edge import Edge, edge_on
 from tests.support.nats import nats_server
 from tests.support.polling import until
-from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from tests.support.worker_world import WorkerWorld, model_document, resolver_of, worker_world
 
-from sie_core.catalog import Catalog
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document
 
@@ -29,8 +29,8 @@ POOLS = ("default", "night")
 TENANTS = ("a", "b", "c")
 
 
-def _catalog() -> Catalog:
-    base = catalog_of(1, *(model_document(name, cost_max=100_000) for name in MODELS))
+def _resolver() -> Resolver:
+    base = resolver_of(1, *(model_document(name, cost_max=100_000) for name in MODELS))
     source = {"type": "package", "package": "p", "distribution": "p", "version": "1"}
     entities = list(base.registry)
     for model_id, name in itertools.product(MODELS, ADAPTERS[1:]):
@@ -39,10 +39,10 @@ def _catalog() -> Catalog:
         entities.append(Entity("adapter", f"{model_id}/{name}", 1, body))
     night = canonical.dumps(admit_document("pool", {"name": "night"}))
     entities.append(Entity("pool", "night", 1, night))
-    return Catalog.of(Registry.of(entities), base.position)
+    return Resolver.of(Registry.of(entities), base.position)
 
 
-CATALOG = _catalog()
+RESOLVER = _resolver()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Asked:
 
 def tell_everything(world: WorkerWorld, pool: int) -> None:
     """Let a device answer with the text's content, and the model, adapter and pool that it ran."""
-    models = [CATALOG.resolve(name).revision for name in MODELS]
+    models = [RESOLVER.resolve(name).revision for name in MODELS]
 
     def answer(request: ipc.Request) -> ipc.Reply | bytes | None:
         if not isinstance(request, ipc.RunBatch):
@@ -108,7 +108,7 @@ async def crowded(folder: Path, **settings: Any) -> AsyncIterator[tuple[Edge, li
             )
             tell_everything(world, number)
             worlds.append(world)
-        edge = await outer.enter_async_context(edge_on(worlds[0].bus, CATALOG, **settings))
+        edge = await outer.enter_async_context(edge_on(worlds[0].bus, RESOLVER, **settings))
         yield edge, worlds
 
 
@@ -123,7 +123,7 @@ async def test_thousands_in_flight_each_get_their_own_answer(tmp_path: Path) -> 
         worlds,
     ):
         for world in worlds:
-            world.advance(CATALOG)
+            world.advance(RESOLVER)
             world.execution.hold()
         await until(lambda: len([b for b in edge.parts.watch.live() if b.ready]) == 2)
 
@@ -166,7 +166,7 @@ async def test_a_storm_on_a_cold_pool_ends_with_each_client_answered_once(tmp_pa
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(ask(one)) for one in asked]
             await until(lambda: seen[202] >= clients, within_s=60)
-            worlds[0].advance(CATALOG)
+            worlds[0].advance(RESOLVER)
         assert [task.result() for task in asking] == [one.answer() for one in asked]
         # Nobody's text ran twice, and the model was loaded once.
         ran = [

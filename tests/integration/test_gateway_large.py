@@ -15,7 +15,7 @@ from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
-from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from tests.support.worker_world import WorkerWorld, model_document, resolver_of, worker_world
 
 from sie_cli.plan.broker import ROLES, BrokerPlan, render
 from sie_cli.plan.ports import free_ports
@@ -27,7 +27,7 @@ from sie_schemas.arrays import from_wire
 pytestmark = pytest.mark.integration
 
 MODEL = "org/one"
-CATALOG = catalog_of(1, model_document(MODEL, cost_max=200_000))
+RESOLVER = resolver_of(1, model_document(MODEL, cost_max=200_000))
 
 
 async def encode(gateway: Edge, body: Any) -> httpx.Response:
@@ -39,8 +39,8 @@ async def encode(gateway: Edge, body: Any) -> httpx.Response:
 
 @asynccontextmanager
 async def edge(world: WorkerWorld, **changed: Any) -> AsyncIterator[Edge]:
-    async with edge_on(world.bus, CATALOG, gateway_id="large", **changed) as gateway:
-        world.advance(CATALOG)
+    async with edge_on(world.bus, RESOLVER, gateway_id="large", **changed) as gateway:
+        world.advance(RESOLVER)
         await until(lambda: any(beat.ready for beat in gateway.parts.watch.live()))
         yield gateway
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.edge import Edge, bus_of, edge_on
-from tests.support.gateway_world import MemoryBus, catalog_of, heartbeat, model
+from tests.support.gateway_world import MemoryBus, heartbeat, model, resolver_of
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
@@ -23,7 +23,7 @@ from sie_schemas.jobs import JOB_ENCODER
 pytestmark = pytest.mark.integration
 
 POOL = {"name": "default", "machine_profiles": ["cpu", "l4"], "workers_min": 1, "workers_max": 8}
-CATALOG = catalog_of(
+RESOLVER = resolver_of(
     [
         model("org/dense", {"encode": {}}),
         ("bundle", "default", {"name": "default", "backends": ["echo"]}),
@@ -55,7 +55,7 @@ async def _edge(url: str, name: str, **changed: Any) -> AsyncIterator[Leasing]:
     jobs = MemoryBus()
     async with (
         bus_of(url, name) as bus,
-        edge_on(bus, CATALOG, gateway_id=name, jobs=jobs, **changed) as edge,
+        edge_on(bus, RESOLVER, gateway_id=name, jobs=jobs, **changed) as edge,
     ):
         await jobs.publish("sie.health.w1", JOB_ENCODER.encode(heartbeat(machine_profile="l4")))
         yield Leasing(edge, jobs)

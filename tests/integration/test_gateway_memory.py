@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from tests.support.edge import bus_of, edge_on
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 from tests.support.nats import nats_server
 from tests.support.queue_worker import QueueWorker, beat_until_heard, working
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.http.rules import role_of
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate
@@ -90,10 +90,10 @@ async def ask_all(app: Any, worker: QueueWorker, first: int) -> Counter[tuple[in
     return wrong
 
 
-def fill(catalog: Catalog) -> None:
+def fill(resolver: Resolver) -> None:
     """A bounded cache of names that fills would look like growth."""
     for number in range(NAMES_KEPT):
-        catalog.registry.get("adapter", f"org/dense/{number}")
+        resolver.registry.get("adapter", f"org/dense/{number}")
 
 
 def blocks_held() -> int:
@@ -103,17 +103,17 @@ def blocks_held() -> int:
 
 
 async def test_memory_is_flat_over_thousands_of_good_and_bad_requests(tmp_path: Path) -> None:
-    catalog = standard_catalog()
+    resolver = standard_resolver()
     async with (
         nats_server(tmp_path) as url,
         bus_of(url, "gateway") as gateway_bus,
         bus_of(url, "worker") as worker_bus,
-        edge_on(gateway_bus, catalog, tenant_items_max=100) as edge,
+        edge_on(gateway_bus, resolver, tenant_items_max=100) as edge,
         working(worker_bus) as worker,
     ):
         await beat_until_heard(worker_bus, edge)
         app = Gate(edge.app, Access(AccessSettings()), role_of)
-        fill(catalog)
+        fill(resolver)
         assert not await ask_all(app, worker, 0)
         before = blocks_held()
         for turn in (1, 2):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_process import started_gateway
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.queue_worker import beat_until_heard, working
@@ -28,7 +28,7 @@ PATH = "/v1/encode/org/dense"
 
 
 def _edge(bus: Bus, **changed: Any) -> AbstractAsyncContextManager[Edge]:
-    return edge_on(bus, standard_catalog(), **({"job_items_max": 10} | changed))
+    return edge_on(bus, standard_resolver(), **({"job_items_max": 10} | changed))
 
 
 async def _post(edge: Edge, body: Any) -> httpx.Response:

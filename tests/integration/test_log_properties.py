@@ -131,12 +131,12 @@ async def test_property_03_replica_state_is_a_prefix_fold_whatever_was_lost_on_t
             fold = apply(fold, entry)
             folds[entry.epoch] = fold
         assert len(replica.seen) > 3
-        for catalog in replica.seen:
-            here = catalog.position
+        for resolver in replica.seen:
+            here = resolver.position
             assert here is not None
             assert here == position_of(entries[here.epoch - 1])
-            assert catalog.registry == folds[here.epoch]
-            assert catalog.registry.digest == here.digest
+            assert resolver.registry == folds[here.epoch]
+            assert resolver.registry.digest == here.digest
 
 
 async def test_property_04_no_time_travel_through_restarts_and_a_writer_that_went_back(tmp_path):
@@ -150,7 +150,7 @@ async def test_property_04_no_time_travel_through_restarts_and_a_writer_that_wen
         await one.put("b", "c", "d")
         async with follower(nats, base_url, tmp_path / "r") as replica:
             await same(one, replica)
-            seen += [catalog.position.epoch for catalog in replica.seen if catalog.position]
+            seen += [resolver.position.epoch for resolver in replica.seen if resolver.position]
             head = replica.epoch
     async with writer(tmp_path / "older", nats, port=port) as old:
         # The same address now serves an older file: its head, its deltas and its snapshot.
@@ -159,8 +159,8 @@ async def test_property_04_no_time_travel_through_restarts_and_a_writer_that_wen
             await until(lambda: old.plane.replicas_view()["replicas"])
             await until(lambda: isinstance(old.plane.sequencer.state, Recovery))
             assert replica.epoch == head
-            assert "d" in replica.follower.catalog.models
-            seen += [catalog.position.epoch for catalog in replica.seen if catalog.position]
+            assert "d" in replica.follower.resolver.models
+            seen += [resolver.position.epoch for resolver in replica.seen if resolver.position]
     assert seen == sorted(seen), "a reader went back"
 
 
@@ -252,8 +252,8 @@ async def test_property_08_single_lineage_a_second_hash_for_an_epoch_is_a_fork_a
         forks = metric("sie_config_forks_total")
         await one.put("more")
         await moved.state("forked")
-        assert "left" not in moved.follower.catalog.models
-        assert "right" in moved.follower.catalog.models
+        assert "left" not in moved.follower.resolver.models
+        assert "right" in moved.follower.resolver.models
         # The writer is told of it under its own key. Nobody had confirmed it at its start, so this
         # is its first witness: it stops, and says what somebody else has.
         await until(lambda: isinstance(one.plane.sequencer.state, Recovery))

@@ -195,7 +195,7 @@ async def test_of_two_histories_an_operator_keeps_one_and_the_log_says_what_was_
         assert begin.changes[0].supersedes.lost == (head - 1, lost)
         # The one that had the other history follows the log that supersedes it.
         await same(one, replica)
-        assert "own" in replica.follower.catalog.models
+        assert "own" in replica.follower.resolver.models
 
 
 async def test_a_file_of_before_the_log_that_superseded_it_is_not_written_on(tmp_path, url):

@@ -65,4 +65,4 @@ async def test_a_standby_has_all_that_the_stream_took_and_the_old_writer_is_fenc
                 assert taken.json()["published"]
                 assert taken.json()["log_id"] == after.json()["log_id"], "the same log goes on"
                 await same(new, replica)
-                assert "taken" in replica.follower.catalog.models
+                assert "taken" in replica.follower.resolver.models

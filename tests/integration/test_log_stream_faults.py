@@ -355,7 +355,7 @@ async def test_a_second_writer_on_a_copy_of_the_file_fences_the_first_and_only_o
         async with follower(url, two.url) as replica, admin(url) as jetstream:
             await same(two, replica)
             await holds_the_log(jetstream, two)
-            assert "on-the-zombie" not in replica.follower.catalog.models
+            assert "on-the-zombie" not in replica.follower.resolver.models
 
 
 async def test_a_replica_that_follows_a_newer_writer_stops_a_zombie_before_it_writes(tmp_path, url):
@@ -440,7 +440,7 @@ async def test_a_broker_that_was_killed_comes_back_and_nothing_is_lost_or_double
             await same(one, replica)
             await holds_the_log(jetstream, one)
             await until(lambda: replica.bus.connected)
-            epochs = [catalog.position.epoch for catalog in replica.seen if catalog.position]
+            epochs = [resolver.position.epoch for resolver in replica.seen if resolver.position]
             assert epochs == sorted(set(epochs)), "a reader saw an epoch twice, or went back"
             # Its writer leaves before its broker.
             await stack.aclose()

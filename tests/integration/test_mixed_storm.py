@@ -16,9 +16,9 @@ import pytest
 from tests.support.picture_models import encoded, picture
 from tests.support.worker_world import LOG_ID, WorkerWorld, model_document, worker_world
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import arrays, canonical, ipc
 from sie_schemas.documents import admit_document
 from sie_schemas.items import Item, Media
@@ -44,7 +44,7 @@ class Lane(NamedTuple):
     threshold: float
 
 
-def _catalog(epoch: int, cost_max: int) -> Catalog:
+def _resolver(epoch: int, cost_max: int) -> Resolver:
     """The model, of another revision for another `cost_max`, with two adapters."""
     document = model_document(MODEL, cost_max=cost_max) | {
         "tasks": {"encode": {}, "score": {}, "extract": {}}
@@ -63,13 +63,13 @@ def _catalog(epoch: int, cost_max: int) -> Catalog:
         Entity(kind, key, epoch, canonical.dumps(admit_document(kind, each)))
         for kind, key, each in documents
     )
-    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
 
 
-OLD, NEW = _catalog(1, COST_MAX), _catalog(2, COST_MAX + 1)
+OLD, NEW = _resolver(1, COST_MAX), _resolver(2, COST_MAX + 1)
 LANES = tuple(
-    Lane(operation, catalog.resolve(MODEL).revision, adapter, labels, threshold)
-    for catalog in (OLD, NEW)
+    Lane(operation, resolver.resolve(MODEL).revision, adapter, labels, threshold)
+    for resolver in (OLD, NEW)
     for adapter in ("", "legal", "medical")
     for threshold in (0.0, 0.5)
     for operation, labels in (
@@ -182,13 +182,13 @@ def _answers(job: Job, result: JobResult) -> list[float]:
 
 async def _published(world: WorkerWorld, random: Random, number: int) -> tuple[Job, list[float]]:
     lane = LANES[number]
-    catalog = OLD if lane.revision == OLD.resolve(MODEL).revision else NEW
+    resolver = OLD if lane.revision == OLD.resolve(MODEL).revision else NEW
     pairs = list(_items(random, number, lane))
     pin = None
     if lane.adapter:
-        pin = AdapterPin(lane.adapter, catalog.adapter(MODEL, lane.adapter).revision)
+        pin = AdapterPin(lane.adapter, resolver.adapter(MODEL, lane.adapter).revision)
     job = await world.publish(
-        catalog,
+        resolver,
         MODEL,
         items=tuple(item for item, _ in pairs),
         operation=lane.operation,

@@ -225,13 +225,13 @@ async def test_w9_and_w11_a_changed_profile_and_a_delete_travel_as_deltas_to_eve
 
         for replica in (gateway, worker):
             await replica.at(head, within_s=3)
-            catalog = replica.follower.catalog
-            model_m = catalog.registry.get("model", "m")
+            resolver = replica.follower.resolver
+            model_m = resolver.registry.get("model", "m")
             assert model_m is not None
             profile = json.loads(model_m.document)["profiles"]["default"]
             assert profile["backend"] == "onnx-cross-encoder"
-            assert "gone" not in catalog.models
-            assert catalog.registry == one.plane.sequencer.registry
+            assert "gone" not in resolver.models
+            assert resolver.registry == one.plane.sequencer.registry
         assert snapshots_taken() == taken, "a snapshot was needed for a change or a delete"
 
 
@@ -276,7 +276,7 @@ async def test_w15_a_forged_delta_moves_nobody_whatever_name_it_gives_itself(tmp
         await same(one, replica)
         assert await intruder.wait_connected(5)
         head = one.plane.sequencer.position
-        before = replica.follower.catalog.registry
+        before = replica.follower.resolver.registry
         forged = build_entry(
             log_id=head.log_id,
             epoch=head.epoch + 1,
@@ -309,6 +309,6 @@ async def test_w15_a_forged_delta_moves_nobody_whatever_name_it_gives_itself(tmp
         forged = STRANGER.signed(forged)
         await intruder.publish(f"sie.config.log.{head.log_id}.e", to_envelope(forged))
         await until(lambda: metric("sie_replica_forged_total") > refused)
-        assert replica.follower.catalog.registry == before
+        assert replica.follower.resolver.registry == before
         assert replica.follower.position == head
         assert "evil" not in documents(one.plane)

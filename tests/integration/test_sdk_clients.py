@@ -88,7 +88,7 @@ async def _everything_async(url: str) -> dict[str, Any]:
 async def test_every_call_answers_with_numpy_and_tells_how_it_was_made(is_async: bool) -> None:
     async with served() as (world, url):
         got = await (_everything_async(url) if is_async else asyncio.to_thread(_everything, url))
-        adapter = world.catalog.adapter("org/dense", "legal")
+        adapter = world.resolver.adapter("org/dense", "legal")
     assert got["one"]["id"] == "a"
     assert got["one"]["dense"].dtype == np.float32
     assert got["one"]["dense"].tolist() == [4.0, 0.0, 0.0]

@@ -27,7 +27,7 @@ from tests.support.polling import until
 from tests.support.sameness import assert_same
 from transformers import BertConfig
 
-from sie_core.catalog import ResolvedModel
+from sie_core.resolver import ResolvedModel
 from sie_core.stored_documents import ModelJson
 from sie_schemas import ipc
 from sie_schemas.documents import admit_document

@@ -8,9 +8,9 @@ import pytest
 from tests.support.polling import until
 from tests.support.worker_world import LOG_ID, WorkerWorld, model_document, worker_world
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document
 from sie_schemas.jobs import AdapterPin, Job
@@ -18,7 +18,7 @@ from sie_schemas.jobs import AdapterPin, Job
 pytestmark = pytest.mark.integration
 
 
-def _catalog(*names: str, epoch: int = 1, version: str = "1") -> Catalog:
+def _resolver(*names: str, epoch: int = 1, version: str = "1") -> Resolver:
     """One model with adapters of these names, all from one version of a package."""
     documents: list[tuple[str, str, dict[str, Any]]] = [
         ("bundle", "default", {"name": "default", "backends": ["scripted"]}),
@@ -34,14 +34,14 @@ def _catalog(*names: str, epoch: int = 1, version: str = "1") -> Catalog:
         Entity(kind, key, 1, canonical.dumps(admit_document(kind, document)))
         for kind, key, document in documents
     )
-    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
 
 
-_CATALOG = _catalog("legal", "medical")
+_RESOLVER = _resolver("legal", "medical")
 
 
-def _pin(name: str, catalog: Catalog = _CATALOG) -> AdapterPin:
-    return AdapterPin(name, catalog.adapter("org/one", name).revision)
+def _pin(name: str, resolver: Resolver = _RESOLVER) -> AdapterPin:
+    return AdapterPin(name, resolver.adapter("org/one", name).revision)
 
 
 def _fusing(world: WorkerWorld) -> None:
@@ -60,7 +60,7 @@ def _fusing(world: WorkerWorld) -> None:
 async def _publish(world: WorkerWorld, *names: str | None) -> list[Job]:
     return [
         await world.publish(
-            _CATALOG, "org/one", "x" * (place + 1), adapter=None if name is None else _pin(name)
+            _RESOLVER, "org/one", "x" * (place + 1), adapter=None if name is None else _pin(name)
         )
         for place, name in enumerate(names)
     ]
@@ -69,7 +69,7 @@ async def _publish(world: WorkerWorld, *names: str | None) -> list[Job]:
 async def test_jobs_that_differ_only_in_their_adapter_share_a_batch(tmp_path: Path):
     async with worker_world(tmp_path, batches_ahead_max=1) as world:
         _fusing(world)
-        world.advance(_CATALOG)
+        world.advance(_RESOLVER)
         world.execution.hold()
         jobs = await _publish(world, None)
         await until(lambda: world.execution.batches)
@@ -116,7 +116,7 @@ async def test_jobs_of_one_batch_are_each_told_of_their_own_adapter(tmp_path: Pa
             return ipc.Failed(id=request.id, code="ADAPTER_LOAD_FAILED", message=f"no {name}")
 
         world.execution.answer = answer
-        world.advance(_CATALOG)
+        world.advance(_RESOLVER)
         world.execution.hold()
         [first] = await _publish(world, None)
         await until(lambda: world.execution.batches)
@@ -145,7 +145,7 @@ async def test_a_refused_adapter_fails_its_own_jobs_and_is_reported(tmp_path: Pa
             return healthy(request)
 
         world.execution.answer = answer
-        world.advance(_CATALOG)
+        world.advance(_RESOLVER)
         refused, fine = await _publish(world, "legal", "medical")
 
         failed = await world.result_of(refused)
@@ -177,7 +177,7 @@ async def test_an_adapter_that_loads_slowly_holds_up_no_other_lane(tmp_path: Pat
             return healthy(request)
 
         world.execution.answer = answer
-        world.advance(_CATALOG)
+        world.advance(_RESOLVER)
         (waiting,) = await _publish(world, "legal")
         await until(lambda: loading)
 
@@ -189,10 +189,10 @@ async def test_an_adapter_that_loads_slowly_holds_up_no_other_lane(tmp_path: Pat
 async def test_a_changed_or_deleted_adapter_takes_effect_with_its_epoch_and_jobs_in_flight_finish(
     tmp_path: Path,
 ):
-    after = _catalog("legal", epoch=2, version="2")
-    async with worker_world(tmp_path, previous_catalogs_max=1, hold_extend_s=0.05) as world:
+    after = _resolver("legal", epoch=2, version="2")
+    async with worker_world(tmp_path, previous_resolvers_max=1, hold_extend_s=0.05) as world:
         _fusing(world)
-        world.advance(_CATALOG)
+        world.advance(_RESOLVER)
         await world.result_of((await _publish(world, None))[0])
         world.execution.hold()
         in_flight = await _publish(world, "legal", "medical")
@@ -216,7 +216,7 @@ async def test_a_changed_or_deleted_adapter_takes_effect_with_its_epoch_and_jobs
         assert loaded == {_pin("legal"): "1", _pin("medical"): "1", _pin("legal", after): "2"}
 
         # One change more, and no job may name what was before the last one.
-        world.advance(_catalog("legal", epoch=3, version="2"))
+        world.advance(_resolver("legal", epoch=3, version="2"))
         results = [await world.result_of(job) for job in await _publish(world, "legal", "medical")]
         assert [each.failure and each.failure.code for each in results] == ["REVISION_CHANGED"] * 2
         again = await world.publish(after, "org/one", "abc", adapter=_pin("legal", after))

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from tests.integration.test_worker_stories import numbers
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
-from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from tests.support.worker_world import WorkerWorld, model_document, resolver_of, worker_world
 
 from sie_schemas import ipc
 
 pytestmark = pytest.mark.integration
 
-BOTH = catalog_of(1, model_document("org/one"), model_document("org/two"))
+BOTH = resolver_of(1, model_document("org/one"), model_document("org/two"))
 
 
 @asynccontextmanager
@@ -106,7 +106,9 @@ async def test_a_pin_holds_on_every_device_that_has_the_model(tmp_path: Path):
             await world.result_of(job)
 
         world.advance(
-            catalog_of(2, model_document("org/one"), model_document("org/two"), pinned=("org/one",))
+            resolver_of(
+                2, model_document("org/one"), model_document("org/two"), pinned=("org/one",)
+            )
         )
 
         revision = BOTH.resolve("org/one").revision

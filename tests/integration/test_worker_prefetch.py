@@ -7,25 +7,25 @@ from typing import Any
 import pytest
 from tests.support.edge import edge_on
 from tests.support.polling import until
-from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from tests.support.worker_world import WorkerWorld, model_document, resolver_of, worker_world
 
-from sie_core.catalog import Catalog
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document
 from sie_schemas.fleet import WantedModel, WorkerKind
 
 pytestmark = pytest.mark.integration
 
-CATALOG = catalog_of(1, *(model_document(f"org/{name}") for name in ("one", "two", "three")))
+RESOLVER = resolver_of(1, *(model_document(f"org/{name}") for name in ("one", "two", "three")))
 
 
-def with_pool(catalog: Catalog, **changed: Any) -> Catalog:
-    """The catalog with another default pool."""
+def with_pool(resolver: Resolver, **changed: Any) -> Resolver:
+    """The resolver with another default pool."""
     pool = admit_document("pool", {"name": "default"} | changed)
-    entities = [entity for entity in catalog.registry if entity.kind != "pool"]
+    entities = [entity for entity in resolver.registry if entity.kind != "pool"]
     entities.append(Entity("pool", "default", 1, canonical.dumps(pool)))
-    return Catalog.of(Registry.of(entities), catalog.position)
+    return Resolver.of(Registry.of(entities), resolver.position)
 
 
 def revisions(world: WorkerWorld) -> set[str]:
@@ -35,13 +35,13 @@ def revisions(world: WorkerWorld) -> set[str]:
 async def test_a_model_that_found_no_worker_is_loaded_by_the_next_one_before_it_is_asked_again(
     tmp_path: Path,
 ) -> None:
-    two = CATALOG.resolve("org/two").revision
-    async with worker_world(tmp_path) as world, edge_on(world.bus, CATALOG) as edge:
+    two = RESOLVER.resolve("org/two").revision
+    async with worker_world(tmp_path) as world, edge_on(world.bus, RESOLVER) as edge:
         for _ in range(3):
             cold = await edge.ask("POST", "/v1/encode/org/two", json={"items": [{"text": "a"}]})
             assert cold.status_code == 202
         # Only now the worker has a registry, and is ready: it asks what it is wanted for.
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         await until(lambda: world.execution.loads == [two])
         await until(lambda: any(beat.ready for beat in edge.parts.watch.live()))
         warm = await edge.ask("POST", "/v1/encode/org/two", json={"items": [{"text": "abc"}]})
@@ -57,10 +57,10 @@ async def test_a_worker_that_runs_already_is_told_at_once_and_a_failed_load_harm
             return ipc.Failed(id=request.id, code="MODEL_LOAD_FAILED", message="no weights")
         return world.execution.usual_answer(request)
 
-    three = CATALOG.resolve("org/three").revision
-    async with worker_world(tmp_path) as world, edge_on(world.bus, CATALOG) as edge:
+    three = RESOLVER.resolve("org/three").revision
+    async with worker_world(tmp_path) as world, edge_on(world.bus, RESOLVER) as edge:
         world.execution.answer = only_three
-        world.advance(CATALOG)
+        world.advance(RESOLVER)
         await until(lambda: any(beat.ready for beat in edge.parts.watch.live()))
         kind = WorkerKind("default", "cpu", "default")
         unknown = WantedModel(model_id="org/nobody")
@@ -71,21 +71,21 @@ async def test_a_worker_that_runs_already_is_told_at_once_and_a_failed_load_harm
             WorkerKind("night", "cpu", "default"), (WantedModel(model_id="org/two"),)
         )
         await until(lambda: three in revisions(world))
-        assert CATALOG.resolve("org/two").revision not in revisions(world)
+        assert RESOLVER.resolve("org/two").revision not in revisions(world)
         assert world.worker.reports()["org/one"].state == "failed"
 
 
 async def test_what_a_pool_and_a_lease_pin_is_loaded_without_being_asked_for(
     tmp_path: Path,
 ) -> None:
-    catalog = with_pool(CATALOG, pinned_models=["org/one", "org/nobody"])
-    one, two, three = (catalog.resolve(f"org/{name}").revision for name in ("one", "two", "three"))
+    resolver = with_pool(RESOLVER, pinned_models=["org/one", "org/nobody"])
+    one, two, three = (resolver.resolve(f"org/{name}").revision for name in ("one", "two", "three"))
     async with AsyncExitStack() as outer:
         world = await outer.enter_async_context(worker_world(tmp_path))
-        edge = await outer.enter_async_context(edge_on(world.bus, catalog))
+        edge = await outer.enter_async_context(edge_on(world.bus, resolver))
         lease = {"name": "eval", "gpus": {"cpu": 1}, "pinned_models": ["org/two"]}
         assert (await edge.ask("POST", "/v1/pools", json=lease)).status_code == 201
-        world.advance(catalog)
+        world.advance(resolver)
         await until(lambda: revisions(world) == {one, two})
         lease |= {"pinned_models": ["org/three"]}
         assert (await edge.ask("POST", "/v1/pools", json=lease)).status_code == 201

@@ -11,8 +11,8 @@ from tests.support.scripted_execution import LETHAL, POISON
 from tests.support.worker_world import (
     GatewayInbox,
     WorkerWorld,
-    catalog_of,
     model_document,
+    resolver_of,
     worker_world,
 )
 
@@ -24,8 +24,8 @@ from sie_schemas.jobs import JOB_ENCODER, JOB_VERSION, AdapterPin, JobResult
 
 pytestmark = pytest.mark.integration
 
-FIRST = catalog_of(1, model_document("org/one"))
-BOTH = catalog_of(1, model_document("org/one"), model_document("org/two"))
+FIRST = resolver_of(1, model_document("org/one"))
+BOTH = resolver_of(1, model_document("org/one"), model_document("org/two"))
 
 
 def numbers(result: JobResult) -> list[float]:
@@ -274,7 +274,7 @@ async def test_jobs_that_wait_past_their_deadline_are_dropped_before_they_run(tm
 
 
 async def test_a_worker_behind_the_log_catches_up_before_it_runs_the_job(tmp_path: Path):
-    second = catalog_of(2, model_document("org/one", cost_max=99))
+    second = resolver_of(2, model_document("org/one", cost_max=99))
     async with worker_world(tmp_path, catch_up_s=5.0) as world:
         world.advance(FIRST)
         job = await world.publish(second, "org/one", "abc")
@@ -289,7 +289,7 @@ async def test_a_worker_behind_the_log_catches_up_before_it_runs_the_job(tmp_pat
 
 
 async def test_a_job_of_the_previous_revision_runs_at_that_revision(tmp_path: Path):
-    second = catalog_of(2, model_document("org/one", cost_max=99))
+    second = resolver_of(2, model_document("org/one", cost_max=99))
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)
         world.advance(second)
@@ -306,7 +306,7 @@ async def test_a_job_of_the_previous_revision_runs_at_that_revision(tmp_path: Pa
 
 
 async def test_a_job_that_comes_again_runs_at_the_revision_that_it_names(tmp_path: Path):
-    second = catalog_of(2, model_document("org/one", cost_max=99))
+    second = resolver_of(2, model_document("org/one", cost_max=99))
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)
         world.execution.hold()
@@ -324,7 +324,7 @@ async def test_a_job_that_comes_again_runs_at_the_revision_that_it_names(tmp_pat
 
 
 async def test_a_revision_that_no_job_can_name_any_more_is_unloaded(tmp_path: Path):
-    second = catalog_of(2, model_document("org/one", cost_max=99))
+    second = resolver_of(2, model_document("org/one", cost_max=99))
     async with worker_world(tmp_path, previous_revision_s=0.1, hold_extend_s=0.05) as world:
         world.advance(FIRST)
         await world.result_of(await world.publish(FIRST, "org/one", "a"))
@@ -565,9 +565,9 @@ async def until_queue_is_empty(world: WorkerWorld) -> None:
 
 async def test_two_workers_share_the_models_and_the_survivor_takes_all(tmp_path: Path):
     names = [f"org/m{n}" for n in range(12)]
-    catalog = catalog_of(1, *(model_document(name) for name in names))
+    resolver = resolver_of(1, *(model_document(name) for name in names))
     async with worker_world(tmp_path) as world:
-        world.advance(catalog)
+        world.advance(resolver)
         await until(lambda: len(pulled(world)) == 12)
         peer = Heartbeat(
             worker_id="worker-2",
@@ -595,8 +595,8 @@ def pulled(world: WorkerWorld) -> list[str]:
 async def test_a_model_that_its_pool_pins_is_kept_by_model_execution_until_the_pool_lets_it_go(
     tmp_path: Path,
 ):
-    free = catalog_of(1, model_document("org/one"))
-    pinned = catalog_of(2, model_document("org/one"), pinned=("org/one",))
+    free = resolver_of(1, model_document("org/one"))
+    pinned = resolver_of(2, model_document("org/one"), pinned=("org/one",))
     async with worker_world(tmp_path) as world:
         world.advance(free)
         await world.result_of(await world.publish(free, "org/one", "a"))
@@ -611,7 +611,7 @@ async def test_a_model_that_its_pool_pins_is_kept_by_model_execution_until_the_p
         await world.execution.start()
         await until(lambda: pins(world) == [False, True, True])
 
-        free = catalog_of(3, model_document("org/one"))
+        free = resolver_of(3, model_document("org/one"))
         world.advance(free)
         await world.result_of(await world.publish(free, "org/one", "a"))
         assert pins(world) == [False, True, True, False]

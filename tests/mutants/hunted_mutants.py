@@ -7,13 +7,13 @@ from tests.mutants.mutant import edit
 
 __all__ = ["HUNTED_MUTANTS"]
 
-CATALOG = "shared/core/sie_core/catalog.py"
+RESOLVER = "shared/core/sie_core/resolver.py"
 CHUNKS = "data_plane/sie_gateway/request/chunks.py"
 ADMISSION = "data_plane/sie_gateway/request/admission.py"
 HOLDS = "data_plane/sie_worker/jobs/holds.py"
 PATIENCE = "sdk/sie_sdk/patience.py"
 
-CATALOG_LAWS = "tests/property/test_catalog_laws.py"
+RESOLVER_LAWS = "tests/property/test_resolver_laws.py"
 RESOLVE_LAWS = "tests/property/test_resolve_laws.py"
 CHUNK_LAWS = "tests/property/test_chunk_laws.py"
 GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
@@ -24,7 +24,7 @@ HUNTED_MUTANTS = (
     edit(
         "bundle-of-the-lowest-rank",
         "requests go to the bundle that its operator ranked last",
-        CATALOG,
+        RESOLVER,
         "return compatible[0][1] if compatible else None",
         "return compatible[-1][1] if compatible else None",
         (RESOLVE_LAWS,),
@@ -32,7 +32,7 @@ HUNTED_MUTANTS = (
     edit(
         "alias-hides-an-id",
         "a model is served under another's name since somebody gave it that alias",
-        CATALOG,
+        RESOLVER,
         "model_id = name if name in self.models else self._aliases.get(name, name)",
         "model_id = self._aliases.get(name, name)",
         (RESOLVE_LAWS,),
@@ -40,7 +40,7 @@ HUNTED_MUTANTS = (
     edit(
         "unknown-profile-is-the-default",
         "a mistyped profile is answered, by another one",
-        CATALOG,
+        RESOLVER,
         "        profile = profile or _DEFAULT_PROFILE\n",
         '        profile = profile if profile in document["profiles"] else _DEFAULT_PROFILE\n',
         (RESOLVE_LAWS,),
@@ -51,7 +51,7 @@ HUNTED_MUTANTS = (
         "shared/core/sie_core/layered.py",
         "for key in [key for key, value in upper.items() if value is None]:",
         "for key in [key for key, value in upper.items() if value is None and key in self._lower]:",
-        (CATALOG_LAWS,),
+        (RESOLVER_LAWS,),
     ),
     edit(
         "difference-is-from-the-newest",
@@ -59,7 +59,7 @@ HUNTED_MUTANTS = (
         "shared/core/sie_core/registry.py",
         "        if self._made_of is older._name:\n",
         "        if self._made_by:\n",
-        (CATALOG_LAWS, "tests/property/test_fold_laws.py"),
+        (RESOLVER_LAWS, "tests/property/test_fold_laws.py"),
     ),
     edit(
         "chunks-join-as-they-came",

@@ -157,8 +157,8 @@ SERVING_MUTANTS = (
         "routes-of-an-older-registry",
         "requests go on at the revision of before a change, until a gateway starts anew",
         ROUTING,
-        "        if catalog is not self._catalog or len(",
-        "        if self._catalog is None or len(",
+        "        if resolver is not self._resolver or len(",
+        "        if self._resolver is None or len(",
         WORLD,
     ),
     edit(
@@ -248,8 +248,8 @@ SERVING_MUTANTS = (
         "leases-without-a-registry",
         "a gateway that has just started says of every pool that there is none",
         DESK,
-        "        if catalog.position is None:\n            raise Later(",
-        "        if catalog is None:\n            raise Later(",
+        "        if resolver.position is None:\n            raise Later(",
+        "        if resolver is None:\n            raise Later(",
         (LEASES + "a_gateway_without_a_registry_says_nothing_of_pools_and_leases",),
     ),
 )

@@ -210,8 +210,8 @@ SLIPPED_GATEWAY_MUTANTS = (
         "default-is-leased",
         "a lease hides the pool of every request that names none",
         "data_plane/sie_gateway/leases/leases.py",
-        "if name in catalog.pools or name == _DEFAULT_POOL:",
-        "if name in catalog.pools:",
+        "if name in resolver.pools or name == _DEFAULT_POOL:",
+        "if name in resolver.pools:",
         (
             (
                 "tests/property/test_lease_laws.py::test_no_lease_has_the_name_of_a_poo"

@@ -58,8 +58,8 @@ SOUGHT_MUTANTS = (
         "route-of-an-older-registry",
         "after a change requests are sent where the model was",
         ROUTING,
-        "if catalog is not self._catalog or len(self._remembered) >= _REMEMBERED_MAX:",
-        "if self._catalog is None or len(self._remembered) >= _REMEMBERED_MAX:",
+        "if resolver is not self._resolver or len(self._remembered) >= _REMEMBERED_MAX:",
+        "if self._resolver is None or len(self._remembered) >= _REMEMBERED_MAX:",
         (GATEWAY_LAWS,),
     ),
     edit(

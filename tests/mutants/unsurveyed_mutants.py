@@ -71,7 +71,7 @@ UNSURVEYED_MUTANTS = (
         "recount-is-believed",
         "memory that went bad is told to be well by the check that looks for it",
         _REPORTS,
-        "digest = await asyncio.to_thread(catalog.registry.recounted)\n",
+        "digest = await asyncio.to_thread(resolver.registry.recounted)\n",
         "digest = here.digest\n",
         _LISTENS,
     ),
@@ -215,7 +215,7 @@ UNSURVEYED_MUTANTS = (
     edit(
         "greatest-by-their-sign",
         "the strongest weights of a sparse vector are left out where they are negative",
-        f"{_SERVER}/backends/vector_answers.py",
+        f"{_SERVER}/backends/heads/vector_answers.py",
         "rows.abs().topk(kept",
         "rows.topk(kept",
         (
@@ -226,7 +226,7 @@ UNSURVEYED_MUTANTS = (
     edit(
         "one-id-beyond-the-table",
         "one text ends the device for all who use it",
-        f"{_SERVER}/backends/token_inputs.py",
+        f"{_SERVER}/backends/forward/token_inputs.py",
         "values.min() <= values.max() < bound",
         "values.min() <= values.max() <= bound",
         _IDS,
@@ -234,7 +234,7 @@ UNSURVEYED_MUTANTS = (
     edit(
         "sides-are-not-put-back",
         "a batch of queries and documents is answered in another order",
-        f"{_SERVER}/backends/routed.py",
+        f"{_SERVER}/backends/encode/routed.py",
         "sorted(range(len(rows)), key=order.__getitem__)",
         "range(len(rows))",
         _ROUTED,
@@ -242,7 +242,7 @@ UNSURVEYED_MUTANTS = (
     edit(
         "sides-are-swapped",
         "queries are read as documents and documents as queries",
-        f"{_SERVER}/backends/routed.py",
+        f"{_SERVER}/backends/encode/routed.py",
         "return self._queries if is_query else self._documents",
         "return self._documents if is_query else self._queries",
         _ROUTED,

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from tests.support.config_writer import client_of, model, running, write
-from tests.support.gateway_world import catalog_of, gateway_world, heartbeat
+from tests.support.gateway_world import gateway_world, heartbeat, resolver_of
 from tests.support.gateway_world import model as routed
 
 from sie_config.writer.rules import Put
@@ -60,7 +60,7 @@ async def gateway(folder: Path, size: int) -> AsyncIterator[httpx.AsyncClient]:
         documents.append(("pool", pool, {"name": pool, "machine_profiles": ["cpu"]}))
     reports = {f"org/m{number:05d}": {"state": "loaded"} for number in range(size)}
     async with gateway_world() as world:
-        world.catalog = catalog_of(documents)
+        world.resolver = resolver_of(documents)
         for number in range(3):
             await world.hear(heartbeat(f"w{number + 1}", models=reports))
         transport = httpx.ASGITransport(app=world.app)

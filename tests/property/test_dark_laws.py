@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sie_config.writer.dark import Live, Names, going_dark, unserved
 from sie_core.apply import ChangeRefused, preview
-from sie_core.catalog import Catalog
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_schemas.entry import Change, delete, put
 
 NAMES = ["a", "b"]
@@ -102,7 +102,7 @@ def test_what_is_used_goes_dark_exactly_when_it_was_served_and_is_not(first, sec
     asked = {each.name for each in found if each.asked}
     assert asked == {name for name in lost if name.partition(":")[0] in used}
     # What nobody asks for is named only where it has no place left at all.
-    nowhere = unserved(Catalog.of(after, None), sorted(NAMES), Live(anywhere=True))
+    nowhere = unserved(Resolver.of(after, None), sorted(NAMES), Live(anywhere=True))
     assert {each.name for each in found if not each.asked} <= {each.name for each in nowhere}
 
 
@@ -114,10 +114,10 @@ def test_a_change_of_nothing_darkens_nothing_and_a_worker_of_an_older_release_ma
     touched = [(entity.kind, entity.key) for entity in registry]
     live = Live(places, asked=dict.fromkeys(NAMES, "just now"))
     assert going_dark(registry, registry, touched, lambda: live, lambda: KNOWN) == ()
-    found = unserved(Catalog.of(registry, None), NAMES, Live(anywhere=True))
+    found = unserved(Resolver.of(registry, None), NAMES, Live(anywhere=True))
     assert all(each.pool is None for each in found), "only what resolves to nothing"
     served = _served(_documents(registry), places)
-    told = {each.name for each in unserved(Catalog.of(registry, None), NAMES, Live(places))}
+    told = {each.name for each in unserved(Resolver.of(registry, None), NAMES, Live(places))}
     everything = {
         f"{key}:{profile}"
         for key, model in _documents(registry)["model"].items()

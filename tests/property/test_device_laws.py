@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, connected_execution
-from tests.support.worker_world import catalog_of, model_document
+from tests.support.worker_world import model_document, resolver_of
 
-from sie_core.catalog import ResolvedAdapter, ResolvedModel
+from sie_core.resolver import ResolvedAdapter, ResolvedModel
 from sie_core.stored_documents import AdapterJson
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.deliveries import Delivery
@@ -29,8 +29,8 @@ from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 
-MODEL = catalog_of(1, model_document("org/a", cost_max=4, wait_ms=0.0)).resolve("org/a")
-ROOMY = catalog_of(1, model_document("org/a", cost_max=64, wait_ms=0.0)).resolve("org/a")
+MODEL = resolver_of(1, model_document("org/a", cost_max=4, wait_ms=0.0)).resolve("org/a")
+ROOMY = resolver_of(1, model_document("org/a", cost_max=64, wait_ms=0.0)).resolve("org/a")
 DTYPES = ("float32", "float16")
 LIMITS = DeviceLimits(
     grace_s=8.0,

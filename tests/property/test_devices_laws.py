@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.worker_world import catalog_of, model_document
+from tests.support.worker_world import model_document, resolver_of
 
-from sie_core.catalog import ResolvedModel
+from sie_core.resolver import ResolvedModel
 from sie_schemas.errors import OurFault
 from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.ipc import Hello, TextInput
@@ -19,8 +19,8 @@ from sie_worker.execution.models import LoadedModel
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 
 NAMES = ("org/a", "org/b", "org/c")
-_CATALOG = catalog_of(1, *map(model_document, NAMES))
-MODELS = {name: _CATALOG.resolve(name) for name in NAMES}
+_RESOLVER = resolver_of(1, *map(model_document, NAMES))
+MODELS = {name: _RESOLVER.resolve(name) for name in NAMES}
 SPREAD_AFTER = 3
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 
 from sie_gateway.faces import FACES, TEI_FACES, ollama, tei
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
@@ -28,7 +28,7 @@ from sie_schemas.errors import FixRequest
 
 LIMITS = Limits(items_max=200, chars_max=1000, payload_bytes_max=1_000_000)
 MODELS = FaceModels(embed="of embeddings", rerank="of rankings")
-_found = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
+_found = Routes().find(standard_resolver(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
 VECTOR = np.array([0.6, 0.8], "<f4")
 ROUTE = _found.route if isinstance(_found, Cold) else _found
 

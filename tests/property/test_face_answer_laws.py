@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
@@ -31,7 +31,7 @@ from sie_schemas.items import Item
 
 LIMITS = Limits(items_max=1000, chars_max=100_000, payload_bytes_max=1_000_000)
 MODELS = FaceModels(embed="org/dense", rerank="ranker")
-_found = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
+_found = Routes().find(standard_resolver(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
 ROUTE = _found.route if isinstance(_found, Cold) else _found
 VECTOR = np.array([0.25, -3.0, 0.0, 1.5, 2.0, -0.5, 0.125, -1.0], "<f4")
 

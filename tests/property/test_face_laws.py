@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 
 from sie_gateway.faces.cohere import RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V2
@@ -22,7 +22,7 @@ from sie_schemas.errors import FixRequest, error_for
 
 LIMITS = Limits(items_max=1000, chars_max=100_000, payload_bytes_max=1_000_000)
 MODELS = FaceModels(embed="org/dense", rerank="ranker")
-_found = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
+_found = Routes().find(standard_resolver(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
 ROUTE = _found.route if isinstance(_found, Cold) else _found
 SHARES = st.none() | st.sampled_from([0.0, 0.25, 1.0])
 LOGITS = st.none() | st.sampled_from([0.0, -2.0, 3.0])

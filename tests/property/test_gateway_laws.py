@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
+from tests.support.gateway_world import echo_result, heartbeat, standard_resolver
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.fleet.fleet import WORKERS_MAX, Fleet
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.request.admission import Caps, InFlight, Shares, cut
@@ -23,8 +23,8 @@ from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
 from sie_schemas.jobs import JOB_ENCODER, ItemFailure, JobFailure, Timing
 
-CATALOG = standard_catalog()
-GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
+RESOLVER = standard_resolver()
+GENERATIONS = [standard_resolver(epoch=7 + number, generation=number) for number in (1, 2, 3)]
 LIMITS = Limits(items_max=50, chars_max=10_000, payload_bytes_max=20_000)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 
@@ -108,7 +108,7 @@ def test_a_fleet_is_what_a_naive_one_would_be(
 
 @st.composite
 def _beats(draw: st.DrawFn) -> list[Heartbeat]:
-    revision = CATALOG.resolve("org/dense").revision
+    revision = RESOLVER.resolve("org/dense").revision
     reports: list[dict[str, Any]] = [
         {},
         {"org/dense": {"state": "failed", "revision": revision}},
@@ -162,10 +162,10 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
     wanted = Wanted("org/dense", "encode", pool, machine_profile)
     if pool == "night" and machine_profile == "l4":
         with pytest.raises(FixRequest) as refusal:
-            Routes().find(CATALOG, _fleet(beats), wanted, now=1.0)
+            Routes().find(RESOLVER, _fleet(beats), wanted, now=1.0)
         assert refusal.value.field == "X-SIE-MACHINE-PROFILE"
         return
-    found = Routes().find(CATALOG, _fleet(beats), wanted, now=1.0)
+    found = Routes().find(RESOLVER, _fleet(beats), wanted, now=1.0)
     route = found.route if isinstance(found, Cold) else found
     assert route.pool == (pool or "default")
     assert machine_profile in (None, route.machine_profile)
@@ -189,7 +189,7 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
 def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_can(
     beats: list[Heartbeat],
 ) -> None:
-    found = Routes().find(CATALOG, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
+    found = Routes().find(RESOLVER, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
     if isinstance(found, Cold):
         return
 
@@ -226,29 +226,29 @@ def test_what_is_remembered_of_one_registry_is_never_told_of_another(
 ) -> None:
     remembering = Routes()
     for generation, spec, lora, machine_profile, warm in asked:
-        catalog = GENERATIONS[generation - 1]
+        resolver = GENERATIONS[generation - 1]
         fleet = _fleet([heartbeat()] if warm else [])
         wanted = Wanted(spec, "encode", None, machine_profile, lora)
-        fresh = _found(Routes(), catalog, fleet, wanted)
-        assert _found(remembering, catalog, fleet, wanted) == fresh
+        fresh = _found(Routes(), resolver, fleet, wanted)
+        assert _found(remembering, resolver, fleet, wanted) == fresh
 
 
-def _found(routes: Routes, catalog: Catalog, fleet: Fleet, wanted: Wanted) -> Any:
+def _found(routes: Routes, resolver: Resolver, fleet: Fleet, wanted: Wanted) -> Any:
     try:
-        return routes.find(catalog, fleet, wanted, now=1.0)
+        return routes.find(resolver, fleet, wanted, now=1.0)
     except SIEError as error:
         return error.code, error.message
 
 
 def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
-    revision = CATALOG.resolve("org/dense").revision
+    revision = RESOLVER.resolve("org/dense").revision
 
     def failed(worker_id: str, machine_profile: str, what: str) -> Heartbeat:
         models = {"org/dense": {"state": "failed", "revision": what}}
         return heartbeat(worker_id, machine_profile=machine_profile, models=models)
 
     fleet = _fleet([failed("w1", "cpu", revision), failed("w2", "l4", "old")])
-    found = Routes().find(CATALOG, fleet, Wanted("org/dense", "encode"), now=1.0)
+    found = Routes().find(RESOLVER, fleet, Wanted("org/dense", "encode"), now=1.0)
     assert isinstance(found, Route)
     assert found.machine_profile == "l4"
 
@@ -256,8 +256,8 @@ def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
 def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:
     wanted = Wanted("dense", "encode")
     fleet = _fleet([heartbeat()])
-    assert isinstance(Routes().find(CATALOG, fleet, wanted, now=10.0), Route)
-    assert isinstance(Routes().find(CATALOG, fleet, wanted, now=10.1), Cold)
+    assert isinstance(Routes().find(RESOLVER, fleet, wanted, now=10.0), Route)
+    assert isinstance(Routes().find(RESOLVER, fleet, wanted, now=10.1), Cold)
 
 
 # ---- admission ----------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ def _asked(operation: Operation, texts: list[str]) -> Asked:
 
 
 def _route(spec: str, operation: Operation) -> Route:
-    found = Routes().find(CATALOG, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
+    found = Routes().find(RESOLVER, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
     assert isinstance(found, Route)
     return found
 

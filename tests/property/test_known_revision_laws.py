@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.worker_world import LOG_ID, model_document
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.jobs import AdapterPin
 from sie_worker.jobs.revisions import KnownRevisions
 
 KEEP_S = 10.0
-CATALOGS_MAX = 4
+RESOLVERS_MAX = 4
 BASE = {
     "bundle": {"default": admit_document("bundle", {"name": "default", "backends": ["scripted"]})},
     "pool": {"default": admit_document("pool", {"name": "default"})},
@@ -24,7 +24,7 @@ BASE = {
 PACKAGE: Mapping[str, Any] = {"type": "package", "package": "p", "distribution": "p"}
 
 
-def catalog(cost_max: int | None, version: str | None) -> Catalog:
+def resolver(cost_max: int | None, version: str | None) -> Resolver:
     """A registry with a model, its adapter, both or none: by what makes their revisions."""
     documents: dict[str, dict[str, Any]] = {kind: dict(found) for kind, found in BASE.items()}
     if cost_max is not None:
@@ -38,18 +38,18 @@ def catalog(cost_max: int | None, version: str | None) -> Catalog:
         for kind, found in documents.items()
         for key, document in found.items()
     )
-    return Catalog.of(registry, Position(LOG_ID, 1, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(LOG_ID, 1, "0" * 64, registry.digest, 1))
 
 
 COSTS = (None, 1, 2, 3, 4, 5)
 VERSIONS = (None, "1", "2")
-CATALOGS = {(cost, version): catalog(cost, version) for cost in COSTS for version in VERSIONS}
-MODELS = {cost: CATALOGS[cost, None].resolve("org/a") for cost in COSTS if cost is not None}
+RESOLVERS = {(cost, version): resolver(cost, version) for cost in COSTS for version in VERSIONS}
+MODELS = {cost: RESOLVERS[cost, None].resolve("org/a") for cost in COSTS if cost is not None}
 ADAPTERS = {
-    version: CATALOGS[1, version].adapter("org/a", "legal") for version in VERSIONS if version
+    version: RESOLVERS[1, version].adapter("org/a", "legal") for version in VERSIONS if version
 }
 STEPS = st.lists(
-    st.tuples(st.sampled_from([0.0, 4.0, 6.0, 11.0]), st.sampled_from(sorted(CATALOGS, key=str))),
+    st.tuples(st.sampled_from([0.0, 4.0, 6.0, 11.0]), st.sampled_from(sorted(RESOLVERS, key=str))),
     min_size=1,
     max_size=12,
 )
@@ -57,7 +57,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.floats(0, 12))
 def test_a_job_runs_at_the_very_revision_that_it_names_as_long_as_that_is_kept(steps, later_s):
-    known = KnownRevisions(keep_s=KEEP_S, catalogs_max=CATALOGS_MAX)
+    known = KnownRevisions(keep_s=KEEP_S, resolvers_max=RESOLVERS_MAX)
     assert known.current is None
     assert known.model("org/a", "default", MODELS[1].revision) is None
     now = 0.0
@@ -66,10 +66,10 @@ def test_a_job_runs_at_the_very_revision_that_it_names_as_long_as_that_is_kept(s
     for pause_s, key in steps:
         now += pause_s
         if current is not None:
-            replaced = [*replaced, (now, current)][-CATALOGS_MAX:]
+            replaced = [*replaced, (now, current)][-RESOLVERS_MAX:]
         current = key
-        known.advance(CATALOGS[key], now)
-        assert known.current is CATALOGS[key]
+        known.advance(RESOLVERS[key], now)
+        assert known.current is RESOLVERS[key]
     now += later_s
     known.forget(now)
     there = {current, *(key for at, key in replaced if now - at < KEEP_S)}

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.gateway_world import MemoryLeases, catalog_of, heartbeat, model
+from tests.support.gateway_world import MemoryLeases, heartbeat, model, resolver_of
 
-from sie_core.catalog import Catalog
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.leases.lease_desk import LeaseDesk
@@ -40,7 +40,7 @@ def _pool(name: str, most: int | None) -> tuple[str, str, dict[str, Any]]:
     return "pool", name, {"name": name, "machine_profiles": list(PROFILES), **bound}
 
 
-CATALOG: Final = catalog_of(
+RESOLVER: Final = resolver_of(
     [
         model("org/dense", {"encode": {}}),
         ("bundle", "default", {"name": "default", "backends": ["echo"]}),
@@ -84,7 +84,7 @@ def test_a_share_is_given_exactly_where_its_pool_has_so_much_left(
     most = MOST[asked.queue_pool]
     wanted = sum(asked.share.values())
     try:
-        check_grant(CATALOG, held, asked, CAPS)
+        check_grant(RESOLVER, held, asked, CAPS)
     except FixRequest:
         assert most is not None and wanted > most
     except Later:
@@ -107,7 +107,7 @@ def test_a_request_under_a_lease_runs_in_its_pool_and_on_its_machine_profiles_or
             under_lease(wanted, asked)
         return
 
-    found = Routes().find(CATALOG, fleet, under_lease(wanted, asked), now=1.0)
+    found = Routes().find(RESOLVER, fleet, under_lease(wanted, asked), now=1.0)
 
     route = found.route if isinstance(found, Cold) else found
     assert route.pool == asked.queue_pool
@@ -157,13 +157,13 @@ class HeldUpLeases(MemoryLeases):
         return table
 
 
-def _desk(store: MemoryLeases, catalog: Catalog = CATALOG) -> LeaseDesk:
+def _desk(store: MemoryLeases, resolver: Resolver = RESOLVER) -> LeaseDesk:
     async def tell(kind: WorkerKind, models: Sequence[WantedModel]) -> None:
         """Nobody listens."""
 
     return LeaseDesk(
         store,
-        catalog=lambda: catalog,
+        resolver=lambda: resolver,
         workers=list,
         caps=CAPS,
         ttl_s=10.0,
@@ -243,7 +243,7 @@ async def test_a_gateway_without_a_registry_says_nothing_of_pools_and_leases(
 ) -> None:
     store = MemoryLeases()
     await store.put(_lease(asked), version=0)
-    desk = _desk(store, Catalog.of(Registry.EMPTY, None))
+    desk = _desk(store, Resolver.of(Registry.EMPTY, None))
     for ask in (desk.create(asked), desk.renew("a"), desk.delete("a"), desk.get("default")):
         with pytest.raises(Later) as caught:
             await ask
@@ -316,22 +316,22 @@ def test_a_pool_keeps_what_its_leases_want_warm_together_and_never_more_than_it_
 def test_no_lease_has_the_name_of_a_pool_nor_default_also_where_there_is_no_such_pool(
     name, deletes, is_empty
 ) -> None:
-    catalog = catalog_of([]) if is_empty else CATALOG
-    if name != "default" and name not in catalog.pools:
-        check_name(catalog, name, deleting=deletes)
+    resolver = resolver_of([]) if is_empty else RESOLVER
+    if name != "default" and name not in resolver.pools:
+        check_name(resolver, name, deleting=deletes)
         return
     with pytest.raises(FixRequest):
-        check_name(catalog, name, deleting=deletes)
+        check_name(resolver, name, deleting=deletes)
 
 
 @given(COUNTS, st.dictionaries(st.sampled_from(PROFILES), st.integers(1, 4), min_size=1))
 def test_a_lease_counts_on_no_more_workers_than_it_may_use(caps, gpus) -> None:
     request = LeaseRequest(name="a", queue_pool="free", gpus=gpus, gpu_caps=caps)
     if all(count <= caps.get(name, count) for name, count in gpus.items()):
-        check_grant(CATALOG, [], request, CAPS)
+        check_grant(RESOLVER, [], request, CAPS)
         return
     with pytest.raises(FixRequest, match="gpu_caps"):
-        check_grant(CATALOG, [], request, CAPS)
+        check_grant(RESOLVER, [], request, CAPS)
 
 
 class Overtaken(MemoryLeases):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, connected_execution
-from tests.support.worker_world import catalog_of, model_document
+from tests.support.worker_world import model_document, resolver_of
 
-from sie_core.catalog import ResolvedAdapter, ResolvedModel
+from sie_core.resolver import ResolvedAdapter, ResolvedModel
 from sie_schemas import ipc
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import AdapterPin
@@ -21,8 +21,8 @@ from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
 
 NAMES = ("org/a", "org/b", "org/c")
-_CATALOG = catalog_of(1, *map(model_document, NAMES))
-MODELS: dict[str, ResolvedModel] = {name: _CATALOG.resolve(name) for name in NAMES}
+_RESOLVER = resolver_of(1, *map(model_document, NAMES))
+MODELS: dict[str, ResolvedModel] = {name: _RESOLVER.resolve(name) for name in NAMES}
 PIN = AdapterPin("legal", "1" * 64)
 ADAPTER = ResolvedAdapter(PIN.name, PIN.revision, {"name": PIN.name, "model_id": "org/a"})  # type: ignore[typeddict-item]
 COOLDOWN_S = 10.0

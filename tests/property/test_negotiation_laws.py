@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.gateway_world import standard_catalog
+from tests.support.gateway_world import standard_resolver
 
 from sie_gateway.faces.native import cold_error, cold_response, read_native
 from sie_gateway.fleet.fleet import Fleet
@@ -72,7 +72,7 @@ def test_a_time_that_is_no_whole_number_of_seconds_is_refused(said):
 
 @given(st.sampled_from([0.25, 1.0, 2.5, 30.0]))
 def test_who_finds_no_worker_is_told_where_and_when_in_either_form(retry_s):
-    cold = Routes().find(standard_catalog(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
+    cold = Routes().find(standard_resolver(), Fleet(6.0), Wanted("ranker", "score"), now=0.0)
     assert isinstance(cold, Cold)
     route = cold.route
     place = {

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sie_server.adapters.lora import Adapter, Delta
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel, alibi_config
-from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.packed.packed_attention import register
 
 _WORDS = 60

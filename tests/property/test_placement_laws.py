@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.client import Client
-from tests.support.worker_world import catalog_of, model_document
+from tests.support.worker_world import model_document, resolver_of
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_runtime.broker.bus import Message
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_worker.intake.homes import Homes
@@ -116,7 +116,7 @@ class World:
         self.runs = True
         self.epoch = 0
         self.heard: list[Heartbeat] = []
-        self.catalog: Catalog | None = None
+        self.resolver: Resolver | None = None
 
     def homes(self, peers: Peers) -> Homes:
         """Homes that have not looked yet."""
@@ -124,7 +124,7 @@ class World:
             "a",
             peers,
             bundle="default",
-            catalog=lambda: self.catalog,
+            resolver=lambda: self.resolver,
             room=lambda: 0,
             held=lambda: self.held,
             clock=lambda: 0.0,
@@ -145,16 +145,16 @@ class World:
             peers.heard(self.heard[-1], 0.0)
         else:
             setattr(self, {"bundle": "runs"}.get(what, what), value)
-        if what in {"peer", "held"} and self.catalog is not None:
+        if what in {"peer", "held"} and self.resolver is not None:
             # The log does not move where a worker comes, goes or loads something.
             return
         self.epoch += 1
-        made = catalog_of(
+        made = resolver_of(
             self.epoch,
             *[model_document(name) for name in sorted(self.models)],
             backends=("scripted",) if self.runs else ("other",),
         )
-        self.catalog = Catalog.of(made.registry, made.position, self.catalog)
+        self.resolver = Resolver.of(made.registry, made.position, self.resolver)
 
 
 @given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=12))
@@ -183,7 +183,7 @@ def test_a_change_is_told_exactly_where_the_room_of_a_peer_is_another_one(said):
         "a",
         peers,
         bundle="default",
-        catalog=lambda: None,
+        resolver=lambda: None,
         room=lambda: 0,
         held=frozenset,
         clock=lambda: 0.0,

@@ -85,7 +85,7 @@ class Speaker:
     """A replica that has a position and a voice."""
 
     def __init__(self, clock: Callable[[], float], files: ReplicaFiles | None = None) -> None:
-        self.catalog: Any = SimpleNamespace(position=None, registry=LOG.registries[-1])
+        self.resolver: Any = SimpleNamespace(position=None, registry=LOG.registries[-1])
         self.told: dict[str, Any] = {"log_id": LOG.log_id, "epoch": 1, "state": "fresh"}
         self.resyncs = 0
         self.events: list[Event] = []
@@ -225,7 +225,7 @@ def test_who_stops_says_so_once_by_the_way_that_there_is(bus_is_there, writer_is
 def test_a_replica_answers_a_roll_call_at_once_and_does_what_its_writer_says_while_it_listens(by):
     async def story(loop: SimulatedLoop) -> None:
         one = Speaker(loop.time)
-        one.catalog.position = position_of(LOG.entries[1])
+        one.resolver.position = position_of(LOG.entries[1])
         async with one.voice.listening():
             await one.wire.ask("sie.config.rollcall")
             [(_, subject, _)] = one.wire.said

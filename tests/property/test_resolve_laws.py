@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.worker_world import model_document
 
-from sie_core.catalog import Catalog
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
@@ -40,7 +40,7 @@ SPECS = st.tuples(
 )
 
 
-def catalog_of(models: Any, bundles: Any, pools: Any) -> Catalog:
+def resolver_of(models: Any, bundles: Any, pools: Any) -> Resolver:
     found = [
         Entity("model", model_id, 1, canonical.dumps(_document(model_id, *parts)))
         for model_id, parts in models.items()
@@ -51,7 +51,7 @@ def catalog_of(models: Any, bundles: Any, pools: Any) -> Catalog:
     for name in pools:
         pool = admit_document("pool", {"name": name})
         found.append(Entity("pool", name, 1, canonical.dumps(pool)))
-    return Catalog.of(Registry.of(found), None)
+    return Resolver.of(Registry.of(found), None)
 
 
 def _document(model_id: str, aliases: Any, profiles: Any, pool: str) -> dict[str, Any]:
@@ -100,12 +100,12 @@ def expected(models: Any, bundles: Any, pools: Any, spec: Any) -> tuple[str, ...
 
 @given(MODELS, BUNDLES, POOLS, st.lists(SPECS, min_size=1, max_size=12))
 def test_what_a_client_names_is_found_or_refused_by_the_rules(models, bundles, pools, specs):
-    catalog = catalog_of(models, bundles, pools)
+    resolver = resolver_of(models, bundles, pools)
     for spec in specs:
         bundle, name, profile, pool = spec
         text = (f"{bundle}:/" if bundle else "") + name + (f":{profile}" if profile else "")
         try:
-            found = catalog.resolve(text, pool=pool)
+            found = resolver.resolve(text, pool=pool)
             told: tuple[str, ...] = (
                 found.model_id,
                 found.profile,

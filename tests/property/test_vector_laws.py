@@ -35,9 +35,9 @@ from sie_schemas.ipc import (
     TokensInput,
 )
 from sie_server.backends.backend import WithoutAdapters
-from sie_server.backends.routed import RoutedBackend
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.backends.vector_answers import as_given, rows_as_given, sparse_rows
+from sie_server.backends.encode.routed import RoutedBackend
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.heads.vector_answers import as_given, rows_as_given, sparse_rows
 from sie_server.vectors.pooling import pool
 from sie_server.vectors.steps import VectorSteps
 from sie_server.vectors.tables import read_table

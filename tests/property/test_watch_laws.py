@@ -13,9 +13,9 @@ from sie_config.log.journal import Journal
 from sie_config.replicas.convergence import Selector
 from sie_config.replicas.convergence_watch import ConvergenceWatch
 from sie_config.replicas.reports import Reports
-from sie_core.catalog import Catalog
 from sie_core.chain import position_of
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_runtime.process.waiting import Waits
 from sie_testing.written_log import WrittenLog
 
@@ -48,7 +48,7 @@ class Watched:
             clock=lambda: self.now,
             ttl_s=TTL_S,
             commits_max=KEPT,
-            catalog=lambda _: Catalog.of(Registry.EMPTY, None),
+            resolver=lambda _: Resolver.of(Registry.EMPTY, None),
             earlier=cast(Any, None),
         )
 

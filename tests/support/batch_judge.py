@@ -34,7 +34,7 @@ from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.items import Item
 from sie_schemas.jobs import AdapterPin, Job
 from sie_server.backends.backend import Backend
-from sie_server.backends.loaded_encoder import EncoderBackend
+from sie_server.backends.forward.loaded_encoder import EncoderBackend
 from sie_server.execution.execution import Execution
 from sie_server.tolerances import disagreement, logits_agree
 from sie_server.weights.sources import Weights

@@ -18,8 +18,8 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import Item
-from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
+from sie_server.backends.encode import transformer
 from sie_server.tolerances import disagreement
 from sie_server.weights.sources import Weights
 from sie_worker.forms.tokenizing import Tokenizer, prepare

@@ -10,7 +10,7 @@ import httpx
 from tests.support.gateway_world import MemoryBus
 from tests.support.provisioned import provide
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.main import Parts, build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings
@@ -23,9 +23,9 @@ __all__ = ["Edge", "bus_of", "edge_on"]
 
 @dataclass
 class Edge:
-    """One gateway's application and its parts. `catalog` may be swapped."""
+    """One gateway's application and its parts. `resolver` may be swapped."""
 
-    catalog: Catalog
+    resolver: Resolver
     parts: Parts = field(init=False)
     app: Any = field(init=False)
     http: httpx.AsyncClient = field(init=False)
@@ -50,7 +50,7 @@ async def bus_of(url: str, name: str, *, role: str = "test", **changed: Any) -> 
 @asynccontextmanager
 async def edge_on(
     bus: Bus,
-    catalog: Catalog,
+    resolver: Resolver,
     *,
     gateway_id: str = "g1",
     jobs: MemoryBus | None = None,
@@ -59,8 +59,8 @@ async def edge_on(
     """A gateway; with `jobs`, its jobs and heartbeats are there, and only its leases on the bus."""
     settings = GatewaySettings(**({"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0} | changed))
     stop = asyncio.Event()
-    edge = Edge(catalog)
-    await provide(bus, catalog.pools)
+    edge = Edge(resolver)
+    await provide(bus, resolver.pools)
     async with opened_parts(
         settings,
         jobs or bus,
@@ -69,12 +69,12 @@ async def edge_on(
         gateway_id=gateway_id,
         objects=PayloadStore(bus, settings),
         leases=LeaseStore(bus, settings),
-        catalog=lambda: edge.catalog,
+        resolver=lambda: edge.resolver,
     ) as parts:
         parts.watch.begin()
         looking = asyncio.create_task(parts.run(stop))
         edge.parts = parts
-        edge.app = build_app(settings, parts, lambda: edge.catalog, asyncio.Event())
+        edge.app = build_app(settings, parts, lambda: edge.resolver, asyncio.Event())
         transport = httpx.ASGITransport(app=edge.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             edge.http = http

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_gateway.leases.lease_desk import Leases
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
@@ -41,26 +41,28 @@ __all__ = [
     "MemoryBus",
     "MemoryLeases",
     "World",
-    "catalog_of",
     "echo_result",
     "gateway_world",
     "heartbeat",
     "model",
-    "standard_catalog",
+    "resolver_of",
+    "standard_resolver",
 ]
 
 LOG_ID = "ab" * 16
 _SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
 
 
-def catalog_of(documents: Sequence[tuple[str, str, dict[str, Any]]], *, epoch: int = 7) -> Catalog:
-    """A catalog of (kind, key, document), admitted as the writer would."""
+def resolver_of(
+    documents: Sequence[tuple[str, str, dict[str, Any]]], *, epoch: int = 7
+) -> Resolver:
+    """A resolver of (kind, key, document), admitted as the writer would."""
     entities = [
         Entity(kind, key, epoch, canonical.dumps(admit_document(kind, document)))
         for kind, key, document in documents
     ]
     registry = Registry.of(entities)
-    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
 
 
 def model(model_id: str, tasks: dict[str, Any], **rest: Any) -> tuple[str, str, dict[str, Any]]:
@@ -75,9 +77,9 @@ def model(model_id: str, tasks: dict[str, Any], **rest: Any) -> tuple[str, str, 
     return "model", model_id, document
 
 
-def standard_catalog(
+def standard_resolver(
     *more: tuple[str, str, dict[str, Any]], epoch: int = 7, generation: int = 1
-) -> Catalog:
+) -> Resolver:
     """Three models, an adapter, two pools, and more. Another generation has other revisions."""
     legal = {"model_id": "org/dense", "name": "legal", "source": _SOURCE}
     source = _SOURCE | {"version": str(generation)}
@@ -91,7 +93,7 @@ def standard_catalog(
         ("pool", "night", {"name": "night", "machine_profiles": ["cpu"]}),
         *more,
     ]
-    return catalog_of(documents, epoch=epoch)
+    return resolver_of(documents, epoch=epoch)
 
 
 def heartbeat(worker_id: str = "w1", **changed: Any) -> Heartbeat:
@@ -319,13 +321,13 @@ class Echo:
 
 @dataclass
 class World:
-    """A gateway's application and what is around it. `catalog` may be swapped."""
+    """A gateway's application and what is around it. `resolver` may be swapped."""
 
     app: Any
     bus: MemoryBus
     echo: Echo
     stop: asyncio.Event
-    catalog: Catalog
+    resolver: Resolver
     leases: Leases
     asked_for: list[str]
     """The model of each request, or its adapter's key."""
@@ -358,10 +360,10 @@ async def gateway_world(
     config = GatewaySettings(gateway_id="g1", **(usual | settings))
     bus = bus or MemoryBus()
     stop, kept = asyncio.Event(), leases or MemoryLeases()
-    world = World(None, bus, Echo(bus), stop, standard_catalog(*more), kept, [])
+    world = World(None, bus, Echo(bus), stop, standard_resolver(*more), kept, [])
 
-    def catalog() -> Catalog:
-        return world.catalog
+    def resolver() -> Resolver:
+        return world.resolver
 
     async with opened_parts(
         config,
@@ -370,12 +372,12 @@ async def gateway_world(
         asker=MemoryAsker(bus),
         gateway_id="g1",
         leases=kept,
-        catalog=catalog,
+        resolver=resolver,
     ) as parts:
         parts.watch.begin()
         over = asyncio.Event()
         looking = asyncio.create_task(parts.takers.run(over))
-        world.app = build_app(config, parts, catalog, stop, asked_for=world.note_asked)
+        world.app = build_app(config, parts, resolver, stop, asked_for=world.note_asked)
         if warm:
             await world.hear(heartbeat())
         for bundle in bundles:

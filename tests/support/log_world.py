@@ -22,7 +22,7 @@ from sie_config.http.api import build_app
 from sie_config.stream.queues import keep_queues
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.settings import FollowerSettings
@@ -164,11 +164,11 @@ async def writer(
 
 @dataclass
 class Replica:
-    """A follower that runs, and every catalog that a reader of it has seen."""
+    """A follower that runs, and every resolver that a reader of it has seen."""
 
     follower: Follower
     bus: Bus
-    seen: list[Catalog] = field(default_factory=list)
+    seen: list[Resolver] = field(default_factory=list)
 
     async def at(self, epoch: int, *, within_s: float = 10.0) -> None:
         """Wait until it serves an epoch."""
@@ -236,7 +236,7 @@ async def same(writer: Writer, *replicas: Replica, within_s: float = 10.0) -> No
 
     await until(converged, within_s=within_s)
     for one in replicas:
-        assert one.follower.catalog.registry == sequencer.registry
+        assert one.follower.resolver.registry == sequencer.registry
 
 
 def metric(name: str, **labels: str) -> float:

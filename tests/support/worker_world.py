@@ -1,6 +1,6 @@
 """A worker's surroundings for a test: a real broker, a scripted device, a gateway's inbox.
 
-The worker is the real one, wired as in its process, but for the log: the test hands it a catalog.
+The worker is the real one, wired as in its process, but for the log: the test hands it a resolver.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from tests.support.provisioned import provide
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 
 from sie_config.stream.queues import Queues
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_runtime.broker.bus import Bus, BusSettings, Message
 from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.provisions import Provisions, ProvisionSettings
@@ -38,8 +38,8 @@ __all__ = [
     "GatewayInbox",
     "ScriptedReplica",
     "WorkerWorld",
-    "catalog_of",
     "model_document",
+    "resolver_of",
     "worker_world",
 ]
 
@@ -71,13 +71,13 @@ def model_document(model_id: str, *, cost_max: int = 4096, wait_ms: float = 5.0)
     )
 
 
-def catalog_of(
+def resolver_of(
     epoch: int,
     *models: Mapping[str, Any],
     pinned: tuple[str, ...] = (),
     backends: Sequence[str] = ("scripted",),
-) -> Catalog:
-    """A catalog with a bundle and a pool for these models, of which the pool pins some."""
+) -> Resolver:
+    """A resolver with a bundle and a pool for these models, of which the pool pins some."""
     bundle = admit_document("bundle", {"name": "default", "backends": list(backends)})
     pool = admit_document("pool", {"name": "default", "pinned_models": list(pinned)})
     found = [
@@ -88,7 +88,7 @@ def catalog_of(
         document = canonical.dumps(dict(model))
         found.append(Entity("model", str(model["model_id"]), epoch, document))
     registry = Registry.of(found)
-    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
+    return Resolver.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
 
 
 class ScriptedReplica:
@@ -152,34 +152,34 @@ class WorkerWorld:
         self.execution = execution
         self.replica = replica
         self.stop = asyncio.Event()
-        self.registry = catalog_of(1).registry
+        self.registry = resolver_of(1).registry
         self.moved = asyncio.Event()
         self.inbox = GatewayInbox(bus, "sie.result.one")
         self.heartbeats: list[Heartbeat] = []
         self._queue = WorkQueue(bus, WorkQueueSettings())
         self._jobs = 0
 
-    def advance(self, catalog: Catalog) -> None:
+    def advance(self, resolver: Resolver) -> None:
         """The log has moved."""
-        self.registry = catalog.registry
+        self.registry = resolver.registry
         self.moved.set()
-        self.replica.move(catalog.position)
-        self.worker.advance(catalog)
+        self.replica.move(resolver.position)
+        self.worker.advance(resolver)
 
-    async def publish(self, catalog: Catalog, model_id: str, *texts: str, **changed: Any) -> Job:
+    async def publish(self, resolver: Resolver, model_id: str, *texts: str, **changed: Any) -> Job:
         """Put a job on the queue, as a gateway does."""
         self._jobs += 1
-        assert catalog.position is not None
+        assert resolver.position is not None
         job = Job(
             job_id=f"request{self._jobs}.0",
             request_id=f"request{self._jobs}",
             first_item=0,
             operation="encode",
             log_id=LOG_ID,
-            epoch=catalog.position.epoch,
+            epoch=resolver.position.epoch,
             model_id=model_id,
             profile="default",
-            model_revision=catalog.resolve(model_id).revision,
+            model_revision=resolver.resolve(model_id).revision,
             items=tuple(Item(text=text, id=f"item-{n}") for n, text in enumerate(texts)),
             reply_to=self.inbox.subject,
             deadline=time.time() + 10,

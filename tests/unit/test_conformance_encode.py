@@ -25,8 +25,8 @@ from tests.support.small_tokenizers import small_tokenizer
 
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import RunBatch
-from sie_server.backends import folder_layout
 from sie_server.backends.backend import unit_length
+from sie_server.backends.encode import folder_layout
 
 WIDTH = 16
 _SIZES: dict[str, Any] = {

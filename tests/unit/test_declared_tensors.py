@@ -37,9 +37,9 @@ from sie_layouts.architectures.tensors.kin import KIN
 from sie_layouts.architectures.unrunnable import CHUNKED
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import OurFault
-from sie_server.backends.class_heads import require_same, sequence_head, token_head
-from sie_server.backends.encode_heads import masked_language_head
-from sie_server.backends.encoder import Encoder
+from sie_server.backends.forward.encoder import Encoder
+from sie_server.backends.heads.class_heads import require_same, sequence_head, token_head
+from sie_server.backends.heads.encode_heads import masked_language_head
 
 _SIZES: dict[str, Any] = {
     "vocab_size": 120, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,

@@ -22,8 +22,8 @@ from sie_schemas import canonical
 from sie_schemas.documents import ModelDocument, admit_document
 from sie_schemas.errors import FixRequest
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import transformer
 from sie_server.backends.backend import ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.backends.names import backend_names
 from sie_server.weights.pickles import convert_pickles
 from sie_server.weights.sources import Weights

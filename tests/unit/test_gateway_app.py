@@ -16,7 +16,7 @@ from tests.support.gateway_world import (
     echo_result,
     gateway_world,
     heartbeat,
-    standard_catalog,
+    standard_resolver,
 )
 from tests.support.polling import until
 
@@ -67,8 +67,8 @@ async def test_an_answer_tells_the_configuration_that_it_was_made_under() -> Non
     async with gateway_world() as world:
         body = ONE | {"params": {"options": {"lora": "legal"}}}
         response = await _post(world, "/v1/encode/org/dense:fast", body)
-        model = world.catalog.resolve("org/dense:fast")
-        adapter = world.catalog.adapter("org/dense", "legal")
+        model = world.resolver.resolve("org/dense:fast")
+        adapter = world.resolver.adapter("org/dense", "legal")
         [job] = world.echo.seen
     headers = response.headers
     assert response.json()["model"] == "org/dense:fast"
@@ -410,7 +410,7 @@ async def test_a_revision_that_changes_under_a_request_costs_one_more_run_of_all
 
         def change(job: Job) -> JobResult:
             if len(world.echo.seen) == 2:
-                world.catalog = standard_catalog(epoch=8, generation=2)
+                world.resolver = standard_resolver(epoch=8, generation=2)
                 failure = JobFailure("REVISION_CHANGED", "replaced")
                 return echo_result(job, answers=(), failure=failure)
             return echo_result(job)
@@ -418,7 +418,7 @@ async def test_a_revision_that_changes_under_a_request_costs_one_more_run_of_all
         world.echo.answer = change
         items = {"items": [{"text": "a"}, {"text": "bb"}]}
         response = await _post(world, "/v1/encode/org/dense", items)
-        new = world.catalog.resolve("org/dense").revision
+        new = world.resolver.resolve("org/dense").revision
         assert len(world.echo.seen) == 4
         assert len({job.job_id for job in world.echo.seen}) == 4
     assert response.status_code == 200
@@ -427,14 +427,14 @@ async def test_a_revision_that_changes_under_a_request_costs_one_more_run_of_all
 
 
 async def test_a_gateway_behind_its_workers_runs_a_request_again_when_it_has_caught_up() -> None:
-    newer = standard_catalog(epoch=8, generation=2)
+    newer = standard_resolver(epoch=8, generation=2)
     revision = newer.resolve("org/dense").revision
     async with gateway_world() as world:
 
         def refuse(job: Job) -> JobResult:
             if job.model_revision == revision:
                 return echo_result(job)
-            asyncio.get_running_loop().call_later(0.05, setattr, world, "catalog", newer)
+            asyncio.get_running_loop().call_later(0.05, setattr, world, "resolver", newer)
             failure = JobFailure("REVISION_CHANGED", "not at that revision here")
             return echo_result(job, answers=(), failure=failure)
 
@@ -529,7 +529,7 @@ async def test_the_rest_has_one_shape_of_error_too() -> None:
 
 async def test_a_defect_in_the_rest_is_told_in_the_one_shape_and_not_in_its_own_words() -> None:
     async with gateway_world() as world:
-        world.catalog = None  # type: ignore[assignment]
+        world.resolver = None  # type: ignore[assignment]
         transport = httpx.ASGITransport(app=world.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             answer = await http.get("/v1/models")
@@ -573,13 +573,13 @@ async def test_ready_means_a_registry_and_a_fleet_that_was_heard_and_no_stop() -
         unheard = await http.get("/readyz")
         await world.hear(heartbeat())
         ready = await http.get("/readyz")
-        known, world.catalog = (
-            world.catalog,
-            type(world.catalog).of(type(world.catalog.registry).EMPTY, None),
+        known, world.resolver = (
+            world.resolver,
+            type(world.resolver).of(type(world.resolver.registry).EMPTY, None),
         )
         empty = await http.get("/readyz")
         early = await http.post("/v1/encode/org/dense", json=ONE)
-        world.catalog = known
+        world.resolver = known
         world.stop.set()
         stopping = await http.get("/readyz")
         alive = await http.get("/healthz")
@@ -599,7 +599,7 @@ async def test_health_is_told_with_its_models_or_without_and_refuses_another_wor
 
 
 async def test_models_and_health_tell_what_the_workers_report() -> None:
-    revision = standard_catalog().resolve("org/dense").revision
+    revision = standard_resolver().resolve("org/dense").revision
     loaded = {"org/dense": {"state": "loaded", "revision": revision}}
     async with gateway_world() as world, _http(world) as http:
         await world.hear(heartbeat(models=loaded, queue_depth=3, answered_per_s=1.5))
@@ -705,7 +705,7 @@ async def test_a_request_that_failed_has_a_line_that_finds_it_again(
         said = vars(line)
         assert said["request_id"] == response.headers["x-sie-request-id"]
         assert (said["model"], said["code"]) == ("org/dense", "INFERENCE_ERROR")
-        assert said["epoch"] == str(world.catalog.position)
+        assert said["epoch"] == str(world.resolver.position)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import openai
 import pytest
-from tests.support.gateway_world import World, catalog_of, echo_result, gateway_world, model
+from tests.support.gateway_world import World, echo_result, gateway_world, model, resolver_of
 
 from sie_gateway.faces import face_at
 from sie_schemas import arrays
@@ -750,7 +750,7 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
 
     outputs = {"encode": {"outputs": ["dense", "sparse", "multivector"]}, "extract": {}}
     async with gateway_world() as world:
-        world.catalog = catalog_of(
+        world.resolver = resolver_of(
             [
                 model("all", outputs),
                 model("sorter", {"extract": {}}),

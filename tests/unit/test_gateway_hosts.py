@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.support.gateway_world import catalog_of, echo_result, gateway_world, model
+from tests.support.gateway_world import echo_result, gateway_world, model, resolver_of
 from tests.unit.test_gateway_faces import (
     OLLAMA_EMBED,
     OLLAMA_EMBEDDINGS,
@@ -78,7 +78,7 @@ async def test_the_hubs_tasks_have_classes_or_entities_and_their_parameters() ->
     ]
     bundle = ("bundle", "default", {"name": "default", "backends": backends})
     async with gateway_world() as world:
-        world.catalog = catalog_of([*models, bundle, ("pool", "default", {"name": "default"})])
+        world.resolver = resolver_of([*models, bundle, ("pool", "default", {"name": "default"})])
         world.echo.answer = answer
 
         async def ask(name: str, inputs: Any, **parameters: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from tests.support.gateway_world import World, catalog_of, gateway_world, model
+from tests.support.gateway_world import World, gateway_world, model, resolver_of
 
 from sie_schemas.items import Item, Media
 from sie_schemas.jobs import Job
@@ -18,8 +18,8 @@ TEXT = base64.b64encode(DATA).decode()
 PROFILES = {"default": {"backend": "image-text"}}
 
 
-def _catalog() -> Any:
-    return catalog_of(
+def _resolver() -> Any:
+    return resolver_of(
         [
             model("org/dense", {"encode": {}}),
             model("ranker", {"score": {}}),
@@ -34,7 +34,7 @@ def _catalog() -> Any:
 @asynccontextmanager
 async def _world() -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
     async with gateway_world() as world:
-        world.catalog = _catalog()
+        world.resolver = _resolver()
         transport = httpx.ASGITransport(app=world.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             yield world, client

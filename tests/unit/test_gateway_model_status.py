@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.gateway_world import gateway_world, heartbeat, standard_catalog
+from tests.support.gateway_world import gateway_world, heartbeat, standard_resolver
 
 from sie_gateway.http.model_status import model_status
 from sie_schemas.errors import FixRequest
@@ -18,9 +18,9 @@ def worker(worker_id: str, **fields: Any) -> Heartbeat:
 
 def test_w17_a_model_is_effective_only_where_every_worker_that_may_run_it_says_so() -> None:
     """W10 and W17: one model's revision on each worker, whatever else its bundle holds."""
-    catalog = standard_catalog()
-    revision = model_status(catalog, [], "org/dense")["revisions"]["default"]
-    assert model_status(catalog, [], "org/dense")["effective"] is False, "nobody is not everybody"
+    resolver = standard_resolver()
+    revision = model_status(resolver, [], "org/dense")["revisions"]["default"]
+    assert model_status(resolver, [], "org/dense")["effective"] is False, "nobody is not everybody"
     for held, effective in (
         ({}, True),
         ({"org/dense": ModelReport(state="loaded", revision=revision)}, True),
@@ -28,23 +28,23 @@ def test_w17_a_model_is_effective_only_where_every_worker_that_may_run_it_says_s
         ({"org/dense": ModelReport(state="failed", reason="no file")}, False),
         ({"ranker": ModelReport(state="failed", reason="no file")}, True),
     ):
-        status = model_status(catalog, [worker("a"), worker("b", models=held)], "org/dense")
+        status = model_status(resolver, [worker("a"), worker("b", models=held)], "org/dense")
         assert status["effective"] is effective, held
         assert status["workers"][0]["effective"] is True
 
 
 def test_a_worker_that_is_behind_or_follows_another_log_is_not_effective() -> None:
-    catalog = standard_catalog()
+    resolver = standard_resolver()
     for fields in ({"epoch": 6}, {"log_id": "f" * 32}, {"ready": False}):
-        assert not model_status(catalog, [worker("a", **fields)], "ranker")["effective"]
+        assert not model_status(resolver, [worker("a", **fields)], "ranker")["effective"]
     elsewhere = worker("a", bundle="other", epoch=1)
-    assert model_status(catalog, [elsewhere, worker("b")], "ranker")["effective"]
+    assert model_status(resolver, [elsewhere, worker("b")], "ranker")["effective"]
 
 
 def test_a_model_is_not_effective_where_no_worker_is_where_its_requests_go() -> None:
-    catalog = standard_catalog()
+    resolver = standard_resolver()
     for fields in ({"pool": "night"}, {"machine_profile": "h100"}, {"bundle": "other"}):
-        assert not model_status(catalog, [worker("a", **fields)], "org/dense")["effective"]
+        assert not model_status(resolver, [worker("a", **fields)], "org/dense")["effective"]
 
 
 async def test_the_gateway_tells_it_under_the_models_name() -> None:
@@ -70,15 +70,15 @@ async def test_the_gateway_tells_it_under_the_models_name() -> None:
 
 def test_an_unknown_model_has_no_status() -> None:
     with pytest.raises(FixRequest, match="no model"):
-        model_status(standard_catalog(), [], "none")
+        model_status(standard_resolver(), [], "none")
 
 
 def test_w10_a_change_of_one_model_moves_no_revision_of_another() -> None:
     """W10: revisions are per model, so an edit invalidates what it changes and nothing else."""
-    old, new = standard_catalog(generation=1), standard_catalog(generation=2)
+    old, new = standard_resolver(generation=1), standard_resolver(generation=2)
 
-    def revisions(catalog, model_id: str) -> object:
-        return model_status(catalog, [], model_id)["revisions"]
+    def revisions(resolver, model_id: str) -> object:
+        return model_status(resolver, [], model_id)["revisions"]
 
     assert revisions(old, "org/dense") != revisions(new, "org/dense")
     assert revisions(old, "ranker") == revisions(new, "ranker")

@@ -5,7 +5,7 @@ from itertools import product
 import httpx
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from tests.support.gateway_world import gateway_world, standard_catalog
+from tests.support.gateway_world import gateway_world, standard_resolver
 
 from sie_gateway.fleet.kind_loads import KindLoads, kinds_of
 
@@ -18,16 +18,16 @@ ONE = {"items": [{"text": "four"}]}
 
 
 def test_every_kind_of_worker_has_its_series_at_0_before_the_first_request():
-    catalog = standard_catalog()
-    kinds = list(kinds_of(catalog))
+    resolver = standard_resolver()
+    kinds = list(kinds_of(resolver))
     places = (
         (pool, profile, bundle)
-        for pool, document in catalog.pools.items()
-        for profile, bundle in product(document["machine_profiles"], catalog.bundles)
+        for pool, document in resolver.pools.items()
+        for profile, bundle in product(document["machine_profiles"], resolver.bundles)
     )
     assert set(kinds) == set(places)
     assert kinds
-    KindLoads().advance(catalog)
+    KindLoads().advance(resolver)
     for kind, name in product(kinds, SCALED_BY):
         labels = dict(zip(("pool", "machine_profile", "bundle"), kind, strict=True))
         assert REGISTRY.get_sample_value(name, labels) is not None, (name, labels)

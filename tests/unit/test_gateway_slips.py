@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from tests.support.gateway_world import gateway_world, standard_catalog
+from tests.support.gateway_world import gateway_world, standard_resolver
 from tests.support.served import served_gateway
 
-from sie_core.catalog import Catalog
 from sie_core.near_names import NearNames
 from sie_core.nearest import choice
+from sie_core.resolver import Resolver
 from sie_gateway.http.slips import Slips
 from sie_runtime.access.access import Principal
 from sie_schemas.errors import FixRequest, SIEError
@@ -24,7 +24,7 @@ MANY = [f"org{number % 7}/family-{number % 90}-size-{number}" for number in rang
 
 
 class Named:
-    """A catalog's names."""
+    """A resolver's names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.models = dict.fromkeys(names)
@@ -40,9 +40,9 @@ class Clock:
         return self.now
 
 
-def slips_of(catalog: Callable[[], Named], **told: Any) -> Slips:
-    """Of what it takes of a catalog."""
-    return Slips(cast("Callable[[], Catalog]", catalog), **told)
+def slips_of(resolver: Callable[[], Named], **told: Any) -> Slips:
+    """Of what it takes of a resolver."""
+    return Slips(cast("Callable[[], Resolver]", resolver), **told)
 
 
 def missing(name: str) -> FixRequest:
@@ -77,14 +77,14 @@ def told(slips: Slips, spec: str, who: Principal = ANYONE) -> str | None:
     ],
 )
 def test_the_nearest_model_or_alias_is_named_and_nothing_far(given, meant):
-    catalog = Named(NAMES)
-    slips = slips_of(lambda: catalog, pause_s=0.0)
+    resolver = Named(NAMES)
+    slips = slips_of(lambda: resolver, pause_s=0.0)
     assert told(slips, given) == meant
 
 
 def test_a_name_that_is_nobodys_slip_is_not_kept():
-    catalog = Named(NAMES)
-    slips = slips_of(lambda: catalog, pause_s=0.0)
+    resolver = Named(NAMES)
+    slips = slips_of(lambda: resolver, pause_s=0.0)
     tracemalloc.start()
     for number in range(20):
         assert told(slips, f"{number}" + "x" * 1_000_000) is None
@@ -119,8 +119,8 @@ def _names() -> NearNames:
     [({"infer"}, False), ({"infer", "read"}, True), ({"metrics"}, False), ({"admin"}, True)],
 )
 def test_a_name_is_shown_to_who_may_read_the_models_alone(roles, is_told):
-    catalog = Named(NAMES)
-    slips = slips_of(lambda: catalog, pause_s=0.0)
+    resolver = Named(NAMES)
+    slips = slips_of(lambda: resolver, pause_s=0.0)
     who = Principal("t", "t", frozenset(roles))
     assert (told(slips, "rerankr", who) == "reranker") is is_told
 
@@ -133,8 +133,8 @@ def test_other_refusals_are_left_as_they_are():
 
 
 def test_a_flood_of_unknown_names_is_searched_for_now_and_then_and_repeats_are_remembered():
-    catalog, clock = Named(NAMES), Clock()
-    slips = slips_of(lambda: catalog, clock=clock, pause_s=0.25)
+    resolver, clock = Named(NAMES), Clock()
+    slips = slips_of(lambda: resolver, clock=clock, pause_s=0.25)
     clock.now = 1.0
     assert told(slips, "rerankr") == "reranker"
     assert told(slips, "rerankerr") is None, "a search was made just now"
@@ -144,12 +144,12 @@ def test_a_flood_of_unknown_names_is_searched_for_now_and_then_and_repeats_are_r
 
 
 def test_names_are_sorted_anew_in_their_time_and_one_that_went_is_not_named():
-    catalogs, clock = [Named(NAMES)], Clock()
-    slips = slips_of(lambda: catalogs[-1], clock=clock, pause_s=0.0)
+    resolvers, clock = [Named(NAMES)], Clock()
+    slips = slips_of(lambda: resolvers[-1], clock=clock, pause_s=0.0)
     assert told(slips, "rerankr") == "reranker"
-    catalogs.append(Named(["other"]))
+    resolvers.append(Named(["other"]))
     assert told(slips, "rerankr") is None
-    catalogs.append(Named([*NAMES, "newcomer"]))
+    resolvers.append(Named([*NAMES, "newcomer"]))
     assert told(slips, "newcomr") is None, "they were sorted just now"
     clock.now += 1.0
     assert told(slips, "newcomr") == "newcomer"
@@ -207,7 +207,7 @@ def test_the_error_of_the_sdk_tells_it_too() -> None:
 )
 def test_a_misspelt_profile_pool_or_bundle_is_told_the_nearest(wanted, told):
     with pytest.raises(FixRequest) as refused:
-        standard_catalog().resolve(**wanted)
+        standard_resolver().resolve(**wanted)
     assert told in refused.value.message
 
 

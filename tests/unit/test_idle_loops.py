@@ -61,7 +61,7 @@ def test_a_backend_of_an_extra_is_imported_with_its_first_model():
         "import sys\n"
         "from sie_server.backends.names import find_backend, import_backends\n"
         "import_backends()\n"
-        "assert 'sie_server.backends.transformer' in sys.modules\n"
+        "assert 'sie_server.backends.encode.transformer' in sys.modules\n"
         "print(*sorted({'onnxruntime', 'rapidocr', 'spacy'} & sys.modules.keys()))\n"
     )
     ran = subprocess.run(

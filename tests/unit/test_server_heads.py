@@ -42,9 +42,9 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import transformer
 from sie_server.backends.architectures.gte import gte_config
 from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.backends.extraction import token_classification
 from sie_server.backends.extraction.spans import Token, spans
 from sie_server.backends.extraction.tags import read_tags

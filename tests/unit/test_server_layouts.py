@@ -27,8 +27,8 @@ from sie_layouts.steps import TextLayout
 from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import TokensInput
-from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.weights.file_hashes import sha256
 from sie_server.weights.sources import Weights, resolve
 from sie_server.weights.tokenizer_file import tokenizer_file

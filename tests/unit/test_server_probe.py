@@ -113,8 +113,8 @@ def test_half_precision_stays_within_a_thousandth_of_twice_full(dtype, tmp_path)
     from tests.support.encoder_models import DEVICE
 
     from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-    from sie_server.backends import transformer
     from sie_server.backends.backend import ModelSpec
+    from sie_server.backends.encode import transformer
     from sie_server.weights.sources import Weights
 
     folder = write_tiny(tmp_path, _PACKED["bert"])
@@ -129,8 +129,8 @@ def test_a_model_that_comes_back_runs_as_its_first_probe_found(tmp_path):
     from tests.support.encoder_models import DEVICE
 
     from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-    from sie_server.backends import transformer
     from sie_server.backends.backend import ModelSpec
+    from sie_server.backends.encode import transformer
     from sie_server.weights.sources import Weights
 
     folder = write_tiny(tmp_path, _PACKED["bert"])

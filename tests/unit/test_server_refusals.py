@@ -42,10 +42,11 @@ from sie_schemas.documents import (
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.lora_format import read_adapter
-from sie_server.backends import echo, onnx_cross_encoder
+from sie_server.backends import echo
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import spacy_pipeline
 from sie_server.backends.names import load_backend
+from sie_server.backends.score import onnx_cross_encoder
 from sie_server.device.residency import Residency
 from sie_server.execution.execution import Execution
 from sie_server.weights.sources import Weights, resolve

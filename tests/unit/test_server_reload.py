@@ -11,8 +11,8 @@ from tests.support.sameness import assert_same
 from transformers import AutoModel, BertConfig, PreTrainedModel
 
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.backends.encode import transformer
 from sie_server.packed.prepacked import multiplies_bfloat16
 from sie_server.weights.file_hashes import sha256, sha256_as_of
 from sie_server.weights.sources import Weights

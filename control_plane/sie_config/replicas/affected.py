@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET, Raw
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_schemas.entry import Entry
 
 __all__ = ["About", "about"]
@@ -35,13 +35,13 @@ class About:
         """True if more than the models that it puts may have moved."""
         return bool(self.pools or self.backends)
 
-    def model_ids(self, catalog: Catalog, asked: Iterable[str]) -> list[str]:
+    def model_ids(self, resolver: Resolver, asked: Iterable[str]) -> list[str]:
         """The models that have to be served for the entry to be in effect."""
-        moved = (name for name in asked if name in catalog.models and self._moves(catalog, name))
+        moved = (name for name in asked if name in resolver.models and self._moves(resolver, name))
         return sorted(self.models.union(moved))
 
-    def _moves(self, catalog: Catalog, model_id: str) -> bool:
-        model = catalog.models[model_id]
+    def _moves(self, resolver: Resolver, model_id: str) -> bool:
+        model = resolver.models[model_id]
         return model["pool"] in self.pools or any(
             profile["backend"] in self.backends for profile in model["profiles"].values()
         )

@@ -24,9 +24,9 @@ from sie_config.replicas.living import live_of
 from sie_config.replicas.reports import Reports
 from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark, unserved
-from sie_core.catalog import Catalog
 from sie_core.chain import Position, position_of
 from sie_core.registry import Entity
+from sie_core.resolver import Resolver
 from sie_runtime.process.waiting import Waits, first_of
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
@@ -56,11 +56,11 @@ class ConvergenceWatch:
         clock: Callable[[], float],
         ttl_s: float,
         commits_max: int,
-        catalog: Callable[[Iterable[str]], Catalog],
+        resolver: Callable[[Iterable[str]], Resolver],
         earlier: Callable[[str, str, int], Awaitable[Entity | None]],
     ) -> None:
-        """`catalog` gives what is read now of some models, `earlier` an entity at an epoch."""
-        self._catalog = catalog
+        """`resolver` gives what is read now of some models, `earlier` an entity at an epoch."""
+        self._resolver = resolver
         self._earlier = earlier
         self._reports = reports
         self._journal = journal
@@ -169,8 +169,8 @@ class ConvergenceWatch:
     def _unserved(self, meant: About, now: float) -> tuple[Dark, ...]:
         live = live_of(self._reports.sightings(), now, self._ttl_s)
         asked = live.asked if meant.moves else {}
-        catalog = self._catalog({*meant.models, *asked})
-        return unserved(catalog, meant.model_ids(catalog, asked), live)
+        resolver = self._resolver({*meant.models, *asked})
+        return unserved(resolver, meant.model_ids(resolver, asked), live)
 
     async def _positions(self, selected: list[Sighting], epoch_min: int) -> dict[int, Position]:
         positions: dict[int, Position] = {}

@@ -17,8 +17,8 @@ from prometheus_client import Counter, Gauge
 
 from sie_config.settings import ConfigSettings
 from sie_config.writer.sequencer import Sequencer
-from sie_core.catalog import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver, runnable_models, touched_models
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.process.waiting import first_of
 from sie_runtime.streams.dead_letters import DeadLetters
@@ -77,7 +77,7 @@ class Queues:
         self._moved = moved
         self._verify_s = verify_s
         self._retry_s = retry_s
-        self._catalog: Catalog | None = None
+        self._resolver: Resolver | None = None
         self._kinds: dict[WorkerKind, None] = {}
         """Of the workers that were heard."""
         self._consumers: dict[str, set[str]] = {}
@@ -143,7 +143,7 @@ class Queues:
         kind = worker.kind
         # A kind that was heard, and that the registry names: all that it allows would be models
         # times pools times profiles times bundles, and most of them never pulled from.
-        if kind not in self._kinds and self._catalog is not None and _names(self._catalog, kind):
+        if kind not in self._kinds and self._resolver is not None and _names(self._resolver, kind):
             self._kinds[kind] = None
             self._due.set()
 
@@ -164,31 +164,31 @@ class Queues:
 
     async def _make(self) -> None:
         self._bus.require_connected()
-        self._catalog = catalog = Catalog.of(self._registry(), None, self._catalog)
+        self._resolver = resolver = Resolver.of(self._registry(), None, self._resolver)
         if not self._shared_is_there:
             await self._provisions.ensure_shared()
             self._shared_is_there = True
-        for pool in catalog.pools:
+        for pool in resolver.pools:
             if pool not in self._consumers:
                 await self._provisions.ensure_pool(pool)
                 _MADE.labels("stream").inc()
                 there = await self._provisions.consumers(pool) if pool in self._mended else ()
                 self._consumers[pool] = set(there)
         for kind in list(self._kinds):
-            if _names(catalog, kind):
-                await self._make_consumers(kind, self._new_models(catalog, kind))
-                self._looked_at[kind] = catalog.registry
+            if _names(resolver, kind):
+                await self._make_consumers(kind, self._new_models(resolver, kind))
+                self._looked_at[kind] = resolver.registry
                 self._mended.add(kind[0])
         _CONSUMERS.set(sum(map(len, self._consumers.values())))
 
-    def _new_models(self, catalog: Catalog, kind: WorkerKind) -> list[str]:
+    def _new_models(self, resolver: Resolver, kind: WorkerKind) -> list[str]:
         """The models that may lack their consumer: those that changed since the last look. So a
         write costs what it changes and not what there is."""
         bundle, before = kind[2], self._looked_at.get(kind)
-        touched = touched_models(catalog, bundle, before) if before is not None else None
+        touched = touched_models(resolver, bundle, before) if before is not None else None
         if touched is None:
-            return runnable_models(catalog, bundle)
-        return [model for model in touched if catalog.can_run(model, bundle)]
+            return runnable_models(resolver, bundle)
+        return [model for model in touched if resolver.can_run(model, bundle)]
 
     async def _make_consumers(self, kind: WorkerKind, models: list[str]) -> None:
         pool, machine_profile, bundle = kind
@@ -212,12 +212,12 @@ class Queues:
             _MADE.labels("consumer").inc(len(some))
 
 
-def _names(catalog: Catalog, kind: WorkerKind) -> bool:
+def _names(resolver: Resolver, kind: WorkerKind) -> bool:
     """True if the registry has a place for such a worker."""
     pool, machine_profile, bundle = kind
-    document = catalog.pools.get(pool)
+    document = resolver.pools.get(pool)
     return (
         document is not None
         and machine_profile in document["machine_profiles"]
-        and bundle in catalog.bundles
+        and bundle in resolver.bundles
     )

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.registry import Entity, EntityId, Registry
+from sie_core.resolver import ResolvedModel, Resolver
 from sie_schemas.api.writes import DarkRow
 from sie_schemas.errors import FixRequest
 
@@ -85,7 +85,7 @@ class Names:
     """The model that has a name as its alias."""
 
 
-def narrowed(registry: Registry, models: Iterable[str], names: Names) -> Catalog:
+def narrowed(registry: Registry, models: Iterable[str], names: Names) -> Resolver:
     """A registry as gateways read it, of all bundles, and of these models and their pools alone.
 
     Of ten thousand models a few are asked for: to read them all would hold up the writer.
@@ -101,7 +101,7 @@ def narrowed(registry: Registry, models: Iterable[str], names: Names) -> Catalog
         for key in keys:
             if (entity := registry.get(kind, key)) is not None:
                 found[kind, key] = entity
-    return Catalog.of(Registry.of(found.values()), None)
+    return Resolver.of(Registry.of(found.values()), None)
 
 
 def check_dark(dark: Sequence[Dark]) -> None:
@@ -147,13 +147,13 @@ def going_dark(
     return tuple(found)
 
 
-def unserved(catalog: Catalog, model_ids: Sequence[str], live: Live) -> tuple[Dark, ...]:
+def unserved(resolver: Resolver, model_ids: Sequence[str], live: Live) -> tuple[Dark, ...]:
     """The profiles of these models that no live worker serves; of models that are gone, none."""
     return tuple(
         dark
         for model_id in model_ids
-        for spec in _specs(catalog, model_id)
-        if (dark := _dark(catalog, spec, live, live.asked.get(model_id, "")))
+        for spec in _specs(resolver, model_id)
+        if (dark := _dark(resolver, spec, live, live.asked.get(model_id, "")))
     )
 
 
@@ -187,7 +187,7 @@ _MODEL: Final = msgspec.json.Decoder(_Model)
 
 
 def _without_worker(
-    old: Catalog, new: Catalog, asked: Mapping[str, str], live: Live
+    old: Resolver, new: Resolver, asked: Mapping[str, str], live: Live
 ) -> Iterator[Dark]:
     for model_id, words in sorted(asked.items()):
         for spec in _specs(old, model_id):
@@ -220,7 +220,7 @@ def _orphans(
     ]
 
 
-def _without_place(old: Catalog, new: Catalog) -> Iterator[Dark]:
+def _without_place(old: Resolver, new: Resolver) -> Iterator[Dark]:
     for model_id in sorted(new.models):
         for spec in _specs(new, model_id):
             found = _resolved(new, spec)
@@ -228,7 +228,7 @@ def _without_place(old: Catalog, new: Catalog) -> Iterator[Dark]:
                 yield Dark(spec, found)
 
 
-def _lost_backends(old: Catalog, new: Catalog) -> frozenset[str]:
+def _lost_backends(old: Resolver, new: Resolver) -> frozenset[str]:
     """The backends that bundles ran, and that none runs any more."""
     ran, runs = (
         {name for bundle in each.bundles.values() for name in bundle["backends"]}
@@ -237,21 +237,21 @@ def _lost_backends(old: Catalog, new: Catalog) -> frozenset[str]:
     return frozenset(ran - runs)
 
 
-def _specs(catalog: Catalog, model_id: str) -> list[str]:
-    document = catalog.models.get(model_id)
+def _specs(resolver: Resolver, model_id: str) -> list[str]:
+    document = resolver.models.get(model_id)
     return [f"{model_id}:{name}" for name in sorted(document["profiles"])] if document else []
 
 
-def _resolved(catalog: Catalog, spec: str) -> ResolvedModel | str:
+def _resolved(resolver: Resolver, spec: str) -> ResolvedModel | str:
     """The model that a gateway would make of it, or the reason for which it refuses."""
     try:
-        return catalog.resolve(spec)
+        return resolver.resolve(spec)
     except FixRequest as error:
         return error.message
 
 
-def _dark(catalog: Catalog, spec: str, live: Live, asked: str) -> Dark | None:
-    model = _resolved(catalog, spec)
+def _dark(resolver: Resolver, spec: str, live: Live, asked: str) -> Dark | None:
+    model = _resolved(resolver, spec)
     if isinstance(model, str):
         return Dark(spec, model, asked)
     if live.serves(model):

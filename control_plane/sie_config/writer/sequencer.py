@@ -40,9 +40,9 @@ from sie_config.writer.writer_state import (
     describe,
     refusal,
 )
-from sie_core.catalog import Catalog
 from sie_core.chain import Position, is_of_lineage, position_of
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency, put_key
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
@@ -219,8 +219,8 @@ class Sequencer:
         self._arrived.set()
         return await pending.answer
 
-    def catalog(self, models: Iterable[str]) -> Catalog:
-        """The catalog that gateways read of these models now."""
+    def resolver(self, models: Iterable[str]) -> Resolver:
+        """The resolver that gateways read of these models now."""
         return narrowed(self.registry, models, self._index.names())
 
     def moved(self) -> Coroutine[Any, Any, object]:

@@ -11,7 +11,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway import metrics
 from sie_schemas.fleet import WorkerKind
 
@@ -63,16 +63,16 @@ class KindLoads:
             load = self._loads[kind] = KindLoad(kind, self._shown_s, self._clock)
         return load
 
-    def advance(self, catalog: Catalog) -> None:
+    def advance(self, resolver: Resolver) -> None:
         """The registry changed: what is new in it has its series at once."""
-        for kind in islice(kinds_of(catalog), _KINDS_MAX):
+        for kind in islice(kinds_of(resolver), _KINDS_MAX):
             self.of(kind)
 
 
-def kinds_of(catalog: Catalog) -> Iterator[WorkerKind]:
+def kinds_of(resolver: Resolver) -> Iterator[WorkerKind]:
     """Every kind of worker that a request may be routed to: of each pool, its machine profiles with
     each bundle."""
-    for pool in sorted(catalog.pools):
-        for machine_profile in catalog.pools[pool]["machine_profiles"]:
-            for bundle in sorted(catalog.bundles):
+    for pool in sorted(resolver.pools):
+        for machine_profile in resolver.pools[pool]["machine_profiles"]:
+            for bundle in sorted(resolver.bundles):
                 yield WorkerKind(pool, machine_profile, bundle)

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.chain import Position
+from sie_core.resolver import ResolvedModel, Resolver
 from sie_gateway.fleet.fleet import Fleet
 from sie_schemas.api.leases import LeaseSpec
 from sie_schemas.errors import FixRequest, Later
@@ -88,16 +88,16 @@ class Routes:
     replaced whole at every epoch. Owner: one gateway."""
 
     def __init__(self) -> None:
-        self._catalog: Catalog | None = None
+        self._resolver: Resolver | None = None
         self._remembered: dict[tuple[str | None, ...], Sequence[Route]] = {}
 
-    def find(self, catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
+    def find(self, resolver: Resolver, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
         """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
         # Not remembered: a lease ends when it likes, and no epoch tells.
         if wanted.lease is not None:
-            return _warmest(_choices(catalog, wanted), fleet, now)
-        if catalog is not self._catalog or len(self._remembered) >= _REMEMBERED_MAX:
-            self._catalog, self._remembered = catalog, {}
+            return _warmest(_choices(resolver, wanted), fleet, now)
+        if resolver is not self._resolver or len(self._remembered) >= _REMEMBERED_MAX:
+            self._resolver, self._remembered = resolver, {}
         key = (
             wanted.spec,
             wanted.operation,
@@ -109,15 +109,15 @@ class Routes:
         choices = self._remembered.get(key)
         if choices is None:
             # What cannot be resolved raises, so that nothing is remembered which clients invent.
-            choices = self._remembered[key] = _choices(catalog, wanted)
+            choices = self._remembered[key] = _choices(resolver, wanted)
         return _warmest(choices, fleet, now)
 
 
-def _choices(catalog: Catalog, wanted: Wanted) -> list[Route]:
+def _choices(resolver: Resolver, wanted: Wanted) -> list[Route]:
     """The routes that a request allows, the one that is preferred first."""
-    if catalog.position is None:
+    if resolver.position is None:
         raise Later("this gateway has no verified registry yet", code="NOT_READY")
-    model = catalog.resolve(wanted.spec, bundle=wanted.bundle, pool=wanted.pool)
+    model = resolver.resolve(wanted.spec, bundle=wanted.bundle, pool=wanted.pool)
     if wanted.operation not in model.operations:
         raise FixRequest(
             f"{model.model_id} does not {wanted.operation}; "
@@ -129,9 +129,9 @@ def _choices(catalog: Catalog, wanted: Wanted) -> list[Route]:
             f"the lease runs on bundle {wanted.bundle!r}, not {model.bundle!r}",
             code="BUNDLE_ROUTING_CONFLICT",
         )
-    adapter = _adapter(catalog, model, wanted.lora)
+    adapter = _adapter(resolver, model, wanted.lora)
     return [
-        _route(catalog.position, model, wanted.operation, adapter, machine_profile)
+        _route(resolver.position, model, wanted.operation, adapter, machine_profile)
         for machine_profile in _machine_profiles(model, wanted)
     ]
 
@@ -195,10 +195,10 @@ def _machine_profiles(model: ResolvedModel, wanted: Wanted) -> tuple[str, ...]:
     return (wanted.machine_profile,)
 
 
-def _adapter(catalog: Catalog, model: ResolvedModel, name: str | None) -> AdapterPin | None:
+def _adapter(resolver: Resolver, model: ResolvedModel, name: str | None) -> AdapterPin | None:
     if name is None:
         return None
-    adapter = catalog.adapter(model.model_id, name)
+    adapter = resolver.adapter(model.model_id, name)
     return AdapterPin(name=adapter.name, revision=adapter.revision)
 
 

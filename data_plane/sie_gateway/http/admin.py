@@ -17,7 +17,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.faces import TEI_PREFIX, FaceModels
 from sie_gateway.faces.native import understands_202
 from sie_gateway.faces.openai import error_body
@@ -61,7 +61,7 @@ class Cluster:
     """The routes' sources, each read afresh for a request. `not_ready` says why, empty when
     ready; `widths` measures those of a model's vectors."""
 
-    catalog: Callable[[], Catalog]
+    resolver: Callable[[], Resolver]
     slips: Slips
     workers: Callable[[], list[Heartbeat]]
     clocks: Callable[[], dict[str, float]]
@@ -76,7 +76,7 @@ class Cluster:
     def view(self) -> LongView:
         """The cluster as this gateway sees it now."""
         return cluster_view(
-            self.catalog(),
+            self.resolver(),
             self.workers(),
             ready=not self.not_ready(),
             clocks=self.clocks(),
@@ -163,18 +163,18 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/models")
     async def models() -> Response:
         """Every model of the registry, with the state that the workers report."""
-        return await long_answer(models_view(cluster.catalog(), cluster.workers()))
+        return await long_answer(models_view(cluster.resolver(), cluster.workers()))
 
     @app.get("/models", include_in_schema=False)
     async def models_at_root() -> Response:
         """The same, for a client of Infinity, whose paths have no version."""
-        return await long_answer(infinity_models_view(cluster.catalog(), cluster.workers()))
+        return await long_answer(infinity_models_view(cluster.resolver(), cluster.workers()))
 
     @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")
     async def model(spec: str, request: Request) -> Response:
         """One model."""
-        view = model_view(cluster.catalog(), cluster.workers(), spec)
+        view = model_view(cluster.resolver(), cluster.workers(), spec)
         is_sdk = not understands_202(dict(request.scope["headers"]))
         if view["dims"] is None and is_sdk and _may_infer(request):
             # The published SDK, whose integrations make tables of these widths.
@@ -192,7 +192,7 @@ def _may_infer(request: Request) -> bool:
 def _add_tei(app: FastAPI, cluster: Cluster) -> None:
     def info(spec: str) -> Response:
         told = tei_info(
-            cluster.catalog(),
+            cluster.resolver(),
             cluster.workers(),
             spec,
             items_max=cluster.items_max,
@@ -213,7 +213,7 @@ def _add_tei(app: FastAPI, cluster: Cluster) -> None:
     @app.get(f"{TEI_PREFIX}{{spec:path}}/health", response_class=PlainTextResponse)
     async def health_of_model(spec: str) -> str:
         """The model is known, and this gateway takes requests."""
-        cluster.catalog().resolve(spec)
+        cluster.resolver().resolve(spec)
         if cluster.not_ready():
             raise Later(cluster.not_ready(), code="NOT_READY")
         return "ok"
@@ -226,36 +226,36 @@ def _add_documents(app: FastAPI, cluster: Cluster) -> None:
 
         `traffic` is of this gateway since its start; null where it counted none of this model.
         """
-        status = model_status(cluster.catalog(), cluster.workers(), model_id)
+        status = model_status(cluster.resolver(), cluster.workers(), model_id)
         told: ModelWithStatus = {**status, "traffic": model_traffic(model_id)}
         return short_answer(told)
 
     @app.get("/v1/configs/models")
     async def config_models() -> Response:
         """The models of this gateway's registry."""
-        return await long_answer(configs_view(cluster.catalog(), "model"))
+        return await long_answer(configs_view(cluster.resolver(), "model"))
 
     @app.get("/v1/configs/models/{model_id:path}")
     async def config_model(model_id: str) -> Response:
         """One model's document."""
-        return short_answer(config_view(cluster.catalog(), "model", model_id))
+        return short_answer(config_view(cluster.resolver(), "model", model_id))
 
     @app.get("/v1/configs/bundles")
     async def config_bundles() -> Response:
         """The bundles of this gateway's registry."""
-        return await long_answer(configs_view(cluster.catalog(), "bundle"))
+        return await long_answer(configs_view(cluster.resolver(), "bundle"))
 
     @app.get("/v1/configs/bundles/{name}")
     async def config_bundle(name: str) -> Response:
         """One bundle's document."""
-        return short_answer(config_view(cluster.catalog(), "bundle", name))
+        return short_answer(config_view(cluster.resolver(), "bundle", name))
 
 
 def _add_configs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/epoch")
     async def config_epoch() -> Response:
         """The position of this gateway's registry."""
-        position = cluster.catalog().position
+        position = cluster.resolver().position
         if position is None:
             raise Later("this gateway has no verified registry yet", code="NOT_READY")
         told: RegistryPosition = {

@@ -8,7 +8,7 @@ nowhere.
 
 from collections.abc import Sequence
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_core.stored_documents import ModelJson
 from sie_schemas.api.models import ModelStatus, ServedRevision
 from sie_schemas.errors import FixRequest
@@ -18,18 +18,18 @@ from sie_schemas.revisions import model_revision
 __all__ = ["model_status"]
 
 
-def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) -> ModelStatus:
+def model_status(resolver: Resolver, workers: Sequence[Heartbeat], model_id: str) -> ModelStatus:
     """The status as JSON. Raises `FixRequest` MODEL_NOT_FOUND."""
-    entity, position = catalog.registry.get("model", model_id), catalog.position
+    entity, position = resolver.registry.get("model", model_id), resolver.position
     if entity is None or position is None:
         raise FixRequest(
             f"there is no model {model_id!r}; GET /v1/configs/models lists them",
             code="MODEL_NOT_FOUND",
             field="model",
         )
-    document = catalog.models[model_id]
+    document = resolver.models[model_id]
     revisions = {name: model_revision(document, name) for name in sorted(document["profiles"])}
-    bundles = _bundles(catalog, document)
+    bundles = _bundles(resolver, document)
     rows = [
         _row(
             worker, model_id, frozenset(revisions.values()), position.log_id, entity.modified_epoch
@@ -45,14 +45,14 @@ def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) 
         "revisions": revisions,
         "workers": rows,
         "effective": all(row["effective"] for row in rows)
-        and all(_is_served(catalog, f"{model_id}:{name}", workers) for name in revisions),
+        and all(_is_served(resolver, f"{model_id}:{name}", workers) for name in revisions),
     }
 
 
-def _is_served(catalog: Catalog, spec: str, workers: Sequence[Heartbeat]) -> bool:
+def _is_served(resolver: Resolver, spec: str, workers: Sequence[Heartbeat]) -> bool:
     """True if a ready worker is where the requests go."""
     try:
-        model = catalog.resolve(spec)
+        model = resolver.resolve(spec)
     except FixRequest:
         return False
     return any(
@@ -63,10 +63,10 @@ def _is_served(catalog: Catalog, spec: str, workers: Sequence[Heartbeat]) -> boo
     )
 
 
-def _bundles(catalog: Catalog, document: ModelJson) -> frozenset[str]:
+def _bundles(resolver: Resolver, document: ModelJson) -> frozenset[str]:
     backends = {profile["backend"] for profile in document["profiles"].values()}
     return frozenset(
-        name for name, bundle in catalog.bundles.items() if backends & set(bundle["backends"])
+        name for name, bundle in resolver.bundles.items() if backends & set(bundle["backends"])
     )
 
 

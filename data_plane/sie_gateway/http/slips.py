@@ -9,8 +9,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from sie_core.catalog import Catalog
 from sie_core.near_names import LENGTH_MAX, NearNames
+from sie_core.resolver import Resolver
 from sie_runtime.access.access import Principal
 from sie_schemas.errors import SIEError
 
@@ -29,12 +29,12 @@ class Slips:
 
     def __init__(
         self,
-        catalog: Callable[[], Catalog],
+        resolver: Callable[[], Resolver],
         *,
         clock: Callable[[], float] = monotonic,
         pause_s: float = _PAUSE_S,
     ) -> None:
-        self._catalog = catalog
+        self._resolver = resolver
         self._clock = clock
         self._pause_s = pause_s
         self._names = NearNames(())
@@ -54,13 +54,13 @@ class Slips:
             error.message = f"{error.message}; did you mean {meant!r}?"
 
     def _meant(self, name: str) -> str | None:
-        catalog, now = self._catalog(), self._clock()
-        known = catalog.models
+        resolver, now = self._resolver(), self._clock()
+        known = resolver.models
         if len(name) > LENGTH_MAX:
             # Nobody's slip, and too long to be kept.
             return None
         if self._names_of is not known and now >= self._sort_again_at:
-            self._names = NearNames({*known, *catalog.aliases})
+            self._names = NearNames({*known, *resolver.aliases})
             # Counted now: to count the models of a registry takes a millisecond.
             self._names_of, self._sort_again_at = known, now + len(self._names) * _SORT_S
             self._remembered.clear()
@@ -73,4 +73,4 @@ class Slips:
             self._remembered[name] = self._names.nearest(name)
         meant = self._remembered[name]
         # It may have gone since the names were sorted.
-        return meant if meant in known or meant in catalog.aliases else None
+        return meant if meant in known or meant in resolver.aliases else None

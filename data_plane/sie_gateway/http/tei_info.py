@@ -8,7 +8,7 @@ heartbeat says is null, such as the length that a model reads until it is loaded
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_core.stored_documents import OptionJson, TasksJson
 from sie_gateway.http.views import model_view
 from sie_gateway.request.asgi import VERSION
@@ -21,7 +21,7 @@ _DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def tei_info(
-    catalog: Catalog,
+    resolver: Resolver,
     workers: Sequence[Heartbeat],
     spec: str,
     *,
@@ -29,8 +29,8 @@ def tei_info(
     in_flight_max: int,
 ) -> dict[str, Any]:
     """The answer of `/info`. Raises `FixRequest` MODEL_NOT_FOUND or PROFILE_NOT_FOUND."""
-    resolved = catalog.resolve(spec)
-    seen = model_view(catalog, workers, spec)
+    resolved = resolver.resolve(spec)
+    seen = model_view(resolver, workers, spec)
     profile = resolved.document["profiles"][resolved.profile]
     source = resolved.document["source"]
     return {

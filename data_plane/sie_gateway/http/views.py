@@ -1,4 +1,4 @@
-"""The gateway's views of models and of the cluster: plain JSON from the catalog and the fleet.
+"""The gateway's views of models and of the cluster: plain JSON from the resolver and the fleet.
 
 *pure.* Promises that a view is of one registry and one fleet, and costs what it tells. Says of a
 model only what the log and the heartbeats said. Dimensions and limits that only a loaded model
@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeAlias, cast
 from msgspec import Raw, Struct, to_builtins
 
 from sie_core.backend_options import inputs_of
-from sie_core.catalog import Catalog
 from sie_core.registry import Entity
+from sie_core.resolver import Resolver
 from sie_core.stored_documents import ProfileJson, TasksJson
 from sie_core.troubles import fleet_troubles, worst_first
 from sie_schemas.api.cluster import ClusterHead, JudgedWorker, ModelSummary, WorkerInfo
@@ -82,29 +82,29 @@ class LongView(Struct, frozen=True):
 _XINFERENCE: Final = {"encode": "embedding", "score": "rerank"}
 
 
-def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
+def models_view(resolver: Resolver, workers: Sequence[Heartbeat]) -> LongView:
     """Every model and every variant `id:profile`, in the native form and in OpenAI's."""
     names = [
         model_id if profile == "default" else f"{model_id}:{profile}"
-        for model_id, document in sorted(catalog.models.items())
+        for model_id, document in sorted(resolver.models.items())
         for profile in sorted(document["profiles"], key=lambda name: (name != "default", name))
     ]
     said = _said_by_model(workers)
     return LongView(
         {"object": "list"},
         {
-            "models": Rows(names, lambda name: _model(catalog, said, name)),
+            "models": Rows(names, lambda name: _model(resolver, said, name)),
             "data": Rows(names, _openai),
         },
     )
 
 
-def infinity_models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
+def infinity_models_view(resolver: Resolver, workers: Sequence[Heartbeat]) -> LongView:
     """The same, with what a client of Infinity reads of each."""
-    view = models_view(catalog, workers)
+    view = models_view(resolver, workers)
 
     def row(name: str) -> InfinityModel:
-        tasks = catalog.resolve(name).document["tasks"]
+        tasks = resolver.resolve(name).document["tasks"]
         return {
             **_card(name),
             "owned_by": "infinity",
@@ -117,16 +117,16 @@ def infinity_models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> Long
     return LongView(view.head, {**view.lists, "data": rows})
 
 
-def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> NamedModel:
+def model_view(resolver: Resolver, workers: Sequence[Heartbeat], spec: str) -> NamedModel:
     """One model. Raises `FixRequest` MODEL_NOT_FOUND or PROFILE_NOT_FOUND."""
 
     def said(model_id: str) -> list[tuple[Heartbeat, ModelReport]]:
         return [(each, each.models[model_id]) for each in workers if model_id in each.models]
 
-    tasks = catalog.resolve(spec).document["tasks"]
+    tasks = resolver.resolve(spec).document["tasks"]
     # The word by which clients of Xinference choose what to call.
     kind = next((word for task, word in _XINFERENCE.items() if task in tasks), None)
-    native = _model(catalog, said, spec)
+    native = _model(resolver, said, spec)
     return {
         **native,
         **_card(spec),
@@ -136,9 +136,9 @@ def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> Nam
     }
 
 
-def config_view(catalog: Catalog, kind: str, key: str) -> ConfigDocument:
+def config_view(resolver: Resolver, kind: str, key: str) -> ConfigDocument:
     """A document as the log has it. Raises `FixRequest` MODEL_NOT_FOUND and the like."""
-    entity = catalog.registry.get(kind, key)
+    entity = resolver.registry.get(kind, key)
     if entity is None:
         raise FixRequest(
             f"there is no {kind} {key!r}; GET /v1/configs/{kind}s lists them",
@@ -148,20 +148,20 @@ def config_view(catalog: Catalog, kind: str, key: str) -> ConfigDocument:
     return _config(entity)
 
 
-def configs_view(catalog: Catalog, kind: Literal["model", "bundle"]) -> LongView:
+def configs_view(resolver: Resolver, kind: Literal["model", "bundle"]) -> LongView:
     """Every document of a kind, by key."""
-    keys = sorted(catalog.models if kind == "model" else catalog.bundles)
+    keys = sorted(resolver.models if kind == "model" else resolver.bundles)
 
     def row(key: str) -> ConfigDocument:
-        entity = catalog.registry.get(kind, key)
-        assert entity is not None, "a catalog is of its registry"
+        entity = resolver.registry.get(kind, key)
+        assert entity is not None, "a resolver is of its registry"
         return _config(entity)
 
     return LongView({}, {f"{kind}s": Rows(keys, row)})
 
 
 def cluster_view(
-    catalog: Catalog,
+    resolver: Resolver,
     workers: Sequence[Heartbeat],
     *,
     ready: bool,
@@ -172,11 +172,11 @@ def cluster_view(
 
     `clocks` has how many seconds the clock of each worker is ahead.
     """
-    position = catalog.position
+    position = resolver.position
     said = _said_by_model(workers)
     shown = {worker.worker_id: worker for worker in workers}
     rows = [_judged(worker) for worker in workers]
-    pools = Counter(document["pool"] for document in catalog.models.values())
+    pools = Counter(document["pool"] for document in resolver.models.values())
     head: ClusterHead = {
         "timestamp": now,
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
@@ -184,7 +184,7 @@ def cluster_view(
         "config_epoch": str(position) if position is not None else None,
         "config_digest": position.digest if position is not None else None,
         "configured_gpu_types": sorted(
-            {name for pool in catalog.pools.values() for name in pool["machine_profiles"]}
+            {name for pool in resolver.pools.values() for name in pool["machine_profiles"]}
         ),
         "live_gpu_types": sorted({worker.machine_profile for worker in workers if worker.ready}),
         "cluster": {
@@ -199,7 +199,7 @@ def cluster_view(
     lists = {
         "workers": Rows(list(shown), lambda worker_id: _worker(shown[worker_id])),
         "models": Rows(
-            sorted(catalog.models),
+            sorted(resolver.models),
             lambda model_id: _model_health(model_id, said(model_id)),
         ),
     }
@@ -226,12 +226,12 @@ def _said_by_model(workers: Sequence[Heartbeat]) -> _SaidOf:
     return lambda model_id: said.get(model_id, ())
 
 
-def _model(catalog: Catalog, said: _SaidOf, name: str) -> ModelInfo:
+def _model(resolver: Resolver, said: _SaidOf, name: str) -> ModelInfo:
     model_id, _, profile = name.partition(":")
-    document = catalog.models.get(model_id)
+    document = resolver.models.get(model_id)
     if document is None or (profile or "default") not in document["profiles"]:
-        # The catalog knows aliases, and says what is wrong with the rest.
-        resolved = catalog.resolve(name)
+        # The resolver knows aliases, and says what is wrong with the rest.
+        resolved = resolver.resolve(name)
         model_id, profile, document = resolved.model_id, resolved.profile, resolved.document
     profile = profile or "default"
     reports = [report for _, report in said(model_id)]
@@ -250,7 +250,7 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> ModelInfo:
         "profiles": {
             other: {"is_default": other == "default"} for other in sorted(document["profiles"])
         },
-        "capabilities": {"streaming": False, "lora_adapters": catalog.adapter_names(model_id)},
+        "capabilities": {"streaming": False, "lora_adapters": resolver.adapter_names(model_id)},
         "aliases": list(document.get("aliases", ())),
         "pool": document["pool"],
         "description": document.get("description", ""),

@@ -7,7 +7,7 @@ has it loaded, one word is encoded, and the vectors tell.
 from collections.abc import Callable
 from typing import Final, cast
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway.faces.face import answered_items, encode_request
 from sie_gateway.faces.native import cold_error
 from sie_gateway.fleet.routing import Cold, Wanted
@@ -28,13 +28,13 @@ class Widths:
     def __init__(
         self,
         inference: Inference,
-        catalog: Callable[[], Catalog],
+        resolver: Callable[[], Resolver],
         limits: Limits,
         *,
         retry_after_s: float,
     ) -> None:
         self._inference = inference
-        self._catalog = catalog
+        self._resolver = resolver
         self._limits = limits
         self._retry_after_s = retry_after_s
         self._found: dict[str, dict[str, int]] = {}
@@ -42,7 +42,7 @@ class Widths:
     async def of(self, spec: str) -> dict[str, int] | None:
         """The widths by output; None for a model without vectors. Raises `SIEError`, PROVISIONING
         where no worker is ready."""
-        model = self._catalog().resolve(spec)
+        model = self._resolver().resolve(spec)
         if "encode" not in model.operations:
             return None
         found = self._found.get(model.revision)

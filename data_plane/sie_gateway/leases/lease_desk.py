@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_gateway import metrics
 from sie_gateway.fleet.routing import Wanted
 from sie_gateway.leases.leases import (
@@ -75,7 +75,7 @@ class LeaseDesk:
         self,
         store: Leases,
         *,
-        catalog: Callable[[], Catalog],
+        resolver: Callable[[], Resolver],
         workers: Callable[[], list[Heartbeat]],
         caps: LeaseCaps,
         ttl_s: float,
@@ -87,7 +87,7 @@ class LeaseDesk:
         """`tell` says to the workers of a kind which models to load. `wall` gives Unix seconds,
         `rng` the pauses of those who were overtaken."""
         self._store = store
-        self._catalog = catalog
+        self._resolver = resolver
         self._workers = workers
         self._caps = caps
         self._ttl_s = ttl_s
@@ -120,7 +120,7 @@ class LeaseDesk:
 
         A name that is neither a lease nor a pool is left to routing, which says so.
         """
-        if wanted.pool is None or wanted.pool in self._catalog().pools:
+        if wanted.pool is None or wanted.pool in self._resolver().pools:
             return wanted
         if wanted.pool not in self._table.held:
             await self._look()
@@ -209,23 +209,23 @@ class LeaseDesk:
 
     def pinned(self, kind: WorkerKind) -> list[WantedModel]:
         """The models that the leases that are known here keep loaded on workers of a kind."""
-        catalog = self._catalog()
+        resolver = self._resolver()
         return [
             wanted
             for each in self._table.held.values()
-            for wanted in pinned_models(catalog, each.lease.spec).get(kind, ())
+            for wanted in pinned_models(resolver, each.lease.spec).get(kind, ())
         ]
 
-    def _registry(self) -> Catalog:
+    def _registry(self) -> Resolver:
         """The registry that a lease is judged by. Raises `Later` NOT_READY before there is one:
         that no pool is known yet does not say that there is none."""
-        catalog = self._catalog()
-        if catalog.position is None:
+        resolver = self._resolver()
+        if resolver.position is None:
             raise Later("this gateway has no verified registry yet", code="NOT_READY")
-        return catalog
+        return resolver
 
     async def _tell_pinned(self, lease: Lease) -> None:
-        for kind, models in pinned_models(self._catalog(), lease.spec).items():
+        for kind, models in pinned_models(self._resolver(), lease.spec).items():
             await self._tell(kind, models)
 
     async def _look(self) -> None:
@@ -250,7 +250,7 @@ class LeaseDesk:
             leases.setdefault(each.lease.spec.queue_pool, []).append(each.lease)
         # A pool that left the log must not keep workers for ever.
         metrics.POOL_WARM_WORKERS.clear()
-        for name, pool in self._catalog().pools.items():
+        for name, pool in self._resolver().pools.items():
             metrics.POOL_WARM_WORKERS.labels(name).set(warm_workers(pool, leases.get(name, ())))
 
     async def _pause(self, attempt: int) -> None:

@@ -14,8 +14,8 @@ from typing import Final, cast
 
 import msgspec
 
-from sie_core.catalog import Catalog
 from sie_core.nearest import choice
+from sie_core.resolver import Resolver
 from sie_core.stored_documents import PoolJson
 from sie_gateway.fleet.routing import Wanted
 from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
@@ -48,10 +48,10 @@ class LeaseCaps:
     warm_workers_max: int
 
 
-def check_name(catalog: Catalog, name: str, *, deleting: bool = False) -> None:
+def check_name(resolver: Resolver, name: str, *, deleting: bool = False) -> None:
     """Refuse the name of a pool of the log. Raises `FixRequest` POOL_OPERATION_FORBIDDEN; where
     `default` would be deleted, the code that published clients know for it."""
-    if name in catalog.pools or name == _DEFAULT_POOL:
+    if name in resolver.pools or name == _DEFAULT_POOL:
         never = deleting and name == _DEFAULT_POOL
         raise FixRequest(
             f"pool {name!r} belongs to the configuration: it is changed at sie-config, not leased",
@@ -67,15 +67,15 @@ def spec_of(request: LeaseRequest) -> LeaseSpec:
 
 
 def check_grant(
-    catalog: Catalog, others: Sequence[Lease], request: LeaseRequest, caps: LeaseCaps
+    resolver: Resolver, others: Sequence[Lease], request: LeaseRequest, caps: LeaseCaps
 ) -> None:
     """Judge a request against the registry and every other lease.
 
     Raises `FixRequest` for what does not exist or is too much in any case, and `Later`
     POOL_CAPACITY_UNAVAILABLE where it is only taken now.
     """
-    check_name(catalog, request.name)
-    _check_places(catalog, request)
+    check_name(resolver, request.name)
+    _check_places(resolver, request)
     if request.ttl_seconds is not None and request.ttl_seconds > caps.ttl_s_max:
         raise FixRequest(
             f"a lease lasts at most {caps.ttl_s_max:g} s without being renewed",
@@ -91,7 +91,7 @@ def check_grant(
             f"there are {len(others)} leases already, the most at one time: delete one first",
             code="POOL_OPERATION_FORBIDDEN",
         )
-    _check_share(catalog, others, request)
+    _check_share(resolver, others, request)
 
 
 def under_lease(wanted: Wanted, lease: LeaseSpec) -> Wanted:
@@ -157,12 +157,12 @@ def list_entry(view: PoolResponse) -> PoolListItem:
     }
 
 
-def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[WantedModel]]:
+def pinned_models(resolver: Resolver, spec: LeaseSpec) -> dict[WorkerKind, list[WantedModel]]:
     """The models that a lease keeps loaded, by kind of worker: none that has left the registry."""
     pinned: dict[WorkerKind, list[WantedModel]] = {}
     for named in spec.pinned_models:
         try:
-            model = catalog.resolve(named, bundle=spec.bundle, pool=spec.queue_pool)
+            model = resolver.resolve(named, bundle=spec.bundle, pool=spec.queue_pool)
         except FixRequest:
             continue
         wanted = WantedModel(model_id=model.model_id, profile=model.profile)
@@ -182,14 +182,14 @@ def warm_workers(pool: PoolJson, leases: Iterable[Lease]) -> int:
     return wanted if most is None else min(wanted, most)
 
 
-def _check_places(catalog: Catalog, request: LeaseRequest) -> None:
+def _check_places(resolver: Resolver, request: LeaseRequest) -> None:
     if not request.share:
         raise FixRequest("a lease names workers in `gpus` or `gpu_caps`", field="$.gpus")
-    pool = catalog.pools.get(request.queue_pool)
+    pool = resolver.pools.get(request.queue_pool)
     if pool is None:
         raise FixRequest(
             f"there is no pool {request.queue_pool!r} to lease of; "
-            + choice(request.queue_pool, catalog.pools, "there are"),
+            + choice(request.queue_pool, resolver.pools, "there are"),
             code="POOL_NOT_FOUND",
             field="$.queue_pool",
         )
@@ -205,16 +205,16 @@ def _check_places(catalog: Catalog, request: LeaseRequest) -> None:
                 f"`gpus` counts on more workers of {name!r} than `gpu_caps` lets it use",
                 field="$.gpu_caps",
             )
-    if request.bundle is not None and request.bundle not in catalog.bundles:
+    if request.bundle is not None and request.bundle not in resolver.bundles:
         raise FixRequest(
             f"there is no bundle {request.bundle!r}", code="BUNDLE_NOT_FOUND", field="$.bundle"
         )
     for spec in request.pinned_models:
-        catalog.resolve(spec, bundle=request.bundle, pool=request.queue_pool)
+        resolver.resolve(spec, bundle=request.bundle, pool=request.queue_pool)
 
 
-def _check_share(catalog: Catalog, others: Sequence[Lease], request: LeaseRequest) -> None:
-    most = catalog.pools[request.queue_pool].get("workers_max")
+def _check_share(resolver: Resolver, others: Sequence[Lease], request: LeaseRequest) -> None:
+    most = resolver.pools[request.queue_pool].get("workers_max")
     if most is None:
         return
     wanted = sum(request.share.values())

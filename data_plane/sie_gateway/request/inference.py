@@ -15,8 +15,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
+from sie_core.resolver import Resolver
 from sie_gateway import metrics
 from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
@@ -85,7 +85,7 @@ class Inference:
         *,
         dispatcher: Dispatcher,
         watch: FleetWatch,
-        catalog: Callable[[], Catalog],
+        resolver: Callable[[], Resolver],
         limits: InferenceLimits,
         placed: Callable[[Wanted], Awaitable[Wanted]],
         found_cold: Callable[[WorkerKind, WantedModel], Awaitable[None]],
@@ -99,7 +99,7 @@ class Inference:
         self._wall = wall
         self._dispatcher = dispatcher
         self._watch = watch
-        self._catalog = catalog
+        self._resolver = resolver
         self._limits = limits
         self._placed = placed
         self._found_cold = found_cold
@@ -116,7 +116,7 @@ class Inference:
     def model_named(self, spec: str) -> str:
         """The registry's name of the model that a request named; empty where it has none."""
         try:
-            return self._catalog().resolve(spec).name if spec else ""
+            return self._resolver().resolve(spec).name if spec else ""
         except FixRequest:
             return ""
 
@@ -155,7 +155,7 @@ class Inference:
                 self._in_flight = self._in_flight.minus(items=items, size=size)
 
     async def _outcome(self, request: _Request, patience_s: float) -> Answer | Cold:
-        at = self._catalog().position
+        at = self._resolver().position
         try:
             outcome = await self._run(request, request.id)
             if isinstance(outcome, Cold) and patience_s:
@@ -185,7 +185,7 @@ class Inference:
                 load.in_flight_items -= len(request.asked.items)
             # A config may have changed too, so it is routed anew and not only where it was.
             found = self._routes.find(
-                self._catalog(), self._watch.fleet, request.wanted, now=self._watch.now()
+                self._resolver(), self._watch.fleet, request.wanted, now=self._watch.now()
             )
             if not isinstance(found, Cold):
                 outcome = await self._run(request, request.id)
@@ -224,7 +224,7 @@ class Inference:
         it, another run at the old ones would end as the first one did.
         """
         until = self._watch.now() + _BEHIND_S
-        while self._catalog().position == at and self._watch.now() < until:
+        while self._resolver().position == at and self._watch.now() < until:
             await waiting.pause(asyncio.sleep(_GLANCE_S), timeout_s=_BEHIND_S)
 
     def _grown_old(self, waiting: Waiting, _: None) -> None:
@@ -235,7 +235,7 @@ class Inference:
         """None where the jobs did not all run at the revisions of the route."""
         asked, wanted, waiting = request.asked, request.wanted, request.waiting
         now = self._watch.now()
-        found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
+        found = self._routes.find(self._resolver(), self._watch.fleet, wanted, now=now)
         route = found.route if isinstance(found, Cold) else found
         load = self._loads.of(route.kind)
         check_asked(asked, route)

@@ -15,8 +15,8 @@ somebody holds one: it may be given back.
 import asyncio
 from collections.abc import Callable, Collection
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
+from sie_core.resolver import Resolver
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.holders import Holders
 from sie_gateway.fleet.routing import Cold, Route, Routes
@@ -30,11 +30,11 @@ from sie_schemas.fleet import WorkerKind
 __all__ = ["Takers", "has_taker"]
 
 
-def has_taker(route: Route, catalog: Catalog, fleet: Fleet, *, now: float) -> bool:
+def has_taker(route: Route, resolver: Resolver, fleet: Fleet, *, now: float) -> bool:
     """True if a worker is alive where a route leads and pulls for its model, by a registry."""
     if not any(beat.kind == route.kind for beat in fleet.live(now=now)):
         return False
-    return catalog.can_run(route.model.model_id, route.bundle)
+    return resolver.can_run(route.model.model_id, route.bundle)
 
 
 class Takers:
@@ -46,13 +46,13 @@ class Takers:
         watch: FleetWatch,
         holders: Holders,
         *,
-        catalog: Callable[[], Catalog],
+        resolver: Callable[[], Resolver],
         look_s: float,
     ) -> None:
         self._dispatcher = dispatcher
         self._watch = watch
         self._holders = holders
-        self._catalog = catalog
+        self._resolver = resolver
         self._look_s = look_s
         self._routes = Routes()
         self._all_are_of: Position | None = None
@@ -69,31 +69,33 @@ class Takers:
 
     def _lost(self) -> dict[WorkerKind, list[Run]]:
         """The runs that would go elsewhere now, and that nobody takes where they are."""
-        catalog, fleet, now = self._catalog(), self._watch.fleet, self._watch.now()
+        resolver, fleet, now = self._resolver(), self._watch.fleet, self._watch.now()
         found: dict[WorkerKind, list[Run]] = {}
         taken: dict[str, bool] = {}
-        for run in self._older(catalog):
+        for run in self._older(resolver):
             subject = run.route.subject
             if subject not in taken:
-                taken[subject] = has_taker(run.route, catalog, fleet, now=now)
-            if not taken[subject] and self._is_elsewhere(run, catalog):
+                taken[subject] = has_taker(run.route, resolver, fleet, now=now)
+            if not taken[subject] and self._is_elsewhere(run, resolver):
                 found.setdefault(run.route.kind, []).append(run)
         return found
 
-    def _older(self, catalog: Catalog) -> list[Run]:
+    def _older(self, resolver: Resolver) -> list[Run]:
         """The runs on a route of an earlier registry: those that begin now are on one of this."""
-        if self._all_are_of == catalog.position:
+        if self._all_are_of == resolver.position:
             return []
-        found = [run for run in self._dispatcher.runs() if run.route.position != catalog.position]
+        found = [run for run in self._dispatcher.runs() if run.route.position != resolver.position]
         if not found:
-            self._all_are_of = catalog.position
+            self._all_are_of = resolver.position
         return found
 
-    def _is_elsewhere(self, run: Run, catalog: Catalog) -> bool:
+    def _is_elsewhere(self, run: Run, resolver: Resolver) -> bool:
         if run.wanted is None:
             return False
         try:
-            found = self._routes.find(catalog, self._watch.fleet, run.wanted, now=self._watch.now())
+            found = self._routes.find(
+                resolver, self._watch.fleet, run.wanted, now=self._watch.now()
+            )
         except SIEError:
             # It would be refused now: that is its answer.
             return True

@@ -80,7 +80,9 @@ _BUILT_IN: Final = {
     ),
     "image-text": _BuiltIn("sie_server.backends.images.image_text", "transformers", "server"),
     "ocr": _BuiltIn("sie_server.backends.images.ocr", "rapidocr", "ocr"),
-    "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
+    "onnx-cross-encoder": _BuiltIn(
+        "sie_server.backends.score.onnx_cross_encoder", "onnxruntime", "onnx"
+    ),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(
         "sie_server.backends.extraction.text_classification", "transformers", "server"
@@ -88,7 +90,7 @@ _BUILT_IN: Final = {
     "token-classification": _BuiltIn(
         "sie_server.backends.extraction.token_classification", "transformers", "server"
     ),
-    "transformer": _BuiltIn("sie_server.backends.transformer", "transformers", "server"),
+    "transformer": _BuiltIn("sie_server.backends.encode.transformer", "transformers", "server"),
     "zero-shot-classification": _BuiltIn(
         "sie_server.backends.extraction.zero_shot", "transformers", "server"
     ),

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sie_core.catalog import ResolvedModel
+from sie_core.resolver import ResolvedModel
 from sie_runtime.process.tracing import begin_span
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import AdapterPin, Job

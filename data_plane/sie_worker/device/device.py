@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence,
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sie_core.catalog import ResolvedModel
+from sie_core.resolver import ResolvedModel
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.ipc import Hello
 from sie_worker import metrics

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from sie_core.catalog import ResolvedAdapter, ResolvedModel
+from sie_core.resolver import ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.jobs import AdapterPin

@@ -22,7 +22,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sie_core.catalog import ResolvedAdapter, ResolvedModel
+from sie_core.resolver import ResolvedAdapter, ResolvedModel
 from sie_runtime.process.aside import Aside
 from sie_schemas.errors import Later, SIEError, error_for
 from sie_schemas.fleet import ModelReport, ModelState

@@ -1,6 +1,6 @@
 """Homes: which models this worker pulls for, as its peers come and go.
 
-*shell*: folds the heartbeats of peers and remembers what placement makes of them, until a catalog,
+*shell*: folds the heartbeats of peers and remembers what placement makes of them, until a resolver,
 a peer or what is held changes. `on_change` is called when a peer has come, gone or changed its
 room. Decides nothing itself: `peers` says who lives, `placement` where a model belongs.
 """
@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from sie_core.catalog import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver, runnable_models, touched_models
 from sie_runtime.broker.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.malformed import MALFORMED
@@ -23,7 +23,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Homes:
-    """Of one worker. `catalog`, `room` and `held` are what it is to be judged by now."""
+    """Of one worker. `resolver`, `room` and `held` are what it is to be judged by now."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Homes:
         peers: Peers,
         *,
         bundle: str,
-        catalog: Callable[[], Catalog | None],
+        resolver: Callable[[], Resolver | None],
         room: Callable[[], int],
         held: Callable[[], frozenset[str]],
         clock: Callable[[], float],
@@ -40,7 +40,7 @@ class Homes:
         self._worker_id = worker_id
         self._peers = peers
         self._bundle = bundle
-        self._catalog = catalog
+        self._resolver = resolver
         self._room = room
         self._held = held
         self._clock = clock
@@ -57,20 +57,20 @@ class Homes:
 
     def placed(self) -> frozenset[str]:
         """The models that this worker pulls for now."""
-        catalog = self._catalog()
-        if catalog is None:
+        resolver = self._resolver()
+        if resolver is None:
             return frozenset()
         # This worker counts although its own heartbeat may not have come back yet.
         rooms = {self._worker_id: float(self._room())} | self._peers.rooms(self._clock())
         basis = (rooms, self._held())
         before = self._registry if basis == self._basis else None
-        self._registry, self._basis = catalog.registry, basis
+        self._registry, self._basis = resolver.registry, basis
         # A score for each of thousands of models would cost a look more than what changed does.
-        touched = touched_models(catalog, self._bundle, before) if before is not None else None
+        touched = touched_models(resolver, self._bundle, before) if before is not None else None
         if touched is None:
-            self._found = self._home_to(runnable_models(catalog, self._bundle))
+            self._found = self._home_to(runnable_models(resolver, self._bundle))
         elif touched:
-            models = [model for model in touched if catalog.can_run(model, self._bundle)]
+            models = [model for model in touched if resolver.can_run(model, self._bundle)]
             self._found = (self._found - touched) | self._home_to(models)
         return self._found
 

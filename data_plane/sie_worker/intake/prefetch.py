@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from sie_core.catalog import Catalog, ResolvedModel
+from sie_core.resolver import ResolvedModel, Resolver
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import (
@@ -47,7 +47,7 @@ class Prefetch:
         devices: Devices,
         *,
         kind: WorkerKind,
-        catalog: Callable[[], Catalog | None],
+        resolver: Callable[[], Resolver | None],
         placed: Callable[[], frozenset[str]],
         ready: Callable[[], bool],
         look_s: float,
@@ -55,7 +55,7 @@ class Prefetch:
         self._bus = bus
         self._devices = devices
         self._kind = kind
-        self._catalog = catalog
+        self._resolver = resolver
         self._placed = placed
         self._ready = ready
         self._look_s = look_s
@@ -112,31 +112,31 @@ class Prefetch:
             await self._load(wanted)
 
     def _pinned(self) -> Iterator[WantedModel]:
-        catalog = self._catalog()
-        for spec in catalog.pinned(self._kind.pool) if catalog is not None else ():
+        resolver = self._resolver()
+        for spec in resolver.pinned(self._kind.pool) if resolver is not None else ():
             model_id, _, profile = spec.partition(":")
             yield WantedModel(model_id=model_id, profile=profile or "default")
 
     async def _load(self, wanted: WantedModel) -> None:
-        catalog = self._catalog()
-        if catalog is None:
+        resolver = self._resolver()
+        if resolver is None:
             return
         try:
-            resolved = self._resolved(catalog, wanted)
+            resolved = self._resolved(resolver, wanted)
             if resolved is None:
                 return
             model = await self._devices.ensure(resolved)
             if wanted.adapter:
-                adapter = catalog.adapter(resolved.model_id, wanted.adapter)
+                adapter = resolver.adapter(resolved.model_id, wanted.adapter)
                 pin = AdapterPin(adapter.name, adapter.revision)
                 await self._devices.ensure_adapter(model, pin, adapter)
         except SIEError as error:
             _LOG.info("%s was not loaded ahead: %s", wanted.model_id, error.message)
 
-    def _resolved(self, catalog: Catalog, wanted: WantedModel) -> ResolvedModel | None:
+    def _resolved(self, resolver: Resolver, wanted: WantedModel) -> ResolvedModel | None:
         """The model, where it is this worker's to load."""
         kind = self._kind
-        resolved = catalog.resolve(
+        resolved = resolver.resolve(
             f"{wanted.model_id}:{wanted.profile}", bundle=kind.bundle, pool=kind.pool
         )
         return resolved if resolved.model_id in self._placed() else None

@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
-from sie_core.catalog import ResolvedAdapter
+from sie_core.resolver import ResolvedAdapter
 from sie_runtime.process.tracing import Span, begin_span
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import SIEError

@@ -15,8 +15,8 @@ import msgspec
 
 from sie_config.log.replay import step
 from sie_config.offline.log_reader import LogReader
-from sie_core.catalog import Catalog
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_runtime.streams.log_stream import LogStream
 from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
 from sie_schemas.errors import SIEError
@@ -221,15 +221,15 @@ def _wrong_answers(log: Sequence[Entry], answers: Sequence[Answered]) -> Iterato
     answered: dict[str, list[Answered]] = {}
     for one in answers:
         answered.setdefault(one.position, []).append(one)
-    registry, catalog = Registry.EMPTY, None
+    registry, resolver = Registry.EMPTY, None
     for entry in log:
         registry = step(registry, entry)
         here = answered.pop(f"{log_id8(entry.log_id)}.{entry.epoch}", ())
         if not here:
             continue
-        catalog = Catalog.of(registry, None, catalog)
+        resolver = Resolver.of(registry, None, resolver)
         for one in here:
-            if catalog.resolve(one.model).revision != one.revision:
+            if resolver.resolve(one.model).revision != one.revision:
                 yield f"{_told(one)}, which the log does not have there"
     for others in answered.values():
         yield f"{_told(others[0])}, and the log has no such position"

@@ -301,7 +301,7 @@ def _leases_forgotten(world: "ServingWorld", rng: random.Random) -> str:
 def _changed(world: "ServingWorld", what: str) -> str:
     world.laws.changes.append(world.loop.time())
     world.hear_config()
-    return f"{what} at epoch {len(world.history.catalogs)}"
+    return f"{what} at epoch {len(world.history.resolvers)}"
 
 
 Fault = Callable[["ServingWorld", random.Random], str]

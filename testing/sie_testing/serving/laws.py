@@ -2,7 +2,7 @@
 
 *pure.* The oracle: it is told of every request, job, batch, receipt and end, and judges each where
 it happens. `Broken` names the law and both values. Knows the config only as the history of
-catalogs, and the right answer only as a hash of revision, adapter and text.
+resolvers, and the right answer only as a hash of revision, adapter and text.
 """
 
 from collections import Counter
@@ -203,16 +203,16 @@ class Laws:
         self._ends(asking, "answered")
         self.checks["an answer is of one revision, in order, right for its text and adapter"] += 1
         route = answer.route
-        if not asking.epoch <= route.position.epoch <= len(self.history.catalogs):
+        if not asking.epoch <= route.position.epoch <= len(self.history.resolvers):
             raise Broken(f"{asking} began at epoch {asking.epoch}; answered at {route.position}")
-        catalog = self.history.at(route.position.epoch)
-        revision = catalog.resolve(asking.model).revision
+        resolver = self.history.at(route.position.epoch)
+        revision = resolver.resolve(asking.model).revision
         told = dict(route.headers)[b"x-sie-model-revision"].decode()
         if told != revision:
             raise Broken(f"{asking} is answered at {told[:8]}; {route.position} has {revision[:8]}")
         adapter = ""
         if asking.adapter:
-            adapter = catalog.adapter(asking.model, asking.adapter).revision
+            adapter = resolver.adapter(asking.model, asking.adapter).revision
         body = _DECODER.decode(render(answer, total_ms=0.0, as_msgpack=True))
         if len(body["items"]) != len(asking.texts):
             raise Broken(f"{asking} has {len(body['items'])} answers")
@@ -264,7 +264,7 @@ class Laws:
     def _may_run_again(self, asking: Asking) -> bool:
         """True if its model was moved: by the epoch before its own, where a gateway lagged, on."""
         since = max(1, asking.epoch - 1)
-        found = [each.models.get(asking.model) for each in self.history.catalogs[since - 1 :]]
+        found = [each.models.get(asking.model) for each in self.history.resolvers[since - 1 :]]
         places = [(each["pool"], each["profiles"]) for each in found if each is not None]
         return not asking.lease and any(place != places[0] for place in places)
 

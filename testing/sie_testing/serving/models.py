@@ -1,4 +1,4 @@
-"""The configuration of a simulated world that serves: documents, and each epoch's catalog.
+"""The configuration of a simulated world that serves: documents, and each epoch's resolver.
 
 *pure.* Two models with two adapters each, whose revisions change with a number in their documents.
 A model lies in one of two pools and is run by one of two bundles; it may be moved, and deleted.
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_core.resolver import Resolver
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 
@@ -55,32 +55,32 @@ class Place:
 
 
 class History:
-    """The catalogs, by epoch. `name_of` says whose revision one is."""
+    """The resolvers, by epoch. `name_of` says whose revision one is."""
 
     def __init__(self) -> None:
         self._models = dict.fromkeys(MODELS, 0)
         self._places = dict.fromkeys(MODELS, Place())
         self._deleted: dict[str, None] = {}
         self._adapters = {(model, name): 0 for model in MODELS for name in ADAPTERS}
-        self.catalogs: list[Catalog] = []
+        self.resolvers: list[Resolver] = []
         self.name_of: dict[str, str] = {}
         self._write()
 
     @property
-    def head(self) -> Catalog:
+    def head(self) -> Resolver:
         """The newest."""
-        return self.catalogs[-1]
+        return self.resolvers[-1]
 
-    def at(self, epoch: int) -> Catalog:
-        """The catalog of an epoch."""
-        return self.catalogs[epoch - 1]
+    def at(self, epoch: int) -> Resolver:
+        """The resolver of an epoch."""
+        return self.resolvers[epoch - 1]
 
-    def change_model(self, model: str) -> Catalog:
+    def change_model(self, model: str) -> Resolver:
         """A new revision of a model."""
         self._models[model] += 1
         return self._write()
 
-    def change_adapter(self, model: str, name: str) -> Catalog:
+    def change_adapter(self, model: str, name: str) -> Resolver:
         """A new revision of an adapter."""
         self._adapters[model, name] += 1
         return self._write()
@@ -123,15 +123,15 @@ class History:
 
     def lacks(self, model: str, since: int) -> bool:
         """True if a model was absent at an epoch or at one after it."""
-        return any(model not in each.models for each in self.catalogs[max(0, since - 1) :])
+        return any(model not in each.models for each in self.resolvers[max(0, since - 1) :])
 
     def _moved(self, model: str, place: Place) -> Place:
         self._places[model] = place
         self._write()
         return place
 
-    def _write(self) -> Catalog:
-        epoch = len(self.catalogs) + 1
+    def _write(self) -> Resolver:
+        epoch = len(self.resolvers) + 1
         found = [
             _entity("bundle", name, {"name": name, "backends": [backend]})
             for name, backend in BUNDLES.items()
@@ -161,11 +161,11 @@ class History:
             found.append(_entity("adapter", f"{model}/{name}", document))
         registry = Registry.of(found)
         position = Position(LOG_ID, epoch, f"{epoch:064x}", registry.digest, 1)
-        catalog = Catalog.of(registry, position)
-        self.catalogs.append(catalog)
+        resolver = Resolver.of(registry, position)
+        self.resolvers.append(resolver)
         for model in there:
-            self.name_of[catalog.resolve(model).revision] = model
-        return catalog
+            self.name_of[resolver.resolve(model).revision] = model
+        return resolver
 
 
 def _other(names: tuple[str, ...], here: str) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from nats.aio.client import Client
 
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_gateway.main import Parts, make_inference, opened_parts
 from sie_gateway.request.inference import Inference
 from sie_gateway.settings import GatewaySettings
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutionProcess", "Following", "GatewayProcess", "WorkerProcess", "life_of"]
 
-_EMPTY: Final = Catalog.of(Registry.EMPTY, None)
+_EMPTY: Final = Resolver.of(Registry.EMPTY, None)
 _LAG_S: Final = 0.6
 
 
@@ -49,14 +49,14 @@ class Following:
         self._world = world
         self._host = host
         self._moved = asyncio.Event()
-        self.catalog = _EMPTY
+        self.resolver = _EMPTY
         self.worker: Worker | None = None
         """The one that is told of every advance."""
 
     @property
     def position(self) -> Position | None:
         """The newest applied position."""
-        return self.catalog.position
+        return self.resolver.position
 
     def hear(self) -> None:
         """Something was written: come to it, in a while."""
@@ -64,11 +64,11 @@ class Following:
         self._world.loop.call_later(lag_s, self._advance, context=self._host.context)
 
     def _advance(self) -> None:
-        if self._host.alive and self.catalog is not self._world.history.head:
-            self.catalog = self._world.history.head
+        if self._host.alive and self.resolver is not self._world.history.head:
+            self.resolver = self._world.history.head
             self._moved.set()
             if self.worker is not None:
-                self.worker.advance(self.catalog)
+                self.worker.advance(self.resolver)
 
     async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
         """As the follower does."""
@@ -124,8 +124,8 @@ class GatewayProcess(_Serving):
         assert self.client is not None, "it was made with the bus"
         following = self.following = Following(world, host)
 
-        def catalog() -> Catalog:
-            return following.catalog
+        def resolver() -> Resolver:
+            return following.resolver
 
         async with opened_parts(
             settings,
@@ -135,14 +135,14 @@ class GatewayProcess(_Serving):
             gateway_id=f"{self.name}-{host.life}",
             objects=PayloadStore(bus, settings),
             leases=WayToLeases(world.leases, world.broker, self.client, world.breaks),
-            catalog=catalog,
+            resolver=resolver,
             wall=self.wall,
             rng=world.network_rng,
         ) as parts:
             bus.on_reconnect(parts.watch.begin)
             bus.on_reconnect(parts.lost_jobs.suspect)
             self.parts = parts
-            self.inference = make_inference(settings, parts, catalog, wall=self.wall)
+            self.inference = make_inference(settings, parts, resolver, wall=self.wall)
             following.hear()
             await parts.run(self.stop)
         await bus.close()

@@ -20,9 +20,9 @@ from sie_config.stream.broadcast import streams_of
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.log_source import LogSource
@@ -246,7 +246,7 @@ class ReplicaProcess(Process["World"]):
     @property
     def registry(self) -> Registry:
         """The registry that it holds in memory; empty while it has none."""
-        return self.follower.catalog.registry if self.follower is not None else Registry.EMPTY
+        return self.follower.resolver.registry if self.follower is not None else Registry.EMPTY
 
     def spoil_registry(self, registry: Registry) -> None:
         """Put another one into its memory, under the position that it stands at."""
@@ -258,17 +258,17 @@ class ReplicaProcess(Process["World"]):
         """Nothing of it answers any more."""
         self.follower = None
 
-    def _changed(self, catalog: Catalog) -> None:
+    def _changed(self, resolver: Resolver) -> None:
         if not host_here().alive:
             return
-        assert catalog.position is not None, "a replica serves a registry without a position"
-        if self._spoilt and catalog.position == self._before:
+        assert resolver.position is not None, "a replica serves a registry without a position"
+        if self._spoilt and resolver.position == self._before:
             # What had gone bad in memory is replaced: that is no way back.
             self._before = None
         self._spoilt = False
         try:
-            self.world.truth.served(self.name, self._before, catalog.position, catalog.registry)
+            self.world.truth.served(self.name, self._before, resolver.position, resolver.registry)
         except Broken as error:
             self.world.breaks(error)
-        self.world.trace.say(self.name, f"serves {catalog.position}")
-        self._before = catalog.position
+        self.world.trace.say(self.name, f"serves {resolver.position}")
+        self._before = resolver.position

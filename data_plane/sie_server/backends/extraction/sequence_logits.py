@@ -17,17 +17,17 @@ from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
 from sie_schemas.jobs import AdapterPin
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
-from sie_server.backends.class_heads import Head, first_states, require_same, sequence_head
-from sie_server.backends.encoder import Encoder
-from sie_server.backends.loaded_encoder import LoadedEncoder
+from sie_server.backends.forward.encoder import Encoder
+from sie_server.backends.forward.loaded_encoder import LoadedEncoder
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.heads.class_heads import Head, first_states, require_same, sequence_head
+from sie_server.backends.heads.vector_answers import rows_as_given
 from sie_server.backends.model_files import (
     backbone_of,
     dtype_choice,
     label_names,
     load_model,
 )
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.backends.vector_answers import rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.tolerances import logits_agree
 from sie_server.weights.sources import Weights

@@ -18,17 +18,17 @@ from transformers import AutoModelForTokenClassification
 
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput, TokensInput
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
-from sie_server.backends.class_heads import first_states, require_same, token_head
-from sie_server.backends.encoder import Encoder
 from sie_server.backends.extraction.characters import placed
 from sie_server.backends.extraction.labels import FixedLabels
 from sie_server.backends.extraction.options import ENTITIES, chosen
 from sie_server.backends.extraction.spans import Token, spans
 from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.extraction.windows import TextTokens, Window
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.encoder import Encoder
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads.class_heads import first_states, require_same, token_head
+from sie_server.backends.heads.vector_answers import as_given, lengths_of
 from sie_server.backends.model_files import backbone_of, label_names, load_model
-from sie_server.backends.vector_answers import as_given, lengths_of
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import read_tokenizer, tokenizer_file
 

@@ -40,10 +40,10 @@ from sie_server.backends.backend import (
     require_operation,
     unit_length,
 )
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.heads.vector_answers import float_bytes
 from sie_server.backends.images.padding import Padding, padding_of
 from sie_server.backends.model_files import dtype_choice, load_model
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.backends.vector_answers import float_bytes
 from sie_server.vectors.steps import VectorSteps
 from sie_server.weights.tokenizer_file import require_room, tokenizer_file
 

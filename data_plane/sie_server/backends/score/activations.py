@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sie_schemas.ipc import ScoreAnswers
 from sie_server.backends.backend import ModelSpec
-from sie_server.backends.vector_answers import float_bytes
+from sie_server.backends.heads.vector_answers import float_bytes
 
 __all__ = ["ACTIVATIONS", "Judged", "chosen_activation", "judge", "score_answers"]
 

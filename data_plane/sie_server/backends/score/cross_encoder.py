@@ -18,13 +18,13 @@ from sie_layouts.folder import FolderFiles
 from sie_layouts.score import ScoreLayout, read_score
 from sie_schemas.ipc import Answers, Loaded, RunBatch, TokensInput
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
-from sie_server.backends.class_heads import first_states, require_same, sequence_head
-from sie_server.backends.encoder import Encoder
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.encoder import Encoder
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads.class_heads import first_states, require_same, sequence_head
+from sie_server.backends.heads.vector_answers import rows_as_given
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.score.activations import chosen_activation, judge, score_answers
 from sie_server.backends.score.decoder import DecoderReranker
-from sie_server.backends.vector_answers import rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import (
     tokenizer_file,

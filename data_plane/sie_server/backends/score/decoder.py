@@ -19,13 +19,13 @@ from sie_core.pair_templates import PairTemplate, pair_template
 from sie_layouts.score import LogitStep, ScoreLayout
 from sie_schemas.ipc import Answers, Loaded, PairForm, RunBatch, TokensInput
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take
-from sie_server.backends.class_heads import last_states
-from sie_server.backends.encoder import Encoder, Sequences
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.encoder import Encoder, Sequences
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads.class_heads import last_states
+from sie_server.backends.heads.vector_answers import lengths_of, rows_as_given
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.score.activations import chosen_activation, judge, score_answers
 from sie_server.backends.score.chat_templates import chat_form
-from sie_server.backends.vector_answers import lengths_of, rows_as_given
 from sie_server.tolerances import logits_agree
 from sie_server.weights.tokenizer_file import tokenizer_file
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from sie_schemas.ipc import LateInput, RunBatch, ScoreAnswers, TokensInput
 from sie_schemas.jobs import AdapterPin
 from sie_server.backends.backend import take
-from sie_server.backends.loaded_encoder import LoadedEncoder
-from sie_server.backends.vector_answers import float_bytes
+from sie_server.backends.forward.loaded_encoder import LoadedEncoder
+from sie_server.backends.heads.vector_answers import float_bytes
 
 __all__ = ["late_scores", "maxsim"]
 

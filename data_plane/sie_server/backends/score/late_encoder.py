@@ -27,11 +27,16 @@ from sie_schemas.ipc import (
     TokensInput,
 )
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take, unit_length
-from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads.vector_answers import (
+    as_given,
+    float_bytes,
+    lengths_of,
+    rows_as_given,
+)
 from sie_server.backends.model_files import encoder_kind, load_model
 from sie_server.backends.score.late import late_scores
-from sie_server.backends.vector_answers import as_given, float_bytes, lengths_of, rows_as_given
 from sie_server.tolerances import disagreement
 from sie_server.vectors.pooling import pool
 from sie_server.vectors.steps import VectorSteps

@@ -6,7 +6,7 @@ comes over HTTP has none. Bounded: beyond that no span is begun.
 
 from typing import Final
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_runtime.process.tracing import Span, begin_span
 
 __all__ = ["ApplyTraces"]
@@ -29,9 +29,9 @@ class ApplyTraces:
         if span is not None:
             self._open[epoch] = span
 
-    def served(self, catalog: Catalog) -> None:
+    def served(self, resolver: Resolver) -> None:
         """End the spans of all that is served now: every entry up to its position."""
-        if not self._open or catalog.position is None:
+        if not self._open or resolver.position is None:
             return
-        for epoch in [each for each in self._open if each <= catalog.position.epoch]:
+        for epoch in [each for each in self._open if each <= resolver.position.epoch]:
             self._open.pop(epoch).end()

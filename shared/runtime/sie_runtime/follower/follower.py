@@ -2,7 +2,7 @@
 
 *shell.* Drives `sie_core.replica` with what its feeds bring (`replica_feeds`) and with fetches over
 HTTP or from the stream. Keeps its files (`replica_files`) and lets it speak (`replica_reports`).
-Promises that readers see one catalog, swapped whole, and that at most one fetch is in flight. A
+Promises that readers see one resolver, swapped whole, and that at most one fetch is in flight. A
 restart begins with what was verified before, without the writer. One task owns the replica:
 everything else only puts events into its bounded queue (`replica_queue`).
 """
@@ -19,7 +19,6 @@ from typing import Final, Literal, assert_never, get_args
 from prometheus_client import Counter, Enum, Gauge
 
 from sie_core.apply import SPEAKS
-from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.replica.events import (
     Advance,
@@ -36,6 +35,7 @@ from sie_core.replica.events import (
     Ticked,
 )
 from sie_core.replica.replica import Replica
+from sie_core.resolver import Resolver
 from sie_core.trust import Trust
 from sie_runtime.broker.bus import Bus
 from sie_runtime.dated_counts import DatedCount
@@ -85,7 +85,7 @@ class ProcessReport:
 
 
 class Follower:
-    """See the module. Owner: the process's main task; `catalog` may be read by anyone."""
+    """See the module. Owner: the process's main task; `resolver` may be read by anyone."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Follower:
         self._stopped_at: float | None = None
         self._told: tuple[int, ReplicaState] | None = None
         self._forged_told = 0
-        self.catalog: Catalog = Catalog.of(self._replica.registry, None)
+        self.resolver: Resolver = Resolver.of(self._replica.registry, None)
         rng = rng or random.Random()
         self._feeds = ReplicaFeeds(
             settings,
@@ -134,7 +134,7 @@ class Follower:
             clock=clock,
             rng=rng,
         )
-        self._on_change: list[Callable[[Catalog], None]] = [self._feeds.traces.served]
+        self._on_change: list[Callable[[Resolver], None]] = [self._feeds.traces.served]
         self._reports = ReplicaReports(
             settings,
             self,
@@ -152,8 +152,8 @@ class Follower:
 
     @property
     def position(self) -> Position | None:
-        """The position that `catalog` is the state of."""
-        return self.catalog.position
+        """The position that `resolver` is the state of."""
+        return self.resolver.position
 
     @property
     def ready(self) -> bool:
@@ -163,7 +163,7 @@ class Follower:
     @property
     def not_ready(self) -> str:
         """The reason why requests should go elsewhere; empty when they may come."""
-        if self.catalog.position is None:
+        if self.resolver.position is None:
             return "no verified registry is loaded yet"
         stopped_at = self._stopped_at
         if stopped_at is None:
@@ -184,8 +184,8 @@ class Follower:
         """The reason why it is not fresh, if something is known."""
         return self._replica.reason
 
-    def on_change(self, callback: Callable[[Catalog], None]) -> None:
-        """Call back inline after each swap of the catalog. An error in it ends the process."""
+    def on_change(self, callback: Callable[[Resolver], None]) -> None:
+        """Call back inline after each swap of the resolver. An error in it ends the process."""
         self._on_change.append(callback)
 
     def report_soon(self) -> None:
@@ -303,13 +303,13 @@ class Follower:
         self._last = advance.entries[-1] if advance.snapshot is None else advance.snapshot.entry
         # Swapped before it is kept on disk: a disk that fails or hangs costs the files, and not the
         # cluster.
-        self.catalog = Catalog.of(advance.registry, here, self.catalog)
+        self.resolver = Resolver.of(advance.registry, here, self.resolver)
         _APPLIED.set(here.epoch)
         # Wakes those who wait now; they look again, and may wait for the next one.
         self._advanced.set()
         self._advanced.clear()
         for callback in self._on_change:
-            callback(self.catalog)
+            callback(self.resolver)
         if before is None or before.log_id != here.log_id:
             self._feeds.follow_anew()
         self.report_soon()
@@ -343,7 +343,7 @@ class Follower:
             log_id=here.log_id if here is not None else "",
             epoch=here.epoch if here is not None else 0,
             hash=here.hash if here is not None else "",
-            digest=self.catalog.registry.digest if here is not None else "",
+            digest=self.resolver.registry.digest if here is not None else "",
             received=replica.received,
             state=replica.state,
             reason=replica.reason,

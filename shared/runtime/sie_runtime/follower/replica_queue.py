@@ -4,7 +4,7 @@
 
 - Putting never waits.
 - What does not fit is refused and counted, so that whoever brought it can say that it is lost.
-- Entries that came one after the other are taken as one range: a burst is one swap of the catalog.
+- Entries that came one after the other are taken as one range: a burst is one swap of the resolver.
 """
 
 import asyncio

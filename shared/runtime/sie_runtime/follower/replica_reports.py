@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 from prometheus_client import Counter
 
-from sie_core.catalog import Catalog
+from sie_core.resolver import Resolver
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.replica_feeds import ReplicaFeeds
@@ -60,8 +60,8 @@ class ReportSettings:
 class Reporter(Protocol):
     """The replica that reports, as its follower shows it."""
 
-    catalog: Catalog
-    """The catalog that it serves, with its position."""
+    resolver: Resolver
+    """The resolver that it serves, with its position."""
 
     def report(self, *, leaving: bool) -> ReplicaReport:
         """Its report as of now."""
@@ -185,12 +185,12 @@ class ReplicaReports:
 
     async def _recount(self, message: Message) -> None:
         """The writer's self-check asks what is served, counted anew."""
-        catalog = self._reporter.catalog
-        here = catalog.position
+        resolver = self._reporter.resolver
+        here = resolver.position
         if here is None:
             return
         # Hashing every document would hold up the loop on which requests are answered.
-        digest = await asyncio.to_thread(catalog.registry.recounted)
+        digest = await asyncio.to_thread(resolver.registry.recounted)
         count = Recount(log_id=here.log_id, epoch=here.epoch, hash=here.hash, digest=digest)
         await message.respond(msgspec.json.encode(count))
 

@@ -35,7 +35,7 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
 from sie_server.weights.tokenizer_file import own_tokenizer, read_tokenizer, require_room
 
 __all__ = ["OnnxCrossEncoder", "load"]

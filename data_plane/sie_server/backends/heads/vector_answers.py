@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sie_schemas.ipc import SparseAnswers
-from sie_server.backends.encode_heads import Sparse
-from sie_server.backends.encoder import Sequences, States
+from sie_server.backends.forward.encoder import Sequences, States
+from sie_server.backends.heads.encode_heads import Sparse
 
 __all__ = [
     "as_given",

@@ -29,10 +29,10 @@ from sie_server.backends.backend import (
     load_failed,
     require_operation,
 )
-from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.probe import Finish, probe, settle
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
 from sie_server.backends.model_files import dtype_choice, has_own_code
-from sie_server.backends.probe import Finish, probe, settle
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.weights.file_hashes import sha256_as_of, stamp_of
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import (

@@ -1,4 +1,4 @@
-"""The catalog: a registry as a router reads it.
+"""The resolver: a registry as a router reads it.
 
 *pure.* One immutable view for each position; a request reads it once and so never sees half an
 entry. Resolves what a client names (id, alias, `id:profile`, `bundle:/id`) to a model, profile,
@@ -28,7 +28,7 @@ from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
-__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel", "runnable_models", "touched_models"]
+__all__ = ["ResolvedAdapter", "ResolvedModel", "Resolver", "runnable_models", "touched_models"]
 
 _DEFAULT_PROFILE: Final = "default"
 
@@ -72,7 +72,7 @@ class ResolvedAdapter:
     document: AdapterJson
 
 
-class Catalog:
+class Resolver:
     """The read view of one registry. Immutable to its users; it memoises what it resolved.
 
     `models`, `bundles` and `pools` are documents by key, in no order: to sort 3,000 models took
@@ -112,8 +112,8 @@ class Catalog:
 
     @classmethod
     def of(
-        cls, registry: Registry, position: Position | None, previous: "Catalog | None" = None
-    ) -> "Catalog":
+        cls, registry: Registry, position: Position | None, previous: "Resolver | None" = None
+    ) -> "Resolver":
         """The view of a registry; with `previous`, made of it by what changed."""
         older = previous if previous is not None else _NOTHING
         changes = registry.difference(older.registry)
@@ -280,15 +280,15 @@ class Catalog:
         return wanted
 
 
-def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
+def runnable_models(resolver: Resolver, bundle: str) -> list[str]:
     """The ids of the models of which some profile can run in a bundle."""
-    return [model_id for model_id in sorted(catalog.models) if catalog.can_run(model_id, bundle)]
+    return [model_id for model_id in sorted(resolver.models) if resolver.can_run(model_id, bundle)]
 
 
-def touched_models(catalog: Catalog, bundle: str, before: Registry) -> set[str] | None:
+def touched_models(resolver: Resolver, bundle: str, before: Registry) -> set[str] | None:
     """The ids of the models, those that are gone included, of which it may have changed since
     `before` whether they can run in a bundle. None: all of them, since the bundle itself did."""
-    changes = catalog.registry.difference(before)
+    changes = resolver.registry.difference(before)
     if ("bundle", bundle) in changes:
         return None
     return {key for kind, key in changes if kind == "model"}
@@ -323,6 +323,6 @@ def _aliases_of(models: Mapping[str, DocumentJson]) -> dict[str, str]:
     }
 
 
-_NOTHING: Final = Catalog(
+_NOTHING: Final = Resolver(
     Registry.EMPTY, None, {kind: Layered({}, {}) for kind in ENTITY_KINDS}, {}, Layered({}, {})
 )

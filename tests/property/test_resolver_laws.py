@@ -1,12 +1,12 @@
-"""Laws of the catalog: made by what changed, it is the one that is made anew."""
+"""Laws of the resolver: made by what changed, it is the one that is made anew."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_core.apply import ChangeRefused, preview
-from sie_core.catalog import Catalog
 from sie_core.layered import Layered
 from sie_core.registry import Registry
+from sie_core.resolver import Resolver
 from sie_schemas.entry import delete, put
 
 KEYS = st.sampled_from(["a", "b", "c/d", "e", "f"])
@@ -19,33 +19,33 @@ CHANGES = st.lists(
 )
 
 
-def shown(catalog: Catalog) -> list[object]:
+def shown(resolver: Resolver) -> list[object]:
     """All that a reader can see."""
     aliases = [
         (alias, model_id)
-        for model_id, document in sorted(catalog.models.items())
+        for model_id, document in sorted(resolver.models.items())
         for alias in document.get("aliases", ())
     ]
     return [
-        sorted(catalog.models.items()),
-        sorted(catalog.bundles.items()),
-        sorted(catalog.pools.items()),
-        sorted(catalog._parsed["adapter"].items()),
-        dict(catalog._aliases) == dict(aliases),
+        sorted(resolver.models.items()),
+        sorted(resolver.bundles.items()),
+        sorted(resolver.pools.items()),
+        sorted(resolver._parsed["adapter"].items()),
+        dict(resolver._aliases) == dict(aliases),
     ]
 
 
 @given(st.lists(CHANGES, max_size=8))
-def test_a_catalog_made_by_what_changed_is_the_one_made_anew(history):
+def test_a_resolver_made_by_what_changed_is_the_one_made_anew(history):
     registry = Registry.EMPTY
-    catalog = Catalog.of(registry, None)
+    resolver = Resolver.of(registry, None)
     for epoch, changes in enumerate(history, start=1):
         try:
             registry = preview(registry, changes, epoch)
         except ChangeRefused:
             continue
-        catalog = Catalog.of(registry, None, catalog)
-        assert shown(catalog) == shown(Catalog.of(registry, None))
+        resolver = Resolver.of(registry, None, resolver)
+        assert shown(resolver) == shown(Resolver.of(registry, None))
 
 
 @given(st.lists(CHANGES, max_size=6), st.lists(CHANGES, max_size=6))

@@ -12,13 +12,13 @@ from transformers import AutoModelForMaskedLM
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.steps import TransformerStep
 from sie_schemas.ipc import Answers, EncodeAnswers, Loaded, RunBatch, TokensInput
-from sie_server.backends import encode_heads
 from sie_server.backends.backend import DeviceSpec, ModelSpec, take, unit_length
-from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.folder_layout import told_prompts
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.encode.folder_layout import told_prompts
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads import encode_heads
+from sie_server.backends.heads.vector_answers import lengths_of, rows_as_given, sparse_rows
 from sie_server.backends.model_files import backbone_of, load_model
-from sie_server.backends.vector_answers import lengths_of, rows_as_given, sparse_rows
 from sie_server.vectors.steps import VectorSteps
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import TokenizerFile

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sie_server.adapters.lora import Adapter, applied
-from sie_server.backends import mpnet
+from sie_server.backends.architectures import mpnet
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel
 from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, takes_rows
 from sie_server.packed.packing import PackedRow, end_to_end, packed_rows, padded_chunks

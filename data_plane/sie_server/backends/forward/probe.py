@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sie_server.backends.backend import Verdict
-from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.failures import load_failed
 from sie_server.packed.packed_attention import NotPackable
 from sie_server.tolerances import disagreement

@@ -36,7 +36,6 @@ from sie_schemas.ipc import (
     TextForm,
     TokensInput,
 )
-from sie_server.backends import encode_heads
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
@@ -45,16 +44,14 @@ from sie_server.backends.backend import (
     take,
     unit_length,
 )
-from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.folder_layout import read_layout, told_prompts, told_tasks
-from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
-from sie_server.backends.lookup import LookupBackend
-from sie_server.backends.masked_language import MaskedLanguageBackend
-from sie_server.backends.model_files import encoder_kind, load_model, task_changes
-from sie_server.backends.routed import RoutedBackend
-from sie_server.backends.score.late import late_scores
-from sie_server.backends.score.late_encoder import LateEncoder
-from sie_server.backends.vector_answers import (
+from sie_server.backends.encode.folder_layout import read_layout, told_prompts, told_tasks
+from sie_server.backends.encode.lookup import LookupBackend
+from sie_server.backends.encode.masked_language import MaskedLanguageBackend
+from sie_server.backends.encode.routed import RoutedBackend
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.heads import encode_heads
+from sie_server.backends.heads.vector_answers import (
     as_given,
     float_bytes,
     lengths_of,
@@ -62,6 +59,9 @@ from sie_server.backends.vector_answers import (
     sparse_answers,
     sparse_rows,
 )
+from sie_server.backends.model_files import encoder_kind, load_model, task_changes
+from sie_server.backends.score.late import late_scores
+from sie_server.backends.score.late_encoder import LateEncoder
 from sie_server.packed.packed_attention import register
 from sie_server.vectors.layer_files import read_head
 from sie_server.vectors.steps import VectorSteps

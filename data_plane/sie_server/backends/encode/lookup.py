@@ -26,9 +26,9 @@ from sie_server.backends.backend import (
     take,
     unit_length,
 )
-from sie_server.backends.folder_layout import told_prompts
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.backends.vector_answers import float_bytes, sparse_rows
+from sie_server.backends.encode.folder_layout import told_prompts
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.heads.vector_answers import float_bytes, sparse_rows
 from sie_server.vectors.steps import VectorSteps
 from sie_server.vectors.tables import read_table
 from sie_server.weights.tokenizer_file import own_tokenizer, tokenizer_file

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from sie_schemas.errors import OurFault
 from sie_server.backends.backend import load_failed
-from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.vector_answers import lengths_of
+from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.heads.vector_answers import lengths_of
 from sie_server.tolerances import logits_agree
 from sie_server.vectors.pooling import pool
 
