@@ -20,7 +20,7 @@ from tests.support.encoder_models import (
 from transformers import BertConfig
 
 from sie_schemas import ipc
-from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
+from sie_schemas.documents import EncodeTask, PackageSource, PathSource, ProfileDocument, Tasks
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
@@ -65,6 +65,51 @@ def test_a_model_that_answers_is_not_changed_by_what_is_written_into_its_file(
     texts = random_tokens((5, 9), vocabulary=60)
     before = dense(backend, texts)
     overwritten(tmp_path / "model.safetensors")
+    assert np.array_equal(dense(backend, texts), before)
+
+
+def distributed(folder: Path, package: Path, *, recorded: bool = True) -> PackageSource:
+    """A distribution in `folder` that says it gives a package named as the folder `package` is."""
+    name = package.name
+    told = folder / f"{name}-1.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    if recorded:
+        (told / "RECORD").write_text(f"{name}/model.safetensors,,\n")
+    (package / "__init__.py").touch()
+    return PackageSource(type="package", package=name, distribution=name, version="1")
+
+
+def maps(file: Path) -> bool:
+    """True if memory of this process is the file's."""
+    return str(file) in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("way", ["installed", "editable", "unrecorded"])
+def test_a_package_that_is_put_anew_or_is_somebodys_own_folder_changes_no_model_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    site = tmp_path / "site"
+    package = (tmp_path / "own" if way == "editable" else site) / f"weights_{way}"
+    write_tiny(package, CONFIG)
+    source = distributed(site, package, recorded=way != "unrecorded")
+    # As the file of an editable installation does it.
+    for path in dict.fromkeys((site, package.parent)):
+        monkeypatch.syspath_prepend(path)
+    backend = load_folder(package, weights=resolve(source))
+    texts = random_tokens((5, 9), vocabulary=60)
+    before = dense(backend, texts)
+    weights = package / "model.safetensors"
+    # Only what an installer put there is shared with other execution processes.
+    assert maps(weights) == (way == "installed")
+    if way == "installed":
+        # As pip and uv do.
+        new = package / "new"
+        shutil.copy(weights, new)
+        overwritten(new)
+        new.replace(weights)
+    else:
+        overwritten(weights)
     assert np.array_equal(dense(backend, texts), before)
 
 

@@ -63,12 +63,12 @@ def minilm() -> Backend:
     return backend
 
 
-def load_folder(folder: Path, **options: bool | str) -> Backend:
+def load_folder(folder: Path, *, weights: Weights | None = None, **options: bool | str) -> Backend:
     """Load a folder without sentence-transformers' files: mean pooling unless told otherwise."""
     profile = ProfileDocument(
         backend="transformer", options={"pooling": "mean", **options}, batch_cost_max=96
     )
-    return _load(Weights(folder, None), profile)
+    return _load(weights or Weights(folder, None), profile)
 
 
 def _load(weights: Weights, profile: ProfileDocument) -> Backend:

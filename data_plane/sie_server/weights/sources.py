@@ -43,6 +43,8 @@ class Weights:
     """The folder of the source itself, where this is one inside it."""
     as_verified: Mapping[Path, Stamp] = field(default_factory=dict)
     """The verified files, as they were before they were hashed."""
+    written_once: bool = False
+    """True if whoever put the files there writes into none of them: others take their places."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights.
@@ -109,18 +111,20 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
             _require_plain(folder)
             return Weights(folder, frozenset(source.manifest), as_verified=verified)
         case PackageSource():
-            folder = _package_folder(source)
+            folder, installed = _package_folder(source)
             if source.manifest is None:
-                return Weights(folder, None)
+                return Weights(folder, None, written_once=installed)
             verified = _verify(folder, source.manifest)
-            return Weights(folder, frozenset(source.manifest), as_verified=verified)
+            pinned = frozenset(source.manifest)
+            return Weights(folder, pinned, as_verified=verified, written_once=installed)
         case HubSource():
             hub = hub or HubCache()
             folder, pin = hub.fetch(source, graphs=graphs)
             others = (source.beside or {}).items()
             beside = {name: _beside(hub, source, name, at) for name, at in others}
             code = hub.may_run_code(source)
-            return Weights(folder, None, pin, pinned_name(source), code, beside)
+            name = pinned_name(source)
+            return Weights(folder, None, pin, name, code, beside, written_once=True)
         case _:
             assert_never(source)
 
@@ -131,14 +135,16 @@ def _beside(hub: HubCache, of: HubSource, name: str, commit: str) -> Weights:
     return Weights(folder, None, pin, pinned_name(source))
 
 
-def _package_folder(source: PackageSource) -> Path:
+def _package_folder(source: PackageSource) -> tuple[Path, bool]:
+    """The folder, and True if an installer put it there."""
     cure = f"install {source.distribution}=={source.version} where this worker runs"
     try:
-        version = importlib.metadata.version(source.distribution)
+        distribution = importlib.metadata.distribution(source.distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise load_failed(
             f"the distribution {source.distribution} is not installed; {cure}"
         ) from error
+    version = distribution.version
     if version != source.version:
         raise load_failed(
             f"{source.distribution} is installed at {version}, pinned is another; {cure}"
@@ -151,7 +157,10 @@ def _package_folder(source: PackageSource) -> Path:
     if source.path is not None:
         folder /= source.path
     _require_folder(folder, "correct the source's `path`")
-    return folder
+    # An editable installation leads to somebody's own folder, and only an installer writes RECORD.
+    site = Path(str(distribution.locate_file(""))).resolve()
+    recorded = distribution.read_text("RECORD") is not None
+    return folder, recorded and folder.resolve().is_relative_to(site)
 
 
 def _require_folder(folder: Path, cure: str) -> None:
