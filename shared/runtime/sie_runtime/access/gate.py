@@ -12,9 +12,9 @@ Where tokens are in force, the actor of a change is the token's name, whatever t
 itself.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -25,6 +25,7 @@ from sie_runtime.access.cross_origin import is_preflight, page_headers, prefligh
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import check_host, check_page, hosts_of
 from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
+from sie_runtime.http.direct_http import cut_off
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
@@ -33,6 +34,8 @@ __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "caller_of", "pr
 
 Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 PRINCIPAL: Final = "sie.principal"
 """The scope's key for the `Principal`."""
@@ -86,6 +89,7 @@ class Gate:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        connection = scope
         headers = _headers_of(scope)
         method = scope.get("method", "GET")
         try:
@@ -111,7 +115,12 @@ class Gate:
         if role is None or self._access.is_open:
             await app(scope, receive, send)
         else:
-            await self._watched(app, scope, receive, send, headers, role)
+            try:
+                await self._watched(app, scope, receive, send, headers, role)
+            except _TakenBack:
+                cut_off(connection)
+                name, path = principal_of(scope).name, scope.get("path", "")
+                _LOG.info("%s at %s was cut off: its token was taken back", name, path)
 
     async def _watched(
         self,
@@ -142,8 +151,7 @@ class Gate:
                     raise _TakenBack from error
             await send(message)
 
-        with suppress(_TakenBack):
-            await app(scope, receive_if_allowed, send_if_allowed)
+        await app(scope, receive_if_allowed, send_if_allowed)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
