@@ -41,6 +41,8 @@ PRINCIPAL: Final = "sie.principal"
 """The scope's key for the `Principal`."""
 REQUEST_ID: Final = "sie.request_id"
 """The scope's key for the name of a request that brought none, once somebody made it."""
+_AS_IT_CAME: Final = "sie.as_it_came"
+"""The key of a page's request for the scope that the server gave."""
 NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
@@ -89,7 +91,6 @@ class Gate:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        connection = scope
         headers = _headers_of(scope)
         method = scope.get("method", "GET")
         try:
@@ -115,12 +116,7 @@ class Gate:
         if role is None or self._access.is_open:
             await app(scope, receive, send)
         else:
-            try:
-                await self._watched(app, scope, receive, send, headers, role)
-            except _TakenBack:
-                cut_off(connection)
-                name, path = principal_of(scope).name, scope.get("path", "")
-                _LOG.info("%s at %s was cut off: its token was taken back", name, path)
+            await self._watched(app, scope, receive, send, headers, role)
 
     async def _watched(
         self,
@@ -151,7 +147,12 @@ class Gate:
                     raise _TakenBack from error
             await send(message)
 
-        await app(scope, receive_if_allowed, send_if_allowed)
+        try:
+            await app(scope, receive_if_allowed, send_if_allowed)
+        except _TakenBack:
+            cut_off(scope.get(_AS_IT_CAME, scope))
+            name, path = principal_of(scope).name, scope.get("path", "")
+            _LOG.info("%s at %s was cut off: its token was taken back", name, path)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
@@ -241,7 +242,7 @@ def _for_page(scope: Scope, send: Send, origin: bytes) -> tuple[Scope, Send]:
 
     # Without the short way by which an answer is written at once: it goes past `send`, and would
     # leave without these headers.
-    return {**scope, "extensions": {}}, send_told
+    return {**scope, "extensions": {}, _AS_IT_CAME: scope}, send_told
 
 
 def _with_actor(
