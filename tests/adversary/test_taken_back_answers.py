@@ -18,8 +18,11 @@ def tokens(folder: Path, *names: str) -> Path:
     return tokens_file(folder / "tokens.json", **dict.fromkeys(names, ("admin",)))
 
 
-def test_the_feed_ends_with_its_token_and_others_go_on(tmp_path: Path) -> None:
+def test_the_feed_ends_with_its_token_and_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tokens(tmp_path, "boss", "other")
+    caplog.set_level("INFO")
     with served_console(tmp_path / "log", path) as url, httpx.Client(base_url=url) as client:
         with client.stream("GET", f"{CONFIGS}/events", headers=bearer("boss")) as feed:
             lines = feed.iter_lines()
@@ -33,6 +36,9 @@ def test_the_feed_ends_with_its_token_and_others_go_on(tmp_path: Path) -> None:
             assert told.status_code == 201
             assert next(line for line in feed.iter_lines() if '"org/m"' in line)
         assert client.get(f"{CONFIGS}/events", headers=bearer("boss")).status_code == 401
+    told = [each.getMessage() for each in caplog.records if "was cut off" in each.getMessage()]
+    assert told == [f"boss at {CONFIGS}/events was cut off: its token was taken back"]
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_one_token_does_not_take_the_feed_from_all_others(tmp_path: Path) -> None:

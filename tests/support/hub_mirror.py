@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 __all__ = ["HubMirror", "hub_mirror"]
@@ -32,6 +33,10 @@ class HubMirror:
     gated: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
     """Names of files whose bytes are not those that their hash says."""
+    tagged: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By the name of a file: headers of its answer, in the place of what is true."""
+    listed: dict[str, str] = field(default_factory=dict)
+    """By the id of a repository: a name that the list of its files has besides."""
     busy: set[str] = field(default_factory=set)
     """Repositories for which it asks to be left alone."""
     private: dict[str, str] = field(default_factory=dict)
@@ -100,10 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in files]
         if rest[0] == "tree":
-            answer: object = [
+            answer: Any = [
                 {"type": "file", "path": one, "size": path.stat().st_size, "oid": _sha1(path)}
                 for one, path in zip(names, files, strict=True)
             ]
+            if name in self.mirror.listed:
+                besides = {"path": self.mirror.listed[name], "size": 2, "oid": "0"}
+                answer = [*answer, {"type": "file", **besides}]
         else:
             siblings = [{"rfilename": one} for one in names]
             answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
@@ -114,11 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None:
             return
         path = folder / file
+        told = self.mirror.tagged.get(file, {})
         if not path.is_file():
-            self._refuse(404, "EntryNotFound")
+            self._refuse(404, "EntryNotFound", told)
             return
         content = path.read_bytes()
         headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        headers |= told
         if file in self.mirror.damaged:
             content = bytes(len(content))
         asked = re.fullmatch(r"bytes=0-(\d+)", self.headers.get("range") or "")

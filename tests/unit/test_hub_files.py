@@ -62,6 +62,52 @@ def _repository(folder: Path, *names: str) -> Path:
     return folder
 
 
+_EACH = """
+import sys
+from sie_schemas.documents import HubSource
+from sie_schemas.errors import SIEError
+from sie_server.weights.sources import resolve
+for name in sys.argv[2:]:
+    try:
+        resolve(HubSource(type="hub", id=name, revision=sys.argv[1]))
+        print("taken")
+    except SIEError as error:
+        print(error.message)
+"""
+
+
+def test_no_word_of_a_hub_is_a_way_out_of_its_cache(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "secret").write_text("of this machine")
+    says = [
+        ("there", "ETag", '"../../../home/evil.pth"'),
+        ("there", "ETag", f'W/"{home}/evil.pth"'),
+        ("there", "ETag", f'"{home}/secret"'),
+        ("there", "ETag", '"."'),
+        ("there", "X-Linked-Etag", "../../../home/evil.pth"),
+        ("there", "X-Repo-Commit", "../../../../home"),
+        ("absent", "X-Repo-Commit", "../../../../home"),
+    ]
+    with hub_mirror() as mirror:
+        for index, (file, header, value) in enumerate(says):
+            there, named = f"there{index}.json", f"{file}{index}.json"
+            folder = _repository(tmp_path / f"model{index}", there)
+            mirror.repositories[f"org/model{index}", _COMMIT] = folder
+            mirror.tagged[named] = {header: value}
+            mirror.listed[f"org/model{index}"] = named if file == "absent" else there
+        mirror.repositories["org/outside", _COMMIT] = _repository(tmp_path / "model", "words.json")
+        mirror.listed["org/outside"] = "../../../../home/evil.json"
+        names = [f"org/model{index}" for index in range(len(says))]
+        ran = _ran(mirror, tmp_path / "cache", "-c", _EACH, _COMMIT, *names, "org/outside")
+    *told, outside = ran.stdout.splitlines()
+    assert [each for each in told if "which is no plain name" not in each] == []
+    assert len(told) == len(says), ran.stderr
+    assert outside.startswith("org/outside at 111111111111 cannot be fetched: ")
+    assert "home/evil.json" in outside
+    assert [path.name for path in home.iterdir()] == ["secret"]
+
+
 @pytest.mark.parametrize("inside", ["", "1_Pooling/"])
 def test_each_file_that_a_reader_asks_for_is_fetched(inside, tmp_path):
     wanted = [f"{inside}words{ending}" for ending in WORDS]

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from huggingface_hub import file_download
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -21,10 +22,13 @@ from uvicorn.server import Server
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
 
-@pytest.mark.parametrize("library", ["uvicorn", "nats-py"])
-def test_a_library_that_is_used_inside_is_pinned_to_one_minor(library):
-    runtime = PYPROJECT["project"]["optional-dependencies"]["runtime"]
-    [pin] = [each for each in runtime if each.startswith(f"{library}>=")]
+@pytest.mark.parametrize(
+    ("library", "extra"),
+    [("uvicorn", "runtime"), ("nats-py", "runtime"), ("huggingface-hub", "server")],
+)
+def test_a_library_that_is_used_inside_is_pinned_to_one_minor(library, extra):
+    wanted = PYPROJECT["project"]["optional-dependencies"][extra]
+    [pin] = [each for each in wanted if each.startswith(f"{library}>=")]
     found = re.fullmatch(rf"{library}>=0?(\d*)\.?(\d+)(?:\.\d+)?,<0?(\d*)\.?(\d+)", pin)
 
     assert found is not None, pin
@@ -80,3 +84,12 @@ def test_a_server_of_uvicorns_has_the_loop_that_is_replaced():
     # The duties of the loop besides waiting: a new one would have to be taken over.
     duties = set(re.findall(r"self\.config\.(\w+)", inspect.getsource(Server.on_tick)))
     assert duties == {"date_header", "encoded_headers", "callback_notify", "timeout_notify"}
+
+
+def test_the_hubs_library_asks_for_each_name_where_it_is_looked_at():
+    """Past these two, nothing that a hub says becomes a part of a path in its cache."""
+    source = inspect.getsource(file_download._hf_hub_download_to_cache_dir)
+    assert source.count("_get_metadata_or_catch_error(") == 2
+    assert "= get_hf_file_metadata(" in inspect.getsource(
+        file_download._get_metadata_or_catch_error
+    )

@@ -23,7 +23,6 @@ from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, con
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -34,6 +33,7 @@ from sie_layouts.facts import WORDS
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
+from sie_server.weights.hub_names import hold_to_plain_names
 from sie_server.weights.hub_progress import Downloads
 from sie_server.weights.hub_reach import files_of
 from sie_server.weights.hub_tokens import token_of, token_place
@@ -155,6 +155,7 @@ class HubCache:
     ) -> Path:
         """Fetch and verify; `names` None takes what the cache has."""
         code = ("*.py",) if self.may_run_code(source) else ()
+        hold_to_plain_names()
         try:
             with self.downloads.told(pinned_name(source)) as bars:
                 folder = huggingface_hub.snapshot_download(
@@ -184,7 +185,8 @@ class HubCache:
                 f"{what} is not in the hub cache and {_unreached()}, fill the cache, or use a "
                 "path source"
             ) from error
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
+        # A name that leads out of the cache is a ValueError of the library's.
+        except (HfHubHTTPError, OSError, ValueError) as error:
             raise load_failed(
                 f"{what} cannot be fetched: {error}; check the network, the disk and "
                 f"{token_place(source)}"

@@ -12,9 +12,9 @@ Where tokens are in force, the actor of a change is the token's name, whatever t
 itself.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -25,6 +25,7 @@ from sie_runtime.access.cross_origin import is_preflight, page_headers, prefligh
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import check_host, check_page, hosts_of
 from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
+from sie_runtime.http.direct_http import cut_off
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
@@ -34,10 +35,14 @@ __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "caller_of", "pr
 Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
 
+_LOG: Final = logging.getLogger(__name__)
+
 PRINCIPAL: Final = "sie.principal"
 """The scope's key for the `Principal`."""
 REQUEST_ID: Final = "sie.request_id"
 """The scope's key for the name of a request that brought none, once somebody made it."""
+_AS_IT_CAME: Final = "sie.as_it_came"
+"""The key of a page's request for the scope that the server gave."""
 NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
@@ -142,8 +147,12 @@ class Gate:
                     raise _TakenBack from error
             await send(message)
 
-        with suppress(_TakenBack):
+        try:
             await app(scope, receive_if_allowed, send_if_allowed)
+        except _TakenBack:
+            cut_off(scope.get(_AS_IT_CAME, scope))
+            name, path = principal_of(scope).name, scope.get("path", "")
+            _LOG.info("%s at %s was cut off: its token was taken back", name, path)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
@@ -233,7 +242,7 @@ def _for_page(scope: Scope, send: Send, origin: bytes) -> tuple[Scope, Send]:
 
     # Without the short way by which an answer is written at once: it goes past `send`, and would
     # leave without these headers.
-    return {**scope, "extensions": {}}, send_told
+    return {**scope, "extensions": {}, _AS_IT_CAME: scope}, send_told
 
 
 def _with_actor(

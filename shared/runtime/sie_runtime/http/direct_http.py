@@ -17,7 +17,14 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
 )
 
-__all__ = ["DirectHttp", "Headers", "answer_at_once", "body_at_once", "with_headers_through"]
+__all__ = [
+    "DirectHttp",
+    "Headers",
+    "answer_at_once",
+    "body_at_once",
+    "cut_off",
+    "with_headers_through",
+]
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -95,4 +102,19 @@ def answer_at_once(scope: Scope, status: int, headers: Headers, body: bytes) -> 
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+    return True
+
+
+def cut_off(scope: Scope) -> bool:
+    """End an answer that has begun in parts before its end; False where none is under way.
+
+    Its reader meets a connection that breaks. The library takes it for a client that left, and not
+    for a defect of the application.
+    """
+    cycle = scope.get("extensions", {}).get(_EXTENSION)
+    if cycle is None or cycle.disconnected or cycle.response_complete:
+        return False
+    cycle.disconnected = True
+    cycle.message_event.set()
+    cycle.transport.close()
     return True
