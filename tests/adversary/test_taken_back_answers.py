@@ -36,8 +36,8 @@ def test_the_feed_ends_with_its_token_and_others_go_on(
             assert told.status_code == 201
             assert next(line for line in feed.iter_lines() if '"org/m"' in line)
         assert client.get(f"{CONFIGS}/events", headers=bearer("boss")).status_code == 401
-    told = [each.getMessage() for each in caplog.records if "was cut off" in each.getMessage()]
-    assert told == [f"boss at {CONFIGS}/events was cut off: its token was taken back"]
+    said = [each.getMessage() for each in caplog.records if "was cut off" in each.getMessage()]
+    assert said == [f"boss at {CONFIGS}/events was cut off: its token was taken back"]
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
