@@ -107,8 +107,9 @@ def test_an_answer_to_a_pair_has_numbers_alone_or_is_an_error(triples, ids):
         assert isinstance(one, bytes) is all(map(math.isfinite, row))
         if isinstance(one, bytes):
             told = msgspec.msgpack.decode(one)
-            assert (told["score"], told["relevance"], told["logit"]) == row
-            assert told["item_id"] == item.id
+            score, relevance, logit = row
+            numbers = {"score": score, "relevance": relevance, "logit": logit}
+            assert told == {"item_id": item.id, **numbers}
 
 
 @given(ROWS, st.sampled_from(sorted(DTYPES)), st.integers(1, 2 * DIM))
@@ -236,6 +237,16 @@ def test_what_is_told_of_a_vector_is_so(rows, asked, name):
     assert found["sparse"]["dtype"] == (dtype if dtype == "float16" else "float32")
     assert found["dense"]["dtype"] == found["multivector"]["dtype"] == dtype
     assert found["dense"]["dims"] == found["multivector"]["token_dims"] == (width or DIM)
+    written = in_dtype(kept(rows, width or DIM), dtype)
+    assert found["multivector"]["values"].dtype == written.dtype
+    assert np.array_equal(found["multivector"]["values"], written)
+    assert found["dense"]["values"].dtype == written.dtype
+    assert np.array_equal(found["dense"]["values"], written[0])
+    [vector] = answered(dense([rows[0]]), [Item(text="x", id=name)], [asked])
+    assert isinstance(vector, bytes)
+    alone = from_wire(msgspec.msgpack.decode(vector))["dense"]
+    assert np.array_equal(alone.pop("values"), written[0])
+    assert alone == {"dims": width or DIM, "dtype": dtype}
     assert found["multivector"]["num_tokens"] == len(rows)
     assert found["sparse"]["indices"].tolist() == [*range(len(rows))]
     assert np.array_equal(found["sparse"]["values"].astype("<f4"), rows[:, 0])

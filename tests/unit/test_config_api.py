@@ -15,19 +15,9 @@ from sie_config.writer.writer_state import Recovery
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry, parse_envelope
 
+pytest_plugins = ["tests.support.config_plane"]
+
 MODELS = "/v1/configs/models"
-
-
-@pytest.fixture
-async def plane(tmp_path):
-    async with running(tmp_path) as plane:
-        yield plane
-
-
-@pytest.fixture
-async def client(plane):
-    async with client_of(plane) as client:
-        yield client
 
 
 async def epoch_of(client: httpx.AsyncClient) -> int:

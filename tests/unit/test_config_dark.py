@@ -3,29 +3,18 @@
 from typing import Any
 
 import httpx
-import pytest
-from tests.support.config_writer import client_of, model, running
+from tests.support.config_writer import model
 from tests.support.reports import report_at
 
 from sie_gateway.fleet.traffic import Traffic
+
+pytest_plugins = ["tests.support.config_plane"]
 
 CONFIGS = "/v1/configs"
 MERGE = {"content-type": "application/merge-patch+json"}
 PLACE = ("default", "cpu", "default")
 GATEWAY = {"traffic": {"m": 3}, "adapters": {"m/legal": 5}}
 LORA = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
-
-
-@pytest.fixture
-async def plane(tmp_path):
-    async with running(tmp_path) as plane:
-        yield plane
-
-
-@pytest.fixture
-async def client(plane):
-    async with client_of(plane) as client:
-        yield client
 
 
 async def _told(plane, *places: Any, **gateway: Any) -> None:

@@ -26,20 +26,10 @@ from sie_schemas import snapshot
 from sie_schemas.fleet import ModelReport
 from sie_schemas.revisions import adapter_revision, model_revision
 
+pytest_plugins = ["tests.support.config_plane"]
+
 CONFIGS = "/v1/configs"
 MODELS = f"{CONFIGS}/models"
-
-
-@pytest.fixture
-async def plane(tmp_path):
-    async with running(tmp_path) as plane:
-        yield plane
-
-
-@pytest.fixture
-async def client(plane):
-    async with client_of(plane) as client:
-        yield client
 
 
 async def write(client: httpx.AsyncClient, name: str, **changes: Any) -> dict[str, Any]:

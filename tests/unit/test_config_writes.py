@@ -10,28 +10,20 @@ import pytest
 from tests.support.config_writer import client_of, model, running
 from tests.support.reports import report_at
 
+from sie_config.http.api import build_app
 from sie_config.writer.seed import SEED
 from sie_schemas.entry import Entry, parse_envelope
 from sie_schemas.fleet import ModelReport
 
+pytest_plugins = ["tests.support.config_plane"]
+
 CONFIGS = "/v1/configs"
 MODELS = f"{CONFIGS}/models"
 BATCH = f"{CONFIGS}/batch"
+JSON = {"content-type": "application/json"}
 MERGE = {"content-type": "application/merge-patch+json"}
 WORKER = {"role": "worker", "id": "w"}
 SOURCE = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
-
-
-@pytest.fixture
-async def plane(tmp_path):
-    async with running(tmp_path) as plane:
-        yield plane
-
-
-@pytest.fixture
-async def client(plane):
-    async with client_of(plane) as client:
-        yield client
 
 
 async def head(client: httpx.AsyncClient) -> dict[str, Any]:
@@ -83,6 +75,44 @@ async def test_every_kind_is_created_patched_replaced_read_and_deleted(
     history = (await client.get(f"{path}/history?diff=true")).json()["history"]
     assert [row["kind"].partition(".")[2] for row in history] == ["put", "put", "put", "delete"]
     assert [step["path"].strip("/") for step in history[1]["patch"]] == list(patch)
+
+
+async def test_a_write_is_answered_past_the_frameworks_layers_as_through_them(client, plane):
+    await client.post(MODELS, json=model("org/m"))
+    layers: list[str] = []
+
+    async def layer(request: Any, call_next: Any) -> Any:
+        layers.append(request.url.path)
+        return await call_next(request)
+
+    short, long = build_app(plane), build_app(plane)
+    long.middleware("http")(layer)
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "?dry_run=true", model("new")),
+        ("PUT", "/org/m?dry_run=true", model("org/m", description="new")),
+        ("PUT", "/org%2Fm?dry_run=true", {**model("org/m"), "pool": 7}),
+        ("PUT", "/org/m?dryrun=true", model("org/m")),
+        ("PATCH", "/org/m?dry_run=true", {"description": "new"}),
+        ("DELETE", "/org/m?dry_run=true", None),
+        ("DELETE", "/none", None),
+    ]
+    told = []
+    for app in (short, long):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://config") as way:
+            answers = [
+                await way.request(
+                    method,
+                    MODELS + rest,
+                    content=json.dumps(body) if body is not None else b"",
+                    headers={"X-Request-Id": "r"} | (MERGE if method == "PATCH" else JSON),
+                )
+                for method, rest, body in asked
+            ]
+        told.append([(each.status_code, each.headers, each.content) for each in answers])
+    assert told[0] == told[1]
+    assert [status for status, _, _ in told[0]] == [200, 200, 422, 400, 200, 200, 404]
+    assert (short.middleware_stack, len(layers)) == (None, len(asked)), "no layer of the framework"
 
 
 async def test_a_patch_is_merged_checked_and_guarded_like_any_write(client):

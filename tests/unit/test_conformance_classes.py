@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, HOSTILE, write_family
+from tests.support.extracting import extracted
 from tests.support.sameness import assert_same
 from transformers import (
     AutoModelForSequenceClassification,
@@ -119,18 +120,7 @@ def _load(
 def _run(
     backend: Backend, inputs: Sequence[ipc.Input], labels: Sequence[str] = (), **options: Any
 ) -> ipc.ClassAnswers:
-    answers = backend.run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=tuple(inputs),
-            labels=tuple(labels),
-            options=options,
-        )
-    )
-    assert isinstance(answers, ipc.ClassAnswers)
-    return answers
+    return extracted(ipc.ClassAnswers, backend, inputs, labels, options)
 
 
 def _assert_told(found: Sequence[dict[str, Any]], labels: Any, scores: Any) -> None:

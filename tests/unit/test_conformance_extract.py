@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, FAMILIES, HOSTILE, fit, write_classifier
+from tests.support.extracting import extracted
 from tests.support.sameness import assert_same
 from tests.support.told_spans import assert_spans_of
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
@@ -56,17 +57,7 @@ def _run(
     backend: Backend, *texts: str, labels: Sequence[str] = (), **options: Any
 ) -> list[list[dict[str, Any]]]:
     check_request(options, options_of("token-classification"), "extract", model="test/model")
-    answers = backend.run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=tuple(ipc.TextInput(text) for text in texts),
-            labels=tuple(labels),
-            options=options,
-        )
-    )
-    assert isinstance(answers, ipc.EntityAnswers)
+    answers = extracted(ipc.EntityAnswers, backend, texts, labels, options)
     return [list(found) for found in answers.entities]
 
 
@@ -399,15 +390,7 @@ def test_windows_tell_what_a_model_tells_that_reads_the_whole(family, local, tex
 
 
 def test_the_tokens_that_were_read_are_counted(backends):
-    answers = backends["bert"].run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=(ipc.TextInput("Tim Cook"), ipc.TextInput("")),
-        )
-    )
-    assert isinstance(answers, ipc.EntityAnswers)
+    answers = extracted(ipc.EntityAnswers, backends["bert"], ("Tim Cook", ""))
     assert answers.tokens == (4, 0)
 
 

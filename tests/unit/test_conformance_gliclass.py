@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, HOSTILE
+from tests.support.extracting import extracted
 from tests.support.gliner_models import write_gliclass
 from tests.support.sameness import assert_same
 
@@ -50,18 +51,7 @@ def _load(folder: Path) -> Backend:
 def _run(
     backend: Backend, texts: Sequence[str], labels: Sequence[str] = _LABELS, **options: Any
 ) -> ipc.ClassAnswers:
-    answers = backend.run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=tuple(ipc.TextInput(text) for text in texts),
-            labels=tuple(labels),
-            options=options,
-        )
-    )
-    assert isinstance(answers, ipc.ClassAnswers)
-    return answers
+    return extracted(ipc.ClassAnswers, backend, texts, labels, options)
 
 
 _CASES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from tests.support.apart import apart, forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, HOSTILE
+from tests.support.extracting import extracted
 from tests.support.gliner_models import SENTENCES, write_gliner
 from tests.support.sameness import assert_same
 from tests.support.told_spans import assert_spans_of
@@ -106,18 +107,7 @@ def _run(
     backend: Backend, texts: Sequence[str], labels: Sequence[str] = _LABELS, **options: Any
 ) -> ipc.EntityAnswers:
     check_request(options, options_of("gliner"), "extract", model="test/model")
-    answers = backend.run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=tuple(ipc.TextInput(text) for text in texts),
-            labels=tuple(labels),
-            options=options,
-        )
-    )
-    assert isinstance(answers, ipc.EntityAnswers)
-    return answers
+    return extracted(ipc.EntityAnswers, backend, texts, labels, options)
 
 
 def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

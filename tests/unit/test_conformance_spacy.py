@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, HOSTILE
+from tests.support.extracting import extracted
 from tests.support.told_spans import assert_spans_of
 
 from sie_schemas import ipc
@@ -49,18 +50,7 @@ def _load(folder: Path) -> Backend:
 def _entities(
     backend: Backend, texts: Sequence[str], *, labels: Sequence[str] = (), **options: str
 ) -> tuple[tuple[dict[str, Any], ...], ...]:
-    answers = backend.run(
-        ipc.RunBatch(
-            id=1,
-            model_revision="r1",
-            operation="extract",
-            inputs=tuple(ipc.TextInput(text) for text in texts),
-            labels=tuple(labels),
-            options=options,
-        )
-    )
-    assert isinstance(answers, ipc.EntityAnswers)
-    return answers.entities
+    return extracted(ipc.EntityAnswers, backend, texts, labels, options).entities
 
 
 def _told(backend: Backend, texts: Sequence[str], **asked: Any) -> list[list[tuple[Any, ...]]]:

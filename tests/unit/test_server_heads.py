@@ -21,6 +21,7 @@ from tests.support.encoder_models import (
     random_tokens,
     write_tiny,
 )
+from tests.support.extracting import extracted
 from tests.support.new_model import NewModel
 from tests.support.sameness import assert_same
 from transformers import (
@@ -164,15 +165,7 @@ def test_entities_are_those_of_the_labels_that_the_model_gives_each_word(family,
         assert_same([one["score"] for one in found], [span[3] for span in expected])
         assert all(text[one["start"] : one["end"]] == one["text"] for one in found)
     with pytest.raises(FixRequest, match="knows no label 'ORG'"):
-        backend.run(
-            ipc.RunBatch(
-                id=1,
-                model_revision="r1",
-                operation="extract",
-                inputs=(ipc.TextInput("w9"),),
-                labels=("ORG",),
-            )
-        )
+        extracted(ipc.EntityAnswers, backend, ("w9",), ("ORG",))
 
 
 @torch.inference_mode()

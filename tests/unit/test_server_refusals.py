@@ -26,6 +26,7 @@ from tests.support.encoder_models import (
     random_tokens,
     write_tiny,
 )
+from tests.support.extracting import extracted
 from transformers import BertConfig, RoFormerConfig, RoFormerModel
 
 from sie_schemas import ipc
@@ -477,13 +478,7 @@ def test_entities_are_filtered_by_label_and_an_unknown_label_is_an_error():
     )
 
     def labels(*wanted: str) -> list[str]:
-        text = ipc.TextInput("Tim Cook saw Berlin.")
-        answers = backend.run(
-            ipc.RunBatch(
-                id=1, model_revision="r1", operation="extract", inputs=(text,), labels=wanted
-            )
-        )
-        assert isinstance(answers, ipc.EntityAnswers)
+        answers = extracted(ipc.EntityAnswers, backend, ("Tim Cook saw Berlin.",), wanted)
         return [entity["label"] for entity in answers.entities[0]]
 
     assert labels() == ["GPE"]
@@ -492,14 +487,7 @@ def test_entities_are_filtered_by_label_and_an_unknown_label_is_an_error():
         labels("DRUG")
     assert refused.value.code == "INVALID_REQUEST"
     with pytest.raises(SIEError) as too_long:
-        backend.run(
-            ipc.RunBatch(
-                id=1,
-                model_revision="r1",
-                operation="extract",
-                inputs=(ipc.TextInput("x" * 1_000_001),),
-            )
-        )
+        extracted(ipc.EntityAnswers, backend, ("x" * 1_000_001,))
     assert too_long.value.code == "INPUT_TOO_LONG"
     with pytest.raises(SIEError, match="takes no adapters"):
         backend.load_adapter(AdapterPin("legal", "1"), Weights(ADAPTERS / "legal", None))
@@ -512,17 +500,7 @@ def test_published_clients_labels_and_offsets_of_other_languages_reach_a_pipelin
     text = "😀 Tim Cook saw Berlin."
 
     def found(*labels: str, **options: Any) -> list[dict[str, Any]]:
-        answers = backend.run(
-            ipc.RunBatch(
-                id=1,
-                model_revision="r1",
-                operation="extract",
-                inputs=(ipc.TextInput(text),),
-                labels=labels,
-                options=options,
-            )
-        )
-        assert isinstance(answers, ipc.EntityAnswers)
+        answers = extracted(ipc.EntityAnswers, backend, (text,), labels, options)
         assert answers.tokens[0] > 4
         return list(answers.entities[0])
 

@@ -2,7 +2,7 @@
 
 *shell.* A request for a direct route goes straight to its endpoint; every other takes the long way.
 So do all as soon as anybody adds middleware: what guards the application guards these routes.
-Promises the same answers and errors on both ways. Holds only whole paths, without parameters.
+Promises the same answers and errors on both ways.
 """
 
 import functools
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sie_config.http.doors import Door
@@ -36,39 +37,37 @@ class DirectApp(FastAPI):
         self.add_exception_handler(ClientDisconnect, _on_gone)
         self.add_exception_handler(Exception, on_defect)
         self._on_error = on_error
-        self._direct: dict[tuple[str, str], Endpoint] = {}
+        self._direct: dict[str, list[BaseRoute]] = {}
+        """By method, in the order in which the router would find them."""
         self._shortcut: ASGIApp = ServerErrorMiddleware(self._answer, handler=on_defect)
 
-    def add_plain(self, method: str, path: str, endpoint: Endpoint) -> Endpoint:
+    def add_plain(self, method: str, path: str, endpoint: Endpoint) -> None:
         """Answer this method and path by an endpoint that reads the request itself, behind the door
-        that stands before it. Gives the endpoint with its door."""
-        guarded = _guarded(endpoint)
-        self.router.add_route(path, guarded, methods=[method])
-        return guarded
+        that stands before it."""
+        self.router.add_route(path, _guarded(endpoint), methods=[method])
 
     def add_direct(self, method: str, path: str, endpoint: Endpoint) -> None:
         """Answer this method and path directly; also known to the router, for what it tells."""
-        self._direct[method, path] = self.add_plain(method, path, endpoint)
+        self.add_plain(method, path, endpoint)
+        self._direct.setdefault(method, []).append(self.router.routes[-1])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI request."""
-        is_direct = (
-            scope["type"] == "http"
-            and (scope["method"], scope["path"]) in self._direct
-            # The layers of the framework cost more than the commit. With any that somebody adds the
-            # long way is taken, so that no guard can be gone around.
-            and not self.user_middleware
-        )
-        if is_direct:
-            await self._shortcut(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        # The layers of the framework cost more than the commit. With any that somebody adds the
+        # long way is taken, so that no guard can be gone around.
+        if scope["type"] == "http" and not self.user_middleware:
+            for route in self._direct.get(scope["method"], ()):
+                match, told = route.matches(scope)
+                if match is Match.FULL:
+                    scope.update(told)
+                    await self._shortcut(scope, receive, send)
+                    return
+        await super().__call__(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        endpoint = scope["endpoint"] = self._direct[scope["method"], scope["path"]]
         try:
-            response = await endpoint(request)
+            response = await scope["endpoint"](request)
         except SIEError as error:
             response = await self._on_error(request, error)
         except ClientDisconnect:

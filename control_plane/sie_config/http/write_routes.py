@@ -157,4 +157,4 @@ def add_write_routes(app: DirectApp, plane: ControlPlane) -> None:
             ("PATCH", writes.patch),
             ("DELETE", writes.delete),
         ):
-            app.add_plain(method, path + "/{key:path}", endpoint)
+            app.add_direct(method, path + "/{key:path}", endpoint)

@@ -1,7 +1,8 @@
 """Decoding a body: bytes in, the struct that it stands for out, or an error that names the field.
 
 *pure.* Promises that a field or a word that nobody knows is told the nearest right one, or all that
-may stand there. A key that stands twice in one object of JSON is refused.
+may stand there. A key that stands twice in one object of JSON is refused. JSON is read as other
+languages write it: a null for what is absent, and 8.0 for 8.
 """
 
 import codecs
@@ -13,7 +14,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 
 from sie_core.nearest import advice
-from sie_gateway.request.spellings import plainly
 from sie_runtime.texts.many_values import CONTAINERS_MAX, has_too_many
 from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
@@ -32,6 +32,10 @@ _SPELLED: Final = {
     "MessagePack": re.compile(rb"[\xc0\xca\xcb]"),
 }
 """A body without these bytes has no null, and no whole number that is written as another."""
+_OPAQUE: Final = frozenset({"options", "metadata", "output_schema", "documents"})
+"""The names of what a client gives for itself or for a backend: nothing in it is changed."""
+_WHOLE_MAX: Final = 2**53
+"""Beyond it a float does not tell one whole number from the next."""
 _LONE: Final = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
@@ -78,7 +82,7 @@ def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
     except msgspec.ValidationError:
         if _SPELLED[form].search(body) is None:
             raise
-        return msgspec.convert(plainly(_PLAIN[form].decode(body)), decoder.type)
+        return msgspec.convert(_plainly(_PLAIN[form].decode(body)), decoder.type)
 
 
 def _advice(body: Any, where: str, message: str) -> str:
@@ -127,3 +131,19 @@ def _inner(kind: Any) -> Iterator[Any]:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _plainly(value: Any) -> Any:
+    """The decoded body without its fields that are null, and with whole numbers as such: JSON has
+    one kind of numbers. A null of a list stays, for a place in a list means something."""
+    if isinstance(value, dict):
+        return {
+            name: inner if name in _OPAQUE else _plainly(inner)
+            for name, inner in value.items()
+            if inner is not None
+        }
+    if isinstance(value, list):
+        return [_plainly(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _WHOLE_MAX:
+        return int(value)
+    return value

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import tokenizers
 from msgspec import Struct, structs
 
+from sie_layouts.inputs.tokenizer_costs import costly_parts
 from sie_runtime.process.native_calls import told_by_native
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
@@ -36,7 +38,6 @@ from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, unreadab
 from sie_worker.forms.late_sides import LateSide, int32
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
-from sie_worker.forms.tokenizer_steps import why_costly
 from sie_worker.forms.wording import check_options, score_wording, side_of, task_of, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -94,7 +95,7 @@ class Tokenizer:
         except BaseException as error:  # the native library raises no narrower class
             told = told_by_native(error)
             raise _unusable(path, f"it is not a tokenizer.json: {told}") from error
-        why = why_costly(native)
+        why = _why_costly(native)
         if why:
             raise _unusable(path, why)
         native.no_padding()
@@ -364,6 +365,15 @@ def _foreign(why: str) -> FixRequest:
         f"the token ids are not of this model's tokenizer ({why}): send the text instead, or what "
         "that tokenizer makes of it"
     )
+
+
+def _why_costly(native: tokenizers.Tokenizer) -> str:
+    """The reason why a tokenizer is not run; empty where there is none. A step may take all memory,
+    or a thread for ever, so it is judged before it reads a text of anybody's."""
+    parts = (native.normalizer, native.pre_tokenizer)
+    steps = [None if part is None else msgspec.json.decode(part.__getstate__()) for part in parts]
+    word_chars = int(getattr(native.model, "max_input_chars_per_word", 0))
+    return next(costly_parts(*steps, word_chars=word_chars), "")
 
 
 def _unusable(path: Path, why: str) -> OurFault:
