@@ -127,6 +127,29 @@ def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(tmp_pa
         found.check_unchanged()
 
 
+def test_a_link_that_led_elsewhere_meanwhile_is_told_and_one_above_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    kept, folder, link = tmp_path / "kept", tmp_path / "model", tmp_path / "link"
+    folder.mkdir()
+    kept.write_bytes(b"as pinned")
+    (tmp_path / "other").write_bytes(b"another")
+    weights = folder / "weights.bin"
+    weights.symlink_to(kept)
+    link.symlink_to(folder)
+    found = resolve(pinned(link, weights.name))
+    assert found.folder == folder.resolve()
+    found.check_unchanged()
+    aside = folder / "aside"
+    weights.rename(aside)
+    weights.symlink_to(tmp_path / "other")
+    weights.unlink()
+    aside.rename(weights)
+    assert weights.read_bytes() == b"as pinned"
+    with pytest.raises(SIEError, match=r"was changed while it was read"):
+        found.check_unchanged()
+
+
 def test_a_model_whose_file_is_written_while_it_is_loaded_is_not_loaded(tmp_path: Path) -> None:
     write_tiny(tmp_path, CONFIG)
     execution = Execution(fresh_device(), memory_bytes_max=0)

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from tests.support.gateway_world import gateway_world
 
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest
 
 ONE = {"items": [{"text": "four"}]}
@@ -93,3 +94,18 @@ async def test_an_id_or_trace_that_is_none_is_not_answered(header, sent):
                 assert 0 < len(answer.headers["X-Request-Id"]) <= 32
             good = await http.post(path, json=ONE, headers={"traceparent": GOOD})
     assert good.headers["traceparent"] == GOOD
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=1.0.0-rc.1",
+        "text/plain; version=x",
+        "application/openmetrics-text; version=2.0.x; escaping=\xff",
+        f"application/openmetrics-text; version={'9' * 5000}",
+    ],
+)
+def test_a_version_of_metrics_that_is_no_number_is_answered_with_metrics(accept: str) -> None:
+    text, content_type = metrics_text(accept)
+    assert b"sie_build_info{" in text
+    assert content_type.startswith(("text/plain; version=0.0.4", "application/openmetrics-text"))

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 __all__ = ["Stamp", "is_blob", "sha256", "sha256_as_of", "stamp_of"]
 
-Stamp: TypeAlias = tuple[int, int, int, int]
-"""A value that changes when a file is written or replaced."""
+Stamp: TypeAlias = tuple[int, ...]
+"""A value that changes when a file is written or replaced, or the link that leads to it."""
 
 
 def sha256(path: Path) -> str:
@@ -34,9 +34,15 @@ def sha256_as_of(path: Path) -> str:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """The stamp of a file: device, inode, size in bytes, change time in ns. Raises `OSError`."""
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+    """The stamp of a file: device, inode, size in bytes, change time in ns.
+
+    The last two are of its name in the folder, which may be a link: inode, and change time in ns.
+    Raises `OSError`.
+    """
+    found, named = path.stat(), path.lstat()
+    own = found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+    # A link may lead to another file for a while, and then to the first again.
+    return (*own, named.st_ino, named.st_ctime_ns)
 
 
 @lru_cache(maxsize=4096)

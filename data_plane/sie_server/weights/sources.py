@@ -105,7 +105,8 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
     """
     match source:
         case PathSource():
-            folder = Path(source.path)
+            # Where a link led at first: it may lead elsewhere while the files are read.
+            folder = Path(os.path.realpath(source.path))
             _require_folder(folder, "put the weights there on this worker, or correct the path")
             verified = _verify(folder, source.manifest)
             _require_plain(folder)

@@ -81,5 +81,10 @@ def metrics_text(accept: str = "") -> tuple[bytes, str]:
 
     OpenMetrics where `accept` asks for it, which alone has exemplars; else Prometheus text.
     """
-    encode, content_type = choose_encoder(accept)
-    return encode(REGISTRY), content_type
+    try:
+        encode, content_type = choose_encoder(accept)
+        return encode(REGISTRY), content_type
+    except (TypeError, ValueError):
+        # The library compares the version that is asked for, and `1.0.0-rc` is no number.
+        encode, content_type = choose_encoder("")
+        return encode(REGISTRY), content_type
