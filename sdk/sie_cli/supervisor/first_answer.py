@@ -6,6 +6,7 @@ nothing: the cluster is up, and the operator may be about to mend that model.
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +15,9 @@ import httpx
 
 from sie_cli.access.operator_access import bearer
 from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.let_in import check_let_in
 from sie_cli.supervisor.seeding import ADAPTED_MODEL
+from sie_schemas.errors import FixRequest
 
 __all__ = ["curl_line", "wait_for_first_answer"]
 
@@ -29,7 +32,8 @@ def _url(gateway_url: str) -> str:
 
 def curl_line(gateway_url: str) -> str:
     """One line for a terminal that gives a vector; a token is named, never shown."""
-    token = ' -H "authorization: Bearer $SIE_API_KEY"' if bearer() else ""
+    is_closed = bearer() or os.environ.get("SIE_GATEWAY_AUTH_FILE")
+    token = ' -H "authorization: Bearer $SIE_API_KEY"' if is_closed else ""
     media = "-H 'content-type: application/json'"
     return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
 
@@ -42,7 +46,11 @@ async def wait_for_first_answer(
     last = "it was not asked"
     async with httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, headers=bearer()) as http:
         while time.monotonic() < deadline:
-            status, last = await _ask(http, gateway_url)
+            try:
+                status, last = await _ask(http, gateway_url)
+            except FixRequest as error:
+                say(f"no first answer was seen: {error.message}")
+                return
             if status in (httpx.codes.OK, httpx.codes.NOT_FOUND):
                 return
             await asyncio.sleep(settings.poll_s)
@@ -55,4 +63,5 @@ async def _ask(http: httpx.AsyncClient, gateway_url: str) -> tuple[int, str]:
         response = await http.post(_url(gateway_url), json=_BODY)
     except httpx.HTTPError as error:
         return 0, str(error)
+    check_let_in(response.status_code, response.content, process="the gateway", role="infer")
     return response.status_code, response.text
