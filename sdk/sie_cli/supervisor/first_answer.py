@@ -1,7 +1,8 @@
 """Asks the new cluster its first question, so that what `sie up` prints is known to work.
 
 *shell.* Sends the very request that is printed as a curl line. A model that does not answer stops
-nothing: the cluster is up, and the operator may be about to mend that model.
+nothing: the cluster is up, and the operator may be about to mend that model. So it is with a log in
+recovery, which is told.
 """
 
 import asyncio
@@ -19,11 +20,13 @@ from sie_cli.supervisor.let_in import check_let_in
 from sie_cli.supervisor.seeding import ADAPTED_MODEL
 from sie_schemas.errors import FixRequest
 
-__all__ = ["curl_line", "wait_for_first_answer"]
+__all__ = ["curl_line", "wait_for_first_answer", "writer_line"]
 
 _BODY: Final = {"items": [{"text": "hello"}]}
 _REQUEST_TIMEOUT_S: Final = 30.0
 """A first answer loads a model; it is asked again until its own limit."""
+_LOOK_TIMEOUT_S: Final = 2.0
+"""The process answered to the supervisor a moment ago."""
 
 
 def _url(gateway_url: str) -> str:
@@ -36,6 +39,15 @@ def curl_line(gateway_url: str) -> str:
     token = ' -H "authorization: Bearer $SIE_API_KEY"' if is_closed else ""
     media = "-H 'content-type: application/json'"
     return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
+
+
+def writer_line(config_url: str) -> str:
+    """The reason for which the log is in recovery, for a terminal; empty where it is not."""
+    try:
+        told = httpx.get(f"{config_url}/readyz", timeout=_LOOK_TIMEOUT_S).json()["writer"]
+        return str(told["reason"]) if told["state"] == "recovery" else ""
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return ""
 
 
 async def wait_for_first_answer(
