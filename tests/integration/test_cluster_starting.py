@@ -57,6 +57,12 @@ async def test_what_is_killed_at_any_stage_of_a_start_is_back_before_the_start_g
         }
 
 
+async def test_a_cluster_comes_up_around_a_writer_whose_log_is_in_recovery(tmp_path):
+    """It waits for what the others hold: they start, and serve what they verified."""
+    async with toy_cluster(tmp_path, "config-unready") as cluster:
+        await until(cluster.ready.is_set, within_s=20)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_wish_to_stop_at_any_stage_of_a_start_stops_everything(tmp_path, stage):
     async with toy_cluster(tmp_path, stage) as cluster:

@@ -32,14 +32,13 @@ async def done(step: str, words: dict[str, str]) -> str:
             assert arguments[0] == "log"
             status, told = await asyncio.to_thread(run_log, *arguments[1:])
             assert status == 0, told
-        elif program == "cp":
+        elif program in {"cp", "mkdir"}:
             await asyncio.to_thread(subprocess.run, [program, *arguments], check=True)
     return line
 
 
 async def test_a_standby_has_all_that_the_stream_took_and_the_old_writer_is_fenced(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
-    there.mkdir()
     async with nats_server(tmp_path / "nats") as url:
         words = {"BACKUP": str(tmp_path / "backup"), "HERE": str(here), "THERE": str(there)}
         words |= {"URL": url}

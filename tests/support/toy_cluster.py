@@ -2,6 +2,7 @@
 
 Each program listens where the plan tells it to and answers 200; a file in the folder `hold` named
 after its role holds it back (503) until it is removed, so that a start can be stopped at any stage.
+One named `config-unready` does so at `/readyz` alone, as a writer in recovery answers.
 """
 
 import asyncio
@@ -38,7 +39,10 @@ if (folder / "refuse" / role).exists():
     sys.exit("error: the setting of " + role + " cannot be")
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        held = (folder / "hold" / (role + ("-asked" if self.command == "POST" else ""))).exists()
+        part = "-asked" if self.command == "POST" else ""
+        held = (folder / "hold" / (role + part)).exists() or (
+            self.path == "/readyz" and (folder / "hold" / (role + "-unready")).exists()
+        )
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self.send_response(503 if held else 200)
         self.send_header("content-length", "2")

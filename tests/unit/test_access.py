@@ -1,9 +1,13 @@
 """Bearer tokens: who gets in, where, and what happens when the file of hashes changes."""
 
 import asyncio
+import contextlib
+import functools
 import json
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import World, gateway_world
 from tests.support.polling import until
+from tests.support.served import served_application
 from typer.testing import CliRunner
 
 from sie_cli.admin.token import app as token_command
+from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.autoscaler import check_demand
+from sie_cli.supervisor.first_answer import curl_line, wait_for_first_answer
 from sie_cli.supervisor.replica_access import with_replica_access
+from sie_cli.supervisor.seeding import put_bundles, register
 from sie_gateway.faces import face_at
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_runtime.access.access import Access, AccessSettings, Role, hash_of
@@ -234,7 +243,9 @@ def test_a_file_that_cannot_be_used_stops_the_process_at_its_start(
     with pytest.raises(SystemExit) as stopped:
         Access.open(AccessSettings(auth_file=file))
     assert stopped.value.code == 2
-    assert str(file) in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert str(file) in said
+    assert (f"`sie token new NAME --file {file}" in said) == (content is None)
 
 
 def test_no_file_lets_everyone_in_and_says_so_once_and_loudly(
@@ -384,3 +395,49 @@ def test_the_local_clusters_replicas_get_tokens_where_tokens_are_in_force(tmp_pa
     with pytest.raises(FixRequest, match="more than the roles of a replica"):
         Access(AccessSettings(auth_file=operators), replicas=file)
     Access(AccessSettings(), replicas=file)
+
+
+def closed(file: Path) -> AbstractContextManager[str]:
+    """The address of a gateway that asks for a token of this file."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Gate]:
+        async with gateway_world() as world:
+            access = Access(AccessSettings(auth_file=file))
+            yield Gate(world.app, access, role_of, shape=refusal_body)
+
+    return served_application(opened)
+
+
+async def test_sie_up_is_told_at_once_what_token_a_closed_cluster_wants_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIE_API_KEY", raising=False)
+    said: list[str] = []
+    asked = functools.partial(
+        wait_for_first_answer, settings=ClusterSettings(first_answer_s=1e6), say=said.append
+    )
+    file = write(tmp_path / "tokens", caller=("infer",), scraper=("metrics",))
+    with closed(file) as url:
+        with pytest.raises(FixRequest, match=r"the role metrics in SIE_API_KEY: `sie token new"):
+            await check_demand(url)
+        with pytest.raises(FixRequest, match=r"401: a token is wanted.*the role admin"):
+            await register(url)
+        with pytest.raises(FixRequest, match=r"401: a token is wanted.*the role admin"):
+            await put_bundles(url, ["gliner"])
+        await asked(url)
+        assert "401: a token is wanted" in said[0]
+        assert "the role infer in SIE_API_KEY" in said[0]
+        monkeypatch.setenv("SIE_API_KEY", "scraper")
+        await check_demand(url)
+        await asked(url)
+        assert "403: the token 'scraper' does not have the role 'infer'" in said[1]
+
+
+def test_the_printed_request_of_a_closed_cluster_names_its_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SIE_API_KEY", raising=False)
+    assert "SIE_API_KEY" not in curl_line("http://127.0.0.1:8080")
+    monkeypatch.setenv("SIE_GATEWAY_AUTH_FILE", "tokens.json")
+    assert "Bearer $SIE_API_KEY" in curl_line("http://127.0.0.1:8080")

@@ -1,6 +1,8 @@
 """Corners of the local cluster's parts: state, ports, folders, installation, seeding."""
 
+import contextlib
 import hashlib
+import json
 import os
 import socket
 import stat
@@ -8,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.served import served_application
 
 from sie_cli.access import state
 from sie_cli.access.private_files import open_to_append
@@ -19,6 +22,7 @@ from sie_cli.plan.installation import check_installed, scripts_folder
 from sie_cli.plan.ports import check_free, free_ports
 from sie_cli.plan.settings import ClusterSettings
 from sie_cli.supervisor.child import tail
+from sie_cli.supervisor.first_answer import writer_line
 from sie_cli.supervisor.seeding import (
     ADAPTED_MODEL,
     adapter_documents,
@@ -241,3 +245,17 @@ def test_a_model_that_a_living_replica_cannot_load_is_told_with_its_reason():
         {"role": "gateway", "id": "g1", "live": True},
     ]
     assert failed_lines(rows) == [f"worker w1 cannot load org/b: {failed['reason']}"]
+
+
+def test_a_log_in_recovery_is_told_at_the_start_and_a_short_pause_is_not():
+    told = {"state": "recovery", "reason": "epochs 5 to 11 are missing", "code": "LOG_RECOVERY"}
+
+    async def answers(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps({"writer": told}).encode()})
+
+    with served_application(lambda: contextlib.nullcontext(answers)) as url:
+        assert writer_line(url) == "epochs 5 to 11 are missing"
+        told["state"] = "read_only"
+        assert writer_line(url) == ""
+    assert writer_line(url) == ""

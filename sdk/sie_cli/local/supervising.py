@@ -22,7 +22,7 @@ from sie_cli.plan.folders import prepare
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_cli.show.progress import Told, progress
 from sie_cli.supervisor.child import StartFailed, tail
-from sie_cli.supervisor.first_answer import curl_line
+from sie_cli.supervisor.first_answer import curl_line, writer_line
 
 __all__ = ["run_detached", "run_foreground"]
 
@@ -149,3 +149,6 @@ def _show(data: Path, record: ClusterState) -> None:
         f"\n  data        {data}{os.sep} (logs in {data / 'logs'})"
         f"\n\nTry:\n  {curl_line(record.gateway_url)}\n"
     )
+    reason = writer_line(record.config_url)
+    if reason:
+        typer.echo(f"no writes are taken: {reason}\n`sie doctor` says what to do\n")

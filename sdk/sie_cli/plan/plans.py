@@ -122,11 +122,19 @@ class _Maker:
     """Of the execution processes of this environment."""
 
     def on_bus(
-        self, role: str, name: str, arguments: tuple[str, ...], port: int, *, waits_s: float = 0.0
+        self,
+        role: str,
+        name: str,
+        arguments: tuple[str, ...],
+        port: int,
+        *,
+        waits_s: float = 0.0,
+        ready: str = "readyz",
     ) -> ChildPlan:
         """A process that serves HTTP on `port` and speaks on the bus as `role`.
 
-        `waits_s` is how long it may wait for another one before it gets ready itself.
+        `waits_s` is how long it may wait for another one before it gets ready itself. It is there
+        for the others once it answers at the path `ready`.
         """
         return ChildPlan(
             role=name,
@@ -141,7 +149,7 @@ class _Maker:
                 f"SIE_{role.upper()}_NATS_PASSWORD": self.passwords[role],
             },
             log=self.layout.log(name),
-            ready_url=f"http://{_HOST}:{port}/readyz",
+            ready_url=f"http://{_HOST}:{port}/{ready}",
             ready_s=waits_s + self.settings.ready_s,
             port=port,
         )
@@ -275,6 +283,9 @@ def plan_cluster(
                 *("--catalog", options.catalog, "--gateway-url", gateway_url),
             ),
             options.config_port,
+            # A log in recovery is served for reads, and its writer waits for what replicas hold:
+            # the others start all the same.
+            ready="healthz",
         ),
         gateway=maker.gateway("gateway", "local", options, config_url),
         more_gateways=tuple(

@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sie_cli.access.operator_access import bearer
 from sie_cli.plan.settings import ClusterSettings
 from sie_cli.supervisor.child import StartFailed
+from sie_cli.supervisor.let_in import check_let_in
 from sie_cli.supervisor.scaling import Demand, Scaling, demand_of
 
-__all__ = ["autoscale"]
+__all__ = ["autoscale", "check_demand"]
 
 
 async def autoscale(
@@ -47,6 +48,17 @@ async def autoscale(
                 await stop()
                 running = False
             await asyncio.sleep(settings.scale_look_s)
+
+
+async def check_demand(gateway_url: str) -> None:
+    """Raises `FixRequest` where a gateway with tokens would not tell the autoscaler its demand."""
+    async with httpx.AsyncClient(headers=bearer()) as http:
+        try:
+            response = await http.get(f"{gateway_url}/metrics")
+        except httpx.HTTPError:
+            # It is looked at again and again; what is asked here is the token alone.
+            return
+    check_let_in(response.status_code, response.content, process="the gateway", role="metrics")
 
 
 async def _attempt(start: Callable[[], Awaitable[None]], say: Callable[[str], None]) -> bool:

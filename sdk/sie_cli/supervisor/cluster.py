@@ -28,7 +28,7 @@ from sie_cli.plan.installation import check_installed, scripts_folder
 from sie_cli.plan.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.plan.ports import check_free, free_ports
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
-from sie_cli.supervisor.autoscaler import autoscale
+from sie_cli.supervisor.autoscaler import autoscale, check_demand
 from sie_cli.supervisor.child import Child, set_aside
 from sie_cli.supervisor.first_answer import wait_for_first_answer
 from sie_cli.supervisor.keeping import Household, Keeper
@@ -165,6 +165,7 @@ class Cluster:
         if self._scale_to_zero:
             self._say("starting the gateway; workers start with the first request")
             await _all_ready(self._launch([plan.gateway], group))
+            await check_demand(plan.gateway_url)
             return
         self._say(f"starting the gateway and {counted(count, 'worker')}")
         others = self._launch([plan.gateway, *plan.more_gateways, *plan.workers], group)

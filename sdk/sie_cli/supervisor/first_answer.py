@@ -1,11 +1,13 @@
 """Asks the new cluster its first question, so that what `sie up` prints is known to work.
 
 *shell.* Sends the very request that is printed as a curl line. A model that does not answer stops
-nothing: the cluster is up, and the operator may be about to mend that model.
+nothing: the cluster is up, and the operator may be about to mend that model. So it is with a log in
+recovery, which is told.
 """
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,13 +16,17 @@ import httpx
 
 from sie_cli.access.operator_access import bearer
 from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.let_in import check_let_in
 from sie_cli.supervisor.seeding import ADAPTED_MODEL
+from sie_schemas.errors import FixRequest
 
-__all__ = ["curl_line", "wait_for_first_answer"]
+__all__ = ["curl_line", "wait_for_first_answer", "writer_line"]
 
 _BODY: Final = {"items": [{"text": "hello"}]}
 _REQUEST_TIMEOUT_S: Final = 30.0
 """A first answer loads a model; it is asked again until its own limit."""
+_LOOK_TIMEOUT_S: Final = 2.0
+"""The process answered to the supervisor a moment ago."""
 
 
 def _url(gateway_url: str) -> str:
@@ -29,9 +35,19 @@ def _url(gateway_url: str) -> str:
 
 def curl_line(gateway_url: str) -> str:
     """One line for a terminal that gives a vector; a token is named, never shown."""
-    token = ' -H "authorization: Bearer $SIE_API_KEY"' if bearer() else ""
+    is_closed = bearer() or os.environ.get("SIE_GATEWAY_AUTH_FILE")
+    token = ' -H "authorization: Bearer $SIE_API_KEY"' if is_closed else ""
     media = "-H 'content-type: application/json'"
     return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
+
+
+def writer_line(config_url: str) -> str:
+    """The reason for which the log is in recovery, for a terminal; empty where it is not."""
+    try:
+        told = httpx.get(f"{config_url}/readyz", timeout=_LOOK_TIMEOUT_S).json()["writer"]
+        return str(told["reason"]) if told["state"] == "recovery" else ""
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return ""
 
 
 async def wait_for_first_answer(
@@ -42,7 +58,11 @@ async def wait_for_first_answer(
     last = "it was not asked"
     async with httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, headers=bearer()) as http:
         while time.monotonic() < deadline:
-            status, last = await _ask(http, gateway_url)
+            try:
+                status, last = await _ask(http, gateway_url)
+            except FixRequest as error:
+                say(f"no first answer was seen: {error.message}")
+                return
             if status in (httpx.codes.OK, httpx.codes.NOT_FOUND):
                 return
             await asyncio.sleep(settings.poll_s)
@@ -55,4 +75,5 @@ async def _ask(http: httpx.AsyncClient, gateway_url: str) -> tuple[int, str]:
         response = await http.post(_url(gateway_url), json=_BODY)
     except httpx.HTTPError as error:
         return 0, str(error)
+    check_let_in(response.status_code, response.content, process="the gateway", role="infer")
     return response.status_code, response.text

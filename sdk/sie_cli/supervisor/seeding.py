@@ -19,6 +19,7 @@ import msgspec
 
 from sie_catalog.bundles import APART, BUNDLES
 from sie_cli.access.operator_access import bearer
+from sie_cli.supervisor.let_in import check_let_in
 from sie_schemas.errors import FixRequest, Later, OurFault
 
 __all__ = [
@@ -69,7 +70,10 @@ def manifest_of(folder: Path) -> dict[str, str]:
 
 
 async def register(config_url: str) -> list[str]:
-    """Register what is installed; gives the registered model ids. Raises `OurFault`, `Later`."""
+    """Register what is installed; gives the registered model ids.
+
+    Raises `FixRequest` without a token that may, `OurFault`, `Later`.
+    """
     models = installed_models()
     headers = _HEADERS | bearer()
     async with httpx.AsyncClient(base_url=config_url, headers=headers, timeout=_TIMEOUT_S) as http:
@@ -95,6 +99,7 @@ async def put_bundles(config_url: str, names: Sequence[str]) -> None:
                 response = await http.get(path)
             except httpx.HTTPError as error:
                 raise Later(f"sie-config does not tell {path}: {error}") from error
+            check_let_in(response.status_code, response.content, process="sie-config", role="admin")
             if response.status_code != httpx.codes.NOT_FOUND:
                 continue
             if name not in BUNDLES:
@@ -113,6 +118,7 @@ async def _write(
         response = await http.request(method, path, json=document)
     except httpx.HTTPError as error:
         raise Later(f"sie-config did not take {path}: {error}") from error
+    check_let_in(response.status_code, response.content, process="sie-config", role="admin")
     if response.is_error:
         # A server's error may pass, a refusal does not.
         raise (Later if response.is_server_error else OurFault)(

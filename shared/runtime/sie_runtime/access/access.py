@@ -249,7 +249,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise FixRequest(f"{path} cannot be read ({error.strerror})") from error
+        raise _unread(path, error) from error
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
@@ -258,7 +258,7 @@ def read_tokens(path: Path) -> Tokens:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Tokens)
     except OSError as error:
-        raise FixRequest(f"{path} cannot be read ({error.strerror})") from error
+        raise _unread(path, error) from error
     except MALFORMED as error:
         raise FixRequest(f"{path} is not a file of tokens: {error}") from error
     for grant in found.tokens:
@@ -267,6 +267,13 @@ def read_tokens(path: Path) -> Tokens:
     if len(set(names)) < len(names):
         raise FixRequest(f"{path}: two tokens have one name")
     return found
+
+
+def _unread(path: Path, error: OSError) -> FixRequest:
+    cure = ""
+    if isinstance(error, FileNotFoundError):
+        cure = f": `sie token new NAME --file {path} --roles ROLES` makes it"
+    return FixRequest(f"the tokens in {path} cannot be read ({error.strerror}){cure}")
 
 
 def check_grant(grant: Grant, where: str) -> None:
