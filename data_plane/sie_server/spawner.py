@@ -21,11 +21,14 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Else a library that asks for CUDA opens it, and then no fork may.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    # What imports make stays: to look through it again and again finds nothing and takes time.
+    gc.disable()
     server = importlib.import_module("sie_server.main")
     server.import_backends()
     gc.collect()
     # A collection would write to every object, and each process have a copy of its own.
     gc.freeze()
+    gc.enable()
     if spawner.serve():
         server.main()
 
