@@ -62,13 +62,17 @@ TEXTS = st.lists(
 )
 
 
-@example([([1, 2], [3, 3])], 2)
-@given(TEXTS, st.integers(0, 3))
-def test_the_device_sees_the_ids_of_its_tables_and_texts_that_it_reads_and_no_others(texts, types):
-    limits = TokenLimits(vocabulary=5, types=types, tokens_max=4)
+@example([([1, 2], [3, 3])], 2, None)
+@example([([1, 2, 3, 4], [])], 0, 2)
+@given(TEXTS, st.integers(0, 3), st.sampled_from([None, 1]))
+def test_the_device_sees_the_ids_of_its_tables_and_texts_that_it_reads_and_no_others(
+    texts, types, uncounted
+):
+    limits = TokenLimits(vocabulary=5, types=types, tokens_max=4, uncounted=uncounted)
     given_in = [TokensInput(int32(ids), int32(kinds)) for ids, kinds in texts]
     fits = all(
         1 <= len(ids) <= 4
+        and (len(ids) < 4 or uncounted not in ids)
         and set(ids) <= set(range(5))
         and (not types or not kinds or (len(kinds) == len(ids) and set(kinds) <= {*range(types)}))
         for ids, kinds in texts

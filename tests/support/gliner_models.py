@@ -28,6 +28,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "uni-token": {"span_mode": "token_level"},
     "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
     "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
+    "uni-v1": {"span_mode": "markerV1"},
+    "bi-both": {"span_mode": "token_level", "represent_spans": True, "labels_encoder": "base"},
 }
 _MODERN: dict[str, Any] = {
     "max_position_embeddings": 258,

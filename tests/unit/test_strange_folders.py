@@ -18,12 +18,14 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tests.support.conformance import TEXTS, Answerer, assert_as_reference, save_small
+from tests.support.conformance import load as load_plain
 from tests.support.encoder_models import fresh_device
 from tests.support.small_tokenizers import small_tokenizer
 
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_schemas.documents import ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import Weights
@@ -271,3 +273,27 @@ def test_a_folder_that_could_not_run_is_refused_when_it_is_added(how, saved, tmp
     change(folder)
     found = propose(FolderFiles(folder), takes_pickles=False, name="org/model")
     assert said in "; ".join(map(str, found.refusals))
+
+
+def test_a_text_that_the_reference_reads_beyond_the_positions_is_refused(tmp_path):
+    """A padding token inside a text takes no position, where nothing but their number is a limit:
+    so the reference cuts elsewhere."""
+    for pad in (1, 3):
+        tokenizer = small_tokenizer("XLMRoberta")
+        config = tf.XLMRobertaConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=24, max_position_embeddings=40, pad_token_id=pad,
+        )  # fmt: skip
+        folder = save_small(tmp_path / str(pad), tf.XLMRobertaModel(config), tokenizer)
+        mark = tokenizer.convert_ids_to_tokens(pad)
+        text = f"the cat {mark} {mark} {mark} {mark} {mark} sat on " + "the cat " * 60
+        reference = st.SentenceTransformer(str(folder), device="cpu")
+        answerer = Answerer(load_plain(folder))
+        assert_as_reference(reference, {"document": [f"the {mark} cat", text[:20]]}, answerer)
+        assert len(reference.encode([text])[0])
+        with pytest.raises(FixRequest, match="takes none: the authors' library reads on"):
+            answerer.vectors([text])
+        table = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps({**table, "model_max_length": 9}))
+        reference = st.SentenceTransformer(str(folder), device="cpu")
+        assert_as_reference(reference, {"document": [text]}, Answerer(load_plain(folder)))

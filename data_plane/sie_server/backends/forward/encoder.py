@@ -68,7 +68,10 @@ class States:
 
 
 class Encoder:
-    """One model. `positions` is how many it has a table for; None where it makes them up."""
+    """One model. `positions` is how many it has a table for; None where it makes them up.
+
+    `no_position` is the token that takes none of them; None where each takes one.
+    """
 
     def __init__(self, model: PreTrainedModel, *, device: torch.device) -> None:
         self._model = model
@@ -93,7 +96,7 @@ class Encoder:
         )
         """True if token types would be used, and no file says how many there are."""
         self._alone = False
-        self._no_position, self.positions = _position_table(model)
+        self.no_position, self.positions = _position_table(model)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -237,7 +240,7 @@ class Encoder:
         A table with a padding index (RoBERTa and its kin) counts from behind it. A token of that
         very id has it for its position, wherever it stands, and is not counted.
         """
-        none = self._no_position
+        none = self.no_position
         if none is None:
             return [torch.arange(len(ids)) for ids in texts]
         counted = [ids != none for ids in texts]

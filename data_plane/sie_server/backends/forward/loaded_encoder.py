@@ -82,10 +82,12 @@ class LoadedEncoder:
         self._tasks = tasks
         self._dtype = dtype_choice(spec, device)
         config = encoder.model.config
+        tokens_max, by_table = _tokens_max(spec, encoder, text)
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
             types=encoder.types if takes_types else 0,
-            tokens_max=_tokens_max(spec, encoder, text),
+            tokens_max=tokens_max,
+            uncounted=encoder.no_position if by_table else None,
         )
         is_pair = spec.tasks.score is not None and spec.tasks.encode is None
         require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
@@ -298,8 +300,9 @@ def _attended(inputs: Sequence[TokensInput], ids: Sequence[Tensor]) -> list[int]
     ]
 
 
-def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> int:
-    """The shortest of the limits: the layout's, the profile's, the model's positions.
+def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> tuple[int, bool]:
+    """The shortest of the limits: the layout's, the profile's, the model's positions; and whether
+    it is the table of these alone.
 
     Positions that the config only names cap a layout that says so; a table of them caps every one.
     """
@@ -312,12 +315,12 @@ def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> i
         None if text is None else text.tokens_max,
         said,
         named if capped else None,
-        encoder.positions,
     )
-    known = [limit for limit in limits if limit is not None and limit > 0]
+    told = [limit for limit in limits if limit is not None and limit > 0]
+    known = [*told, *([encoder.positions] if encoder.positions else [])]
     if not known:
         raise load_failed("nothing limits the length; set the profile's max_sequence_length")
-    return min(known)
+    return min(known), min(known) not in told
 
 
 def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: bool) -> None:

@@ -23,12 +23,15 @@ __all__ = ["TokenLimits", "read_tokens"]
 class TokenLimits:
     """A model's bounds: ids below `vocabulary`, types below `types`, texts to `tokens_max`.
 
-    With `types` 0 it takes none, and those that a tokenizer gives are dropped.
+    With `types` 0 it takes none, and those that a tokenizer gives are dropped. A token `uncounted`
+    takes no position. Where these alone are the limit, the authors' library cuts behind them. So a
+    text that fills them and has such a token is refused.
     """
 
     vocabulary: int
     types: int
     tokens_max: int
+    uncounted: int | None = None
 
 
 def read_tokens(
@@ -47,6 +50,15 @@ def read_tokens(
         if len(values) > limits.tokens_max:
             raise FixRequest(
                 f"the text has {len(values)} tokens; the model reads {limits.tokens_max}",
+                code="INPUT_TOO_LONG",
+                field=f"inputs.{index}.ids",
+            )
+        if len(values) == limits.tokens_max and (values == limits.uncounted).any():
+            raise FixRequest(
+                f"the text fills the {limits.tokens_max} positions and has the token "
+                f"{limits.uncounted}, which takes none: the authors' library reads on, and this "
+                "does not. Send a shorter text, or set model_max_length in tokenizer_config.json "
+                f"to {limits.tokens_max}",
                 code="INPUT_TOO_LONG",
                 field=f"inputs.{index}.ids",
             )

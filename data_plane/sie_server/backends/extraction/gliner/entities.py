@@ -74,6 +74,8 @@ _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
+_PADDED_MODES: Final = frozenset({"marker", "markerV0", "token_level"})
+"""The ways to see spans that do not read the padding behind a text."""
 _SQUARES_AT_ONCE: Final = _AT_ONCE * 512**2
 """Eight windows of 512 tokens, which is what most published models were trained with; of attention
 each costs the square."""
@@ -121,6 +123,7 @@ class GlinerEntities(WithoutAdapters):
         self._tokenizer = model.data_processor.transformer_tokenizer
         self._tokens_max = _tokens_max(self._tokenizer, model.config)
         self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
+        self._at_once = _at_once(model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._run_s_max = _RUN_S_MAX
 
@@ -180,7 +183,7 @@ class GlinerEntities(WithoutAdapters):
             "flat_ner": asked["flat_ner"],
             "threshold": asked["threshold"],
             "multi_label": asked["multi_label"],
-            "batch_size": _AT_ONCE,
+            "batch_size": self._at_once,
         }
         if self._two_encoders:
             options["labels_embeds"] = self._embedded(tuple(labels))
@@ -330,6 +333,16 @@ def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
         group.append(place)
     if group:
         yield group
+
+
+def _at_once(config: Any) -> int:
+    """The windows of a batch: one where the library has the padding of others change an answer.
+
+    Most ways to see spans read over it. A model of tokens that represents spans looks for them in
+    it, too, and ends by an IndexError where it finds one.
+    """
+    alone = config.span_mode not in _PADDED_MODES or getattr(config, "represent_spans", False)
+    return 1 if alone else _AT_ONCE
 
 
 def _tokens_max(tokenizer: Any, config: Any) -> int:
