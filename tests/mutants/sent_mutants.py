@@ -9,6 +9,11 @@ __all__ = ["SENT_MUTANTS"]
 
 _DISPATCH = "data_plane/sie_gateway/request/dispatch.py"
 _DESK = "data_plane/sie_gateway/leases/lease_desk.py"
+_TAKERS = "data_plane/sie_gateway/request/takers.py"
+_TURNED_AWAY = (
+    "tests/property/test_lost_job_laws.py::test_a_run_is_turned_away_as_soon_as_nobody_holds_its"
+    "_job_and_not_after_its_end",
+)
 _LAWS = "tests/property/test_dispatch_laws.py::"
 _FIRST_WORD = (
     f"{_LAWS}test_a_request_has_the_first_word_of_its_own_pool_on_each_job_and_leaves_nothing"
@@ -163,5 +168,29 @@ SENT_MUTANTS = (
         "len(others) >= caps.leases_max",
         "len(others) > caps.leases_max",
         (f"{_LEASES}test_a_share_is_given_exactly_where_its_pool_has_so_much_left",),
+    ),
+    edit(
+        "silence-holds-no-job",
+        "a job is taken from under a worker that was slow to answer, and runs twice",
+        _TAKERS,
+        "        if held is None:\n            return\n",
+        "        held = held or frozenset()\n",
+        _TURNED_AWAY,
+    ),
+    edit(
+        "what-is-in-hand-is-turned-away",
+        "after a model was moved, requests run anew that a worker was about to answer",
+        _TAKERS,
+        "if run in waiting and held.isdisjoint(run.open_jobs()):",
+        "if run in waiting:",
+        _TURNED_AWAY,
+    ),
+    edit(
+        "who-has-ended-turns-the-next-away",
+        "a request that just began anew begins once more",
+        _TAKERS,
+        "if run in waiting and held.isdisjoint(run.open_jobs()):",
+        "if held.isdisjoint(run.open_jobs()):",
+        _TURNED_AWAY,
     ),
 )

@@ -233,7 +233,7 @@ class Story:
 
     async def end(self, end: str) -> None:
         """The request ends without its answer, perhaps while its jobs are stored again."""
-        waited_for = [self.answering]
+        waited_for: list[asyncio.Task[Any]] = [self.answering]
         if end == "late while it is stored again":
             self.broker.forget()
             waited_for.append(asyncio.create_task(self.dispatcher.send_again(self.run, ())))
