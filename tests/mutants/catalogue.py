@@ -17,6 +17,7 @@ from tests.mutants.planted_data_mutants import PLANTED_DATA_MUTANTS
 from tests.mutants.planted_mutants import PLANTED_MUTANTS
 from tests.mutants.probed_mutants import PROBED_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
+from tests.mutants.sent_mutants import SENT_MUTANTS
 from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
 from tests.mutants.slipped_config_mutants import SLIPPED_CONFIG_MUTANTS
@@ -56,4 +57,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *HEART_MUTANTS,
     *OVERLOOKED_MUTANTS,
     *TIRED_MUTANTS,
+    *SENT_MUTANTS,
 )

@@ -76,21 +76,33 @@ def _taken(leases: Sequence[Lease], pool: str) -> int:
     return sum(sum(each.spec.share.values()) for each in leases if each.spec.queue_pool == pool)
 
 
-@given(others=st.lists(_requests(), max_size=6), asked=_requests())
+@given(
+    others=st.lists(_requests(), max_size=6),
+    asked=_requests(),
+    extra=st.tuples(*[st.sampled_from([-1, 0, 1])] * 3),
+)
 def test_a_share_is_given_exactly_where_its_pool_has_so_much_left(
-    others: list[LeaseRequest], asked: LeaseRequest
+    others: list[LeaseRequest], asked: LeaseRequest, extra: tuple[int, int, int]
 ) -> None:
+    """`extra` is what there is of leases, of seconds and of warm workers beyond what is wanted."""
     held = [_lease(each) for each in others]
     most = MOST[asked.queue_pool]
     wanted = sum(asked.share.values())
+    asked = msgspec.structs.replace(asked, ttl_seconds=50, minimum_worker_count=3)
+    room = LeaseCaps(
+        leases_max=len(held) + 1 + extra[0],
+        ttl_s_max=50.0 + extra[1],
+        warm_workers_max=3 + extra[2],
+    )
     try:
-        check_grant(RESOLVER, held, asked, CAPS)
+        check_grant(RESOLVER, held, asked, room)
     except FixRequest:
-        assert most is not None and wanted > most
+        assert min(extra) < 0 or (most is not None and wanted > most)
     except Later:
         assert most is not None
         assert wanted <= most < wanted + _taken(held, asked.queue_pool)
     else:
+        assert min(extra) >= 0
         assert most is None or wanted + _taken(held, asked.queue_pool) <= most
 
 
@@ -157,9 +169,12 @@ class HeldUpLeases(MemoryLeases):
         return table
 
 
-def _desk(store: MemoryLeases, resolver: Resolver = RESOLVER) -> LeaseDesk:
+def _desk(
+    store: MemoryLeases, resolver: Resolver = RESOLVER, told: list[WorkerKind] | None = None
+) -> LeaseDesk:
     async def tell(kind: WorkerKind, models: Sequence[WantedModel]) -> None:
-        """Nobody listens."""
+        if told is not None:
+            told.append(kind)
 
     return LeaseDesk(
         store,
@@ -349,12 +364,22 @@ class Overtaken(MemoryLeases):
         await super().renew(lease, revision=revision)
 
 
-@given(asked=_requests(), ttl=st.none() | st.integers(1, 50), overtaken=st.integers(0, 2))
+@given(
+    asked=_requests(),
+    ttl=st.none() | st.integers(1, 50),
+    overtaken=st.integers(0, 2),
+    is_elsewhere=st.booleans(),
+)
 async def test_what_a_desk_has_said_of_a_lease_is_so_at_once(
-    asked: LeaseRequest, ttl: int | None, overtaken: int
+    asked: LeaseRequest, ttl: int | None, overtaken: int, is_elsewhere: bool
 ) -> None:
-    store = Overtaken()
-    desk = _desk(store)
+    """`is_elsewhere`: it is renewed and ended at a gateway that never heard of it."""
+    store, told = Overtaken(), list[WorkerKind]()
+    desk, late = _desk(store, told=told), _desk(store, told=told)
+    other = late if is_elsewhere else desk
+    # What one has read is older than what another one gives meanwhile.
+    await desk.placed(Wanted("org/dense", "encode", pool="nobody"))
+    await _desk(store).create(LeaseRequest(name="first", queue_pool="free", gpus={"cpu": 1}))
     wanted = Wanted("org/dense", "encode", pool=asked.name)
     request = msgspec.structs.replace(asked, ttl_seconds=ttl, pinned_models=("org/dense",))
     try:
@@ -366,20 +391,38 @@ async def test_what_a_desk_has_said_of_a_lease_is_so_at_once(
     # Its models are wanted of every kind of worker that it has, as long as it is there.
     model = WantedModel(model_id="org/dense", profile="default")
     kinds = [WorkerKind(asked.queue_pool, name, "default") for name in PROFILES]
+    leased = [kind for kind in kinds if kind.machine_profile in asked.share]
     for kind in kinds:
-        assert desk.pinned(kind) == ([model] if kind.machine_profile in asked.share else [])
+        assert desk.pinned(kind) == ([model] if kind in leased else [])
+    assert sorted(told) == sorted(leased)
+    told.clear()
 
     store.times = overtaken
-    told = await desk.renew(asked.name)
-    assert told["ttl_seconds"] == held.lease.ttl_s
+    renewal = await other.renew(asked.name)
+    assert renewal["ttl_seconds"] == held.lease.ttl_s
     renewed = (await store.read()).held[asked.name]
     assert renewed.revision > held.revision
+    assert sorted(told) == sorted(leased)
+    assert (await other.get(asked.name))["name"] == asked.name
 
-    await desk.delete(asked.name)
-    assert not any(desk.pinned(kind) for kind in kinds)
-    assert (await desk.placed(wanted)).lease is None
-    with pytest.raises(FixRequest, match="no lease"):
-        await desk.renew(asked.name)
+    await other.delete(asked.name)
+    assert not any(other.pinned(kind) for kind in kinds)
+    assert (await other.placed(wanted)).lease is None
+    for ended in (desk.renew, desk.delete, desk.get):
+        with pytest.raises(FixRequest, match="no lease"):
+            await ended(asked.name)
+
+
+async def test_who_is_always_overtaken_is_asked_to_come_again_soon() -> None:
+    store = Overtaken()
+    desk = _desk(store)
+    await desk.create(LeaseRequest(name="a", queue_pool="free", gpus={"cpu": 1}))
+    store.times = 1_000
+    with pytest.raises(Later) as refused:
+        await desk.renew("a")
+    assert refused.value.code == "POOL_CAPACITY_UNAVAILABLE"
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s < 1.0
 
 
 async def test_a_pool_that_comes_to_the_log_is_meant_where_a_lease_had_its_name() -> None:
@@ -387,6 +430,9 @@ async def test_a_pool_that_comes_to_the_log_is_meant_where_a_lease_had_its_name(
     spec = LeaseSpec(name="night", queue_pool="default", gpus={"cpu": 1})
     await store.put(Lease(spec=spec, ttl_s=9.0, created_at=0.0, renewed_at=0.0), version=0)
 
-    placed = await _desk(store).placed(Wanted("org/dense", "encode", pool="night"))
+    desk = _desk(store)
+    placed = await desk.placed(Wanted("org/dense", "encode", pool="night"))
 
     assert (placed.pool, placed.lease) == ("night", None)
+    assert "queue_pool" not in (await desk.get("night"))["spec"]
+    assert {each["kind"] for each in (await desk.overview())["pools"]} == {"pool"}

@@ -1,4 +1,4 @@
-"""Laws of what a gateway stores again after a broker that began anew."""
+"""Laws of jobs that lie where nobody takes them: stored again, or turned away."""
 
 import asyncio
 from collections import Counter
@@ -6,12 +6,19 @@ from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.gateway_world import standard_resolver
+from tests.support.polling import until
 
+from sie_gateway.fleet.fleet import Fleet as Workers
 from sie_gateway.fleet.holders import Holders
+from sie_gateway.fleet.routing import Wanted
+from sie_gateway.fleet.watch import FleetWatch
+from sie_gateway.request.dispatch import Dispatcher
 from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.runs import Run
+from sie_gateway.request.takers import Takers
 from sie_schemas.errors import Later
 from sie_schemas.fleet import WorkerKind
 
@@ -75,3 +82,64 @@ def test_each_job_that_waits_is_stored_once_as_soon_as_nobody_holds_it(cut, look
 
     asyncio.run(restored())
     assert fleet.stored == Counter(JOBS)
+
+
+class Left:
+    """A run where no worker takes its job any more; it ends by itself during one of the looks."""
+
+    def __init__(self, looks: list[set[str] | None], ends_at: int) -> None:
+        self._looks = looks
+        self._ends_at = ends_at
+        self._looked = 0
+        self.turned_away: list[int] = []
+        """The looks after which it was."""
+        self.busy = asyncio.Event()
+        self.busy.set()
+        route = SimpleNamespace(kind=KIND, subject="sie.work.gone", position=None)
+        wanted = Wanted("org/dense", "encode")
+        self._runs = [
+            SimpleNamespace(route=route, wanted=wanted, waiting=self, open_jobs=lambda: ("a",))
+        ]
+
+    def runs(self) -> Collection[Any]:
+        """As a dispatcher."""
+        return self._runs
+
+    async def held(self, _living: Any, _job_ids: Sequence[str]) -> frozenset[str] | None:
+        """As `Holders`; nobody holds anything once all looks were had."""
+        told = self._looks.pop(0) if self._looks else set()
+        if self._looked == self._ends_at:
+            self._runs = []
+        self._looked += 1
+        return None if told is None else frozenset(told)
+
+    def turn_away(self) -> None:
+        """As what waits for the run, and for the one after it."""
+        self.turned_away.append(self._looked - 1)
+        self._runs = []
+
+
+@given(looks=LOOKS, ends_at=st.integers(0, 8))
+@settings(deadline=None, max_examples=40)
+async def test_a_run_is_turned_away_as_soon_as_nobody_holds_its_job_and_not_after_its_end(
+    looks, ends_at
+):
+    left, stop = Left(list(looks), ends_at), asyncio.Event()
+    watch = SimpleNamespace(
+        can_judge=lambda: True, fleet=Workers(9.0), now=lambda: 0.0, living=lambda kind: ()
+    )
+    resolver = standard_resolver()
+    takers = Takers(
+        cast(Dispatcher, left),
+        cast(FleetWatch, watch),
+        cast(Holders, left),
+        resolver=lambda: resolver,
+        look_s=0.0,
+    )
+    looking = asyncio.create_task(takers.run(stop))
+    await until(lambda: not left.runs())
+    stop.set()
+    await looking
+    is_free = [told is not None and "a" not in told for told in looks]
+    free_at = next((place for place, free in enumerate(is_free) if free), len(looks))
+    assert left.turned_away == ([free_at] if free_at < ends_at else [])

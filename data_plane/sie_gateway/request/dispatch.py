@@ -249,17 +249,22 @@ class Dispatcher:
             # What stands apart may be lost as well, and is stored anew.
             self._stored.pop(job.job_id, None)
         words: asyncio.Queue[SIEError | None] = asyncio.Queue()
-        await self._send(run, jobs, words.put_nowait)
-        for _ in jobs:
+        try:
+            sent = await self._send(run, jobs, words.put_nowait)
+        finally:
+            # The request may have ended while a job was stored apart: nobody else drops that.
+            await self._drop_objects([job for job in jobs if job.job_id not in self._waiting])
+        for _ in range(sent):
             refusal = await words.get()
             if refusal is not None:
                 raise refusal
-        return len(jobs)
+        return sent
 
     async def _send(
         self, run: Run, jobs: Sequence[Job], heard: Callable[[SIEError | None], None]
-    ) -> None:
-        """Send jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
+    ) -> int:
+        """Send the jobs of a run that are waited for; how many. Raises `TimeoutError`,
+        `BusUnavailable`."""
         route = run.route
         messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in jobs]
         apart: dict[int, Job] = {}
@@ -271,14 +276,18 @@ class Dispatcher:
             # Storing took its time, from all of them.
             short = [apart.get(index, job) for index, job in enumerate(jobs)]
             messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in short]
+        sent = 0
         for job, data in zip(jobs, messages, strict=True):
-            self._queue.send_job(
-                subject=route.subject,
-                data=data,
-                job_id=job.job_id,
-                heard=heard,
-                stored=run.stored,
-            )
+            if job.job_id in self._waiting:
+                sent += 1
+                self._queue.send_job(
+                    subject=route.subject,
+                    data=data,
+                    job_id=job.job_id,
+                    heard=heard,
+                    stored=run.stored,
+                )
+        return sent
 
     async def _stored_apart(self, job: Job, data: bytes, run: Run) -> Job:
         """The message that stands on the queue for a job that is larger than a message.

@@ -109,7 +109,9 @@ class Takers:
         # worker.
         if held is None:
             return
+        waiting = self._dispatcher.runs()
         for run in runs:
-            # What is in hand has its answer soon; the rest goes with it, or comes back here.
-            if held.isdisjoint(run.open_jobs()):
+            # What is in hand has its answer soon; the rest goes with it, or comes back here. One
+            # that ended meanwhile may have another after it, which is not to be turned away.
+            if run in waiting and held.isdisjoint(run.open_jobs()):
                 run.waiting.turn_away()
