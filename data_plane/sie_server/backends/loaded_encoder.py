@@ -32,7 +32,7 @@ from sie_server.backends.backend import (
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.backends.probe import Finish, probe, settle
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.token_inputs import TokenLimits, read_tokens, tokens_max
 from sie_server.weights.file_hashes import sha256_as_of, stamp_of
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import (
@@ -85,7 +85,12 @@ class LoadedEncoder:
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
             types=encoder.types if takes_types else 0,
-            tokens_max=_tokens_max(spec, encoder, text),
+            tokens_max=tokens_max(
+                text,
+                said=spec.profile.max_sequence_length,
+                named=getattr(config, "max_position_embeddings", None),
+                positions=encoder.positions,
+            ),
         )
         is_pair = spec.tasks.score is not None and spec.tasks.encode is None
         require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
@@ -296,28 +301,6 @@ def _attended(inputs: Sequence[TokensInput], ids: Sequence[Tensor]) -> list[int]
     return [
         count if 0 < count < len(own) else len(own) for count, own in zip(told, ids, strict=True)
     ]
-
-
-def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> int:
-    """The shortest of the limits: the layout's, the profile's, the model's positions.
-
-    Positions that the config only names cap a layout that says so; a table of them caps every one.
-    """
-    named = getattr(encoder.model.config, "max_position_embeddings", None)
-    capped = text is None or text.capped_by_positions
-    said = spec.profile.max_sequence_length
-    if said is None and text is not None:
-        said = text.tokens_usual
-    limits = (
-        None if text is None else text.tokens_max,
-        said,
-        named if capped else None,
-        encoder.positions,
-    )
-    known = [limit for limit in limits if limit is not None and limit > 0]
-    if not known:
-        raise load_failed("nothing limits the length; set the profile's max_sequence_length")
-    return min(known)
 
 
 def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: bool) -> None:
