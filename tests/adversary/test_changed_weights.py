@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tests.support.encoder_models import (
     ADAPTERS,
     MINILM,
@@ -17,6 +19,7 @@ from tests.support.encoder_models import (
     random_tokens,
     write_tiny,
 )
+from torch import nn
 from transformers import BertConfig
 
 from sie_schemas import ipc
@@ -27,6 +30,7 @@ from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import ModelSpec
 from sie_server.backends.encode import transformer
 from sie_server.execution.execution import Execution
+from sie_server.weights.own_tensors import own_model
 from sie_server.weights.sources import Weights, resolve
 
 CONFIG = BertConfig(
@@ -113,10 +117,40 @@ def test_a_package_that_is_put_anew_or_is_somebodys_own_folder_changes_no_model_
     assert np.array_equal(dense(backend, texts), before)
 
 
-def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(tmp_path: Path) -> None:
-    weights = tmp_path / "model.safetensors"
-    write_tiny(tmp_path, CONFIG)
-    found = resolve(pinned(tmp_path, weights.name))
+@pytest.mark.parametrize("layer", [nn.Linear(3, 3), nn.BatchNorm1d(3)], ids=["weights", "buffers"])
+def test_what_a_library_took_from_a_file_as_it_lies_there_is_the_models_own(
+    layer: nn.Module, tmp_path: Path
+) -> None:
+    """A mean that a layer keeps is no parameter of it, and is as much in its file."""
+    path = tmp_path / "model.safetensors"
+    save_file(layer.state_dict(), path)
+    layer.load_state_dict(load_file(path), assign=True)
+    own_model(layer, Weights(tmp_path, None))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(before[name], one) for name, one in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["path", "package"])
+def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: PathSource | PackageSource
+    if kind == "package":
+        package = tmp_path / "weights_pinned"
+        write_tiny(package, CONFIG)
+        manifest = pinned(package, "model.safetensors", "config.json").manifest
+        source = distributed(tmp_path, package).model_copy(update={"manifest": manifest})
+        monkeypatch.syspath_prepend(tmp_path)
+        for version in ("0", "2", "1.0"):
+            with pytest.raises(SIEError, match="pinned is another"):
+                resolve(source.model_copy(update={"version": version}))
+    else:
+        write_tiny(tmp_path, CONFIG)
+        source = pinned(tmp_path, "model.safetensors", "config.json")
+    found = resolve(source)
+    weights = found.folder / "model.safetensors"
     found.check_unchanged()
     overwritten(weights)
     with pytest.raises(SIEError, match=r"was changed while it was read") as refused:

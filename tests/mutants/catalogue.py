@@ -9,6 +9,7 @@ from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
 from tests.mutants.gleaned_mutants import GLEANED_MUTANTS
 from tests.mutants.heart_mutants import HEART_MUTANTS
 from tests.mutants.hunted_mutants import HUNTED_MUTANTS
+from tests.mutants.loaded_mutants import LOADED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
@@ -58,4 +59,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OVERLOOKED_MUTANTS,
     *TIRED_MUTANTS,
     *SENT_MUTANTS,
+    *LOADED_MUTANTS,
 )

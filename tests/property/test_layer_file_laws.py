@@ -54,10 +54,17 @@ def random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def loaded(make: Callable[..., Layer], step: Any, tensors: Mapping[str, Tensor]) -> Layer:
+def loaded(
+    make: Callable[..., Layer], step: Any, tensors: Mapping[str, Tensor], *pinned: str
+) -> Layer:
+    """A layer, whose file is written by somebody once it is loaded."""
     with tempfile.TemporaryDirectory() as folder:
-        save_file(dict(tensors), Path(folder) / FILE)
-        return make(Weights(Path(folder), None), step, CPU)
+        path = Path(folder) / FILE
+        save_file(dict(tensors), path)
+        layer = make(Weights(Path(folder), frozenset(pinned or {FILE})), step, CPU)
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+        return layer
 
 
 def same(found: Tensor, wanted: Tensor) -> None:
@@ -106,9 +113,14 @@ def test_a_normalisation_is_of_each_row_and_of_its_own_weight_and_bias(width, ki
     same(layer(values), unit * weight.float() + bias.float())
 
 
-@given(step=AUTO, name=st.sampled_from(["encoder.weight", "decoder.linear.weight"]), data=st.data())
+@given(
+    step=AUTO,
+    kind=TYPES,
+    name=st.sampled_from(["encoder.weight", "decoder.linear.weight"]),
+    data=st.data(),
+)
 @settings(deadline=None, max_examples=40)
-def test_of_the_latent_weights_the_greatest_are_kept_and_none_below_zero(step, name, data):
+def test_of_the_latent_weights_the_greatest_are_kept_and_none_below_zero(step, kind, name, data):
     """Of a row the greatest by their sign: a strong negative one is no weight."""
     seed = data.draw(st.integers(0, 99))
     matrix = random(step.width, step.in_features, seed=seed)
@@ -119,11 +131,13 @@ def test_of_the_latent_weights_the_greatest_are_kept_and_none_below_zero(step, n
     }
     if data.draw(st.booleans()):
         tensors |= {"encoder.weight": matrix, "decoder.linear.weight": matrix.clone()}
+    tensors = {each: tensor.to(kind) for each, tensor in tensors.items()}
+    before, after = tensors["pre_bias"].float(), tensors["latent_bias"].float()
     values = random(3, step.in_features, seed=seed + 3)
     rows = values
     if step.normalize:
         rows = (rows - rows.mean(dim=1, keepdim=True)) / (rows.std(dim=1, keepdim=True) + 1e-5)
-    latent = (rows - tensors["pre_bias"]) @ matrix.T + tensors["latent_bias"]
+    latent = (rows - before) @ matrix.to(kind).float().T + after
     wanted = torch.zeros_like(latent)
     for row, told in zip(latent, wanted, strict=True):
         for place in sorted(range(step.width), key=lambda at: -float(row[at]))[: step.kept]:
@@ -165,6 +179,8 @@ def test_a_file_with_another_tensor_than_its_config_wants_is_refused(made, data)
             tensors[name] = random(*[size + 1 for size in shapes[name]], seed=1)
     with pytest.raises(OurFault):
         loaded(make, step, tensors)
+    with pytest.raises(OurFault, match="is not in the source's manifest"):
+        loaded(make, step, tensors, "config.json")
 
 
 def test_two_matrices_under_the_names_of_one_are_refused():

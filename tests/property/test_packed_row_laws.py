@@ -72,7 +72,9 @@ def _encoder(kind: str, *, prepacked: bool = False) -> Encoder:
         weight.copy_(torch.randn_like(weight) * 0.25 if weight.ndim > 1 else weight + 0.1)
     encoder = Encoder(model, device=torch.device("cpu"))
     if prepacked:
+        before = encoder.memory_bytes
         encoder.prepack()
+        assert encoder.memory_bytes == before, "weights in another order are as many bytes"
     return encoder
 
 
@@ -150,6 +152,30 @@ def test_each_text_of_a_packed_batch_has_the_states_that_it_has_alone(
 
 
 @pytest.mark.parametrize("kind", _MODELS)
+@settings(max_examples=5)
+@given(
+    texts=st.lists(
+        st.tuples(st.integers(1, 12), st.none() | st.integers(0, 1), st.integers(1, 12)),
+        min_size=2,
+        max_size=6,
+    ),
+    tokens_max=st.integers(1, 40),
+    prefixed=st.booleans(),
+)
+def test_each_text_of_a_padded_batch_has_the_states_that_it_has_alone(
+    kind, texts, tokens_max, prefixed
+):
+    encoder = _encoder(kind)
+    encoder.choose("padded")
+    batch = _sequences(encoder, texts, 4, prefixed=prefixed)
+    states = encoder.padded(batch, _adapters(kind), tokens_max=tokens_max)
+    together = _by_text(states, batch)
+    for index in range(len(texts)):
+        alone = _alone(encoder, batch, index, _adapters(kind))
+        assert_same(together[index].numpy().ravel(), alone.numpy().ravel())
+
+
+@pytest.mark.parametrize("kind", _MODELS)
 def test_beside_a_text_that_overflows_a_number_is_right_or_none(kind):
     """Nothing times infinity is no number, so the batch fails and is halved; never is it wrong."""
     encoder = _encoder(kind)
@@ -178,3 +204,19 @@ def test_only_models_without_a_bias_by_place_are_attended_by_whole_rows(kind):
     model = _MODELS[kind]().to(torch.bfloat16)
     encoder = Encoder(model, device=torch.device("cuda"))
     assert encoder.attends_rows == (kind not in ("mpnet", "bert by distance"))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet"])
+def test_a_table_of_positions_is_read_to_its_last_place_and_no_further(kind):
+    encoder = _encoder(kind)
+    encoder.choose("padded")
+    assert encoder.positions is not None
+    for beyond in (0, 1):
+        # No token of padding: it has a place of its own.
+        ids = torch.full((encoder.positions + beyond,), 7)
+        single = Sequences(ids=[ids], type_ids=[None], owners=[None])
+        if beyond:
+            with pytest.raises((IndexError, RuntimeError)):
+                encoder.padded(single, tokens_max=1)
+        else:
+            assert encoder.padded(single, tokens_max=1).hidden.isfinite().all()

@@ -1,53 +1,171 @@
 """Laws of what is loaded: a budget is kept at the cost of what nobody needs."""
 
+import gc
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
 
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sie_server.execution.residents import Pressure, Resident, Residents
 
 BUDGET = 100
 NAMES = st.sampled_from("abcde")
 SOME = st.frozensets(NAMES, max_size=2)
-LOADS = st.tuples(st.just("load"), NAMES, st.sampled_from([10, 30, 60]), SOME)
-WAYS = st.tuples(st.just("way"), NAMES, st.just(0), SOME)
+RUNNING = st.frozensets(NAMES, min_size=1, max_size=3)
+SIZES = st.sampled_from([5, 30, 60])
 NOBODY: frozenset[str] = frozenset()
-PINS = st.tuples(st.just("pin"), NAMES, st.integers(0, 1), st.just(NOBODY))
-STEPS = st.lists(st.one_of(LOADS, LOADS, WAYS, PINS), min_size=5, max_size=25)
+SURE = 4.0
+"""Times: interest fades while a busy machine does something else, and not to a quarter."""
 
 
-def resident(size: int) -> Resident:
-    """A model of a size, which does nothing."""
-    backend = SimpleNamespace(memory_bytes=lambda: size, leave=lambda: None)
-    return cast("Resident", SimpleNamespace(backend=backend))
+class ResidentsMachine(RuleBasedStateMachine):
+    """Models that come and leave, beside what was asked for and who is pinned."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self.asked: Counter[str] = Counter()
+        self.pinned: set[str] = set()
+        self.is_short = False
+        pressure = Pressure(host_bytes_min=9, available_bytes=lambda: 8 if self.is_short else 9)
+        self.residents = Residents(memory_bytes_max=BUDGET, pressure=pressure)
+        # Making room collects garbage: not what other tests have left, which takes long.
+        gc.freeze()
 
-@settings(deadline=None)
-@given(pins=SOME, steps=STEPS)
-def test_what_is_pinned_stays_and_what_runs_leaves_last(pins, steps):
-    residents = Residents(memory_bytes_max=BUDGET, pressure=Pressure())
-    pinned: set[str] = set()
-    sizes: dict[str, int] = {}
-    for what, name, number, running in [*(("pin", name, 1, NOBODY) for name in pins), *steps]:
-        before = set(residents.revisions)
-        if what == "load":
-            sizes[name] = number
-            before.add(name)
-            residents.put(name, resident(number), running=running)
-        elif what == "way":
-            residents.make_way(name, running=running)
+    def teardown(self) -> None:
+        gc.unfreeze()
+
+    @initialize(
+        sizes=st.lists(st.sampled_from([5, 5, 5, 30, 60]), min_size=5, max_size=5),
+        uses=st.lists(st.sampled_from([0, 1, 100]), min_size=5, max_size=5),
+        pinned=SOME,
+    )
+    def begin(self, sizes: list[int], uses: list[int], pinned: frozenset[str]) -> None:
+        for name in pinned:
+            self.pin(name, pinned=True)
+        for name, size, inputs in zip("abcde", sizes, uses, strict=True):
+            self.load(name, size, NOBODY, is_short=False)
+            if inputs:
+                self.use(name, inputs)
+
+    @property
+    def here(self) -> set[str]:
+        return set(self.residents.revisions)
+
+    @property
+    def used(self) -> int:
+        return sum(self.sizes[each] for each in self.here)
+
+    def backend(self, name: str) -> Resident:
+        backend = SimpleNamespace(
+            memory_bytes=lambda: self.sizes[name], leave=lambda: self.told.append(name)
+        )
+        return cast("Resident", SimpleNamespace(backend=backend))
+
+    @contextmanager
+    def leaving(
+        self, stays: str = "", running: Collection[str] = NOBODY, *, is_short: bool = False
+    ) -> Iterator[set[str]]:
+        """Only what may leave leaves, first what is worth least. Yields those that left."""
+        before, left = self.here, set[str]()
+        self.told.clear()
+        self.is_short = is_short
+        yield left
+        left |= before - self.here
+        assert sorted(self.told) == sorted(left), "each that leaves is told so, once"
+        assert not left & {stays, *self.pinned}
+        movable = self.movable(stays)
+        assert not left & set(running) or movable <= set(running), "what runs is the last resort"
+        for gone in left:
+            alike = [one for one in movable if (one in running) == (gone in running)]
+            assert all(self.worth(gone) <= SURE * self.worth(one) for one in alike)
+
+    def movable(self, stays: str = "") -> set[str]:
+        return self.here - self.pinned - {stays}
+
+    def worth(self, name: str) -> float:
+        return self.asked[name] / self.sizes[name]
+
+    def fits(self, left: set[str], stays: str, *, coming: int = 0, relieved: bool = False) -> None:
+        needed = self.used + coming
+        assert needed <= BUDGET or not self.movable(stays)
+        spare = max((self.sizes[each] for each in left), default=0)
+        assert relieved or not left or needed + spare > BUDGET, "no more than needed"
+
+    @rule(name=NAMES, size=SIZES, running=RUNNING, is_short=st.sampled_from([False, False, True]))
+    def load(self, name: str, size: int, running: frozenset[str], is_short: bool) -> None:
+        with self.leaving(name, running, is_short=is_short) as left:
+            self.sizes[name] = size
+            if name in self.here:
+                self.residents.account(name, running=running)
+            else:
+                self.residents.put(name, self.backend(name), running=running)
+        self.fits(left, name, relieved=is_short)
+        assert left or not is_short or not self.movable(name), "a host that is short is relieved"
+        assert self.residents.was_here(name)
+
+    @rule(name=NAMES, running=RUNNING)
+    def make_way(self, name: str, running: frozenset[str]) -> None:
+        is_here = name in self.here
+        with self.leaving(name, running) as left:
+            self.residents.make_way(name, running=running)
+        if is_here:
+            assert not left
         else:
-            residents.pin(name, pinned=bool(number))
-            (pinned.add if number else pinned.discard)(name)
-        left = before - set(residents.revisions)
+            self.fits(left, name, coming=self.sizes.get(name, 0))
 
-        assert not left & pinned
-        assert what == "way" or name not in left
-        if left & running:
-            # It was the last resort: nothing else that might leave is still there.
-            assert set(residents.revisions) <= pinned | running | {name}
-        used = sum(sizes[each] for each in residents.revisions)
-        movable = set(residents.revisions) - pinned - {name}
-        assert what != "load" or used <= BUDGET or not movable
+    @rule(name=NAMES, pinned=st.booleans())
+    def pin(self, name: str, pinned: bool) -> None:
+        self.residents.pin(name, pinned=pinned)
+        (self.pinned.add if pinned else self.pinned.discard)(name)
+
+    @rule(name=NAMES, inputs=st.sampled_from([1, 100]))
+    def use(self, name: str, inputs: int) -> None:
+        if name in self.here:
+            self.residents.used(name, inputs)
+            self.asked[name] += inputs
+
+    @rule(name=NAMES, seldom=st.integers(0, 2))
+    def unload(self, name: str, seldom: int) -> None:
+        """A model that is named leaves, and is pinned no more when it comes back."""
+        was_pinned = name in self.pinned
+        if seldom and not was_pinned:
+            return
+        before = self.here
+        self.told.clear()
+        self.residents.unload(name)
+        self.pinned.discard(name)
+        assert self.here == before - {name}
+        assert self.told == [*before & {name}]
+        if was_pinned:
+            self.load(name, 5, NOBODY, is_short=False)
+            make_room = self.residents.make_room()
+            while make_room():
+                pass
+            assert self.here <= self.pinned
+
+    @rule(name=NAMES, rungs=st.integers(1, 2), running=RUNNING)
+    def make_room(self, name: str, rungs: int, running: frozenset[str]) -> None:
+        with self.leaving(name, running) as left:
+            make_room = self.residents.make_room(name, running=running)
+            told = [make_room() for _ in range(rungs)]
+        assert told[0], "what is cached is freed before anybody leaves"
+        assert len(left) == sum(told) - 1
+        assert all(told) or not self.movable(name)
+
+    @rule(is_short=st.sampled_from([False, False, True]))
+    def tend(self, is_short: bool) -> None:
+        one = is_short and bool(self.movable())
+        with self.leaving(is_short=is_short) as left:
+            self.residents.tend()
+        assert len(left) == one
+
+
+TestResidents = ResidentsMachine.TestCase
+TestResidents.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -24,7 +24,7 @@ from sie_layouts.steps import (
     TextLayout,
     TokenWeightsStep,
 )
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     Answers,
     DenseAnswers,
@@ -36,7 +36,7 @@ from sie_schemas.ipc import (
 )
 from sie_server.backends.backend import WithoutAdapters
 from sie_server.backends.encode.routed import RoutedBackend
-from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, tokens_max
 from sie_server.backends.heads.vector_answers import as_given, rows_as_given, sparse_rows
 from sie_server.vectors.pooling import pool
 from sie_server.vectors.steps import VectorSteps
@@ -64,6 +64,7 @@ TEXTS = st.lists(
 
 @example([([1, 2], [3, 3])], 2, None)
 @example([([1, 2, 3, 4], [])], 0, 2)
+@example([([1, 2], [0, 1]), ([3, 4], [1, 0]), ([0, 1], [])], 2, None)
 @given(TEXTS, st.integers(0, 3), st.sampled_from([None, 1]))
 def test_the_device_sees_the_ids_of_its_tables_and_texts_that_it_reads_and_no_others(
     texts, types, uncounted
@@ -85,6 +86,31 @@ def test_the_device_sees_the_ids_of_its_tables_and_texts_that_it_reads_and_no_ot
     assert [each.tolist() for each in found] == [ids for ids, _ in texts]
     told = [None if each is None else each.tolist() for each in kinds_found]
     assert told == [kinds if types and kinds else None for _, kinds in texts]
+    with pytest.raises(FixRequest, match="whole int32"):
+        read_tokens([*given_in, TokensInput(int32([1]) + bytes(2))], limits)
+
+
+BOUND = st.none() | st.integers(1, 6)
+
+
+@given(read=BOUND, usual=BOUND, capped=st.booleans(), said=BOUND, named=BOUND, positions=BOUND)
+def test_a_model_reads_as_many_tokens_as_the_shortest_of_its_limits(
+    read, usual, capped, said, named, positions
+):
+    """A profile speaks in place of a library's usual length; both are within what a model has."""
+    text = TextLayout(tokens_max=read, capped_by_positions=capped, tokens_usual=usual)
+    for layout in (text, None):
+        wanted = [said, named if capped or layout is None else None]
+        if layout is not None:
+            wanted += [read, usual if said is None else None]
+        known = [limit for limit in (*wanted, positions) if limit]
+        limits = {"said": said, "named": named, "positions": positions}
+        if known:
+            shortest = min(known)
+            assert tokens_max(layout, **limits) == (shortest, shortest not in wanted)
+        else:
+            with pytest.raises(OurFault, match="max_sequence_length"):
+                tokens_max(layout, **limits)
 
 
 @given(st.permutations(range(5)))

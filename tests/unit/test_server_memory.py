@@ -1,15 +1,18 @@
 """Memory that is full: what is freed, who leaves, how a batch shrinks, and what is said at last."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.support.encoder_models import DEVICE
 
 from sie_schemas import ipc
+from sie_schemas.errors import Later
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import WithoutAdapters
@@ -71,11 +74,79 @@ def _scores(reply: ipc.Reply) -> list[float]:
     return list(struct.unpack(f"<{len(values) // 4}f", values))
 
 
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_a_batch_that_does_not_fit_is_answered_in_parts_and_in_order(count, fits):
-    found = run_batch(_Narrow(fits).run, _batch(count), lambda: False)
-    assert isinstance(found, ipc.ScoreAnswers)
-    assert list(struct.unpack(f"<{count}f", found.values)) == [float(i) for i in range(count)]
+def _words(batch: ipc.RunBatch) -> list[str]:
+    """Each input with its adapter: what an answer hangs on."""
+    texts = [given.text for given in batch.inputs if isinstance(given, ipc.TextInput)]
+    pins = batch.adapters or (None,) * len(texts)
+    return [f"{text}{pin.name if pin else '-'}" for text, pin in zip(texts, pins, strict=True)]
+
+
+def _bytes(words: list[str], mark: str) -> bytes:
+    return "".join(mark + word for word in words).encode()
+
+
+def _sparse(words: list[str]) -> ipc.SparseAnswers:
+    return ipc.SparseAnswers(_bytes(words, "c"), _bytes(words, "i"), _bytes(words, "v"))
+
+
+def _many(words: list[str]) -> ipc.MultivectorAnswers:
+    return ipc.MultivectorAnswers(2, _bytes(words, "c"), _bytes(words, "v"))
+
+
+def _lengths(words: list[str]) -> tuple[int, ...]:
+    return tuple(map(len, words))
+
+
+_ANSWERS: dict[str, Callable[[list[str]], ipc.Answers]] = {
+    "dense": lambda words: ipc.DenseAnswers(1, _bytes(words, "d")),
+    "sparse": lambda words: ipc.EncodeAnswers(sparse=_sparse(words)),
+    "all": lambda words: ipc.EncodeAnswers(
+        dense=ipc.DenseAnswers(1, _bytes(words, "d")),
+        sparse=_sparse(words),
+        multivector=_many(words),
+    ),
+    "scores": lambda words: ipc.ScoreAnswers(
+        _bytes(words, "s"), _bytes(words, "r"), _bytes(words, "l"), _lengths(words)
+    ),
+    "entities": lambda words: ipc.EntityAnswers(
+        tuple(({"label": word},) * len(word) for word in words), _lengths(words)
+    ),
+    "classes": lambda words: ipc.ClassAnswers(
+        tuple(({"label": word},) for word in words), _lengths(words)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", _ANSWERS)
+@settings(max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 40), st.booleans())
+def test_a_batch_that_does_not_fit_is_answered_in_parts_as_in_one(kind, count, fits, adapted):
+    batch = _batch(count)
+    if adapted:
+        pins = tuple(AdapterPin(f"a{place}", "1") for place in range(count))
+        batch = structs.replace(batch, adapters=pins)
+    sizes: list[int] = []
+
+    def run(part: ipc.RunBatch) -> ipc.Answers:
+        sizes.append(len(part.inputs))
+        if len(part.inputs) > fits:
+            raise MemoryError
+        return _ANSWERS[kind](_words(part))
+
+    assert run_batch(run, batch, lambda: False) == _ANSWERS[kind](_words(batch))
+    assert sum(size for size in sizes if size <= fits) == count, "nothing is run twice"
+
+
+def test_a_batch_that_fails_for_another_reason_is_not_cut():
+    runs: list[int] = []
+
+    def run(batch: ipc.RunBatch) -> ipc.Answers:
+        runs.append(len(batch.inputs))
+        raise Later("the model is on its way", code="MODEL_LOADING")
+
+    with pytest.raises(Later, match="on its way"):
+        run_batch(run, _batch(4), lambda: True)
+    assert runs == [4]
 
 
 def test_models_leave_oldest_first_and_no_more_than_are_needed():
@@ -109,40 +180,13 @@ def test_an_input_that_does_not_fit_alone_may_be_sent_again_later():
     assert failed.retry_after_s
 
 
-def test_the_halves_of_a_batch_keep_the_adapter_of_each_input():
-    pins = (AdapterPin("a", "1"), None, AdapterPin("b", "1"))
-    seen: list[tuple[AdapterPin | None, ...]] = []
-
-    def run(batch: ipc.RunBatch) -> ipc.Answers:
-        if len(batch.inputs) > 1:
-            raise MemoryError
-        seen.append(batch.adapters)
-        return ipc.ScoreAnswers(b"\0\0\0\0")
-
-    run_batch(
-        run,
-        ipc.RunBatch(
-            id=1, model_revision="r1", operation="score", inputs=_batch(3).inputs, adapters=pins
-        ),
-        lambda: False,
-    )
-    assert seen == [(pin,) for pin in pins]
-
-
-def test_every_kind_of_answer_is_joined_and_kinds_are_not_mixed():
+def test_kinds_of_answers_are_not_mixed():
     dense = ipc.DenseAnswers(1, b"abcd")
-    sparse = ipc.SparseAnswers(b"1", b"2", b"3")
-    many = ipc.MultivectorAnswers(2, b"4", b"5")
-    whole = ipc.EncodeAnswers(dense=dense, sparse=sparse, multivector=many)
-    assert join([whole, whole]) == ipc.EncodeAnswers(
-        dense=ipc.DenseAnswers(1, b"abcdabcd"),
-        sparse=ipc.SparseAnswers(b"11", b"22", b"33"),
-        multivector=ipc.MultivectorAnswers(2, b"44", b"55"),
-    )
-    entities = ipc.EntityAnswers((({"label": "x"},),))
-    assert join([entities, entities]) == ipc.EntityAnswers((({"label": "x"},), ({"label": "x"},)))
+    both = ipc.EncodeAnswers(dense=dense, sparse=ipc.SparseAnswers(b"1", b"2", b"3"))
     with pytest.raises(TypeError):
-        join([dense, whole])
+        join([dense, both])
+    with pytest.raises(TypeError):
+        join([both, ipc.EncodeAnswers(dense=dense)])
 
 
 def _under(pressure: Pressure) -> tuple[Execution, list[_Narrow]]:

@@ -190,7 +190,7 @@ class Execution:
             built = ready
         else:
             spec = ready or self._spec(request)
-            make_room = self._residents.make_room("")
+            make_room = self._residents.make_room(running=request.running)
             built = with_room(lambda: self._built(spec), make_room)
         metrics.LOAD_SECONDS.observe(built.took_s)
         model_id, profile = built.spec.model_id, built.spec.profile

@@ -3,7 +3,7 @@
 *device*, owned by the device's thread; other threads only ask what is there. Models leave when the
 budget is full: `residency` says which, what is asked for least for its size. They leave when they
 are idle, when the host runs short of memory, and when the device's memory is full. Never one that
-is pinned, nor the one that is told to be running.
+is pinned, nor the one that is about to run or came; what is told to be running leaves last.
 """
 
 import gc
@@ -106,7 +106,7 @@ class Residents:
         self._sizes[revision] = size
         self._residency.put(revision, size, time.monotonic())
         self._shrink(revision, running, coming=0)
-        self._relieve(revision)
+        self._relieve([revision], running)
         self._gauge()
 
     def make_way(self, revision: str, *, running: Collection[str]) -> None:
@@ -136,9 +136,9 @@ class Residents:
             self.unload(leaving)
         self._relieve()
 
-    def make_room(self, running: str) -> Callable[[], bool]:
-        """The rungs of one request: first what is cached, then model after model."""
-        rungs = self._rungs(running)
+    def make_room(self, *stays: str, running: Collection[str] = ()) -> Callable[[], bool]:
+        """The rungs of one request: first what is cached, then model after model but `stays`."""
+        rungs = self._rungs(stays, running)
         return lambda: next(rungs, False)
 
     def unload(self, revision: str) -> None:
@@ -158,7 +158,7 @@ class Residents:
             metrics.EVICTIONS.labels("budget").inc()
             self.unload(leaving)
 
-    def _worth(self, running: Collection[str] = ()) -> Worth[str]:
+    def _worth(self, running: Collection[str]) -> Worth[str]:
         """The worth of models: what runs stays before the rest; then what is asked for most, for a
         byte."""
         now = time.monotonic()
@@ -169,30 +169,30 @@ class Residents:
 
         return worth
 
-    def _relieve(self, *running: str) -> None:
+    def _relieve(self, stays: Collection[str] = (), running: Collection[str] = ()) -> None:
         """Let one model leave where the host is short of memory.
 
         One at a time: what it held is not seen to be free at once.
         """
-        leaving = self._first_out(running)
+        leaving = self._first_out(stays, running)
         if leaving is not None and self._pressure.is_high():
             _LOG.warning("the host's memory is short: the model at %s leaves", leaving[:12])
             metrics.EVICTIONS.labels("host").inc()
             self.unload(leaving)
             _free_caches()
 
-    def _rungs(self, running: str) -> Iterator[bool]:
+    def _rungs(self, stays: Collection[str], running: Collection[str]) -> Iterator[bool]:
         _free_caches()
         yield True
-        while (leaving := self._first_out([running])) is not None:
+        while (leaving := self._first_out(stays, running)) is not None:
             _LOG.warning("memory is full: the model at revision %s leaves", leaving[:12])
             metrics.EVICTIONS.labels("memory").inc()
             self.unload(leaving)
             _free_caches()
             yield True
 
-    def _first_out(self, running: Collection[str]) -> str | None:
-        return self._residency.first_out([*running, *self._pinned], worth=self._worth())
+    def _first_out(self, stays: Collection[str], running: Collection[str]) -> str | None:
+        return self._residency.first_out([*stays, *self._pinned], worth=self._worth(running))
 
     def _gauge(self) -> None:
         metrics.MODELS_LOADED.set(len(self._models))

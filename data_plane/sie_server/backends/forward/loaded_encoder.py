@@ -31,7 +31,7 @@ from sie_server.backends.backend import (
 )
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.backends.forward.probe import Finish, probe, settle
-from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, tokens_max
 from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.weights.file_hashes import sha256_as_of, stamp_of
 from sie_server.weights.sources import Weights
@@ -82,11 +82,16 @@ class LoadedEncoder:
         self._tasks = tasks
         self._dtype = dtype_choice(spec, device)
         config = encoder.model.config
-        tokens_max, by_table = _tokens_max(spec, encoder, text)
+        limit, by_table = tokens_max(
+            text,
+            said=spec.profile.max_sequence_length,
+            named=getattr(config, "max_position_embeddings", None),
+            positions=encoder.positions,
+        )
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
             types=encoder.types if takes_types else 0,
-            tokens_max=tokens_max,
+            tokens_max=limit,
             uncounted=encoder.no_position if by_table else None,
         )
         is_pair = spec.tasks.score is not None and spec.tasks.encode is None
@@ -298,29 +303,6 @@ def _attended(inputs: Sequence[TokensInput], ids: Sequence[Tensor]) -> list[int]
     return [
         count if 0 < count < len(own) else len(own) for count, own in zip(told, ids, strict=True)
     ]
-
-
-def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> tuple[int, bool]:
-    """The shortest of the limits: the layout's, the profile's, the model's positions; and whether
-    it is the table of these alone.
-
-    Positions that the config only names cap a layout that says so; a table of them caps every one.
-    """
-    named = getattr(encoder.model.config, "max_position_embeddings", None)
-    capped = text is None or text.capped_by_positions
-    said = spec.profile.max_sequence_length
-    if said is None and text is not None:
-        said = text.tokens_usual
-    limits = (
-        None if text is None else text.tokens_max,
-        said,
-        named if capped else None,
-    )
-    told = [limit for limit in limits if limit is not None and limit > 0]
-    known = [*told, *([encoder.positions] if encoder.positions else [])]
-    if not known:
-        raise load_failed("nothing limits the length; set the profile's max_sequence_length")
-    return min(known), min(known) not in told
 
 
 def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: bool) -> None:

@@ -1,4 +1,4 @@
-"""Token ids as they come over the socket, checked before the device sees them.
+"""Token ids as they come over the socket, checked before the device sees them; and their limits.
 
 *device.* Promises that every id it lets through is one that the model's tables have. Every text has
 at least one token and no more than the model reads. An id out of range would be an invalid read on
@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sie_layouts.steps import TextLayout
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import TokensInput
+from sie_server.failures import load_failed
 
-__all__ = ["TokenLimits", "read_tokens"]
+__all__ = ["TokenLimits", "read_tokens", "tokens_max"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,27 @@ class TokenLimits:
     types: int
     tokens_max: int
     uncounted: int | None = None
+
+
+def tokens_max(
+    text: TextLayout | None, *, said: int | None, named: int | None, positions: int | None
+) -> tuple[int, bool]:
+    """The tokens that a model reads of a text: the shortest of its limits. True, too, if that is the
+    table of positions alone.
+
+    They are the layout's, the profile's (`said`), the config's (`named`), and the length of the
+    table of positions. Positions that the config only names cap a layout that says so; a table of
+    them caps every one. Raises MODEL_LOAD_FAILED where nothing limits the length.
+    """
+    capped = text is None or text.capped_by_positions
+    if said is None and text is not None:
+        said = text.tokens_usual
+    limits = (None if text is None else text.tokens_max, said, named if capped else None)
+    told = [limit for limit in limits if limit is not None and limit > 0]
+    known = [*told, *([positions] if positions else [])]
+    if not known:
+        raise load_failed("nothing limits the length; set the profile's max_sequence_length")
+    return min(known), min(known) not in told
 
 
 def read_tokens(

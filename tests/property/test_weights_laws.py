@@ -1,0 +1,49 @@
+"""Laws of a folder of weights: what is read of it is inside, and pinned where it pins."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sie_schemas.errors import OurFault
+from sie_server.weights.sources import Weights
+
+FILES = ("w", "1/w", "1/1/w", "1/10/w", "10/w", "1_w")
+NAMES = st.sampled_from(FILES)
+FOLDERS = st.lists(st.sampled_from(["", "1", "1", "10", "1/1"]), max_size=2)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as made:
+        for name in FILES:
+            (Path(made) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(made) / name).write_bytes(b"")
+        yield Path(made)
+
+
+@example(inside=["1"], name="10/w", pinned=frozenset({"10/w"}), code=False)
+@example(inside=["1"], name="w", pinned=frozenset({"1/w"}), code=True)
+@given(inside=FOLDERS, name=NAMES, pinned=st.none() | st.frozensets(NAMES), code=st.booleans())
+def test_a_file_is_read_where_it_is_inside_and_pinned_however_deep_one_asks(
+    folder, inside, name, pinned, code
+):
+    """A manifest that names no file pins none: it is not the lack of one."""
+    weights = Weights(folder, pinned, may_run_code=code)
+    for each in inside:
+        weights = weights.inside(each)
+    path = "/".join([*filter(None, inside), name])
+    if path in FILES and (pinned is None or path in pinned):
+        assert weights.file(name) == folder / path
+    else:
+        with pytest.raises(OurFault, match="is not in"):
+            weights.file(name)
+    for outside in (f"../{name}", f"/{name}", f"1/../{name}"):
+        with pytest.raises(OurFault, match="is outside"):
+            weights.file(outside)
+    is_itself = not any(inside)
+    assert weights.within == (None if is_itself else folder)
+    assert weights.may_run_code == (code and is_itself), "code runs of the folder of a source alone"
