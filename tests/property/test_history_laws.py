@@ -219,7 +219,12 @@ def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds, many):
         assert [*listing.keys_after("model", "b", limit=2)] == [k for k in keys if k > "b"][:2]
 
 
-DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1)
+FEW = st.integers(0, 1)
+NESTED = st.dictionaries(st.sampled_from(["x", "y/~"]), FEW)
+DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1) | st.dictionaries(
+    st.sampled_from(["a", "~b/"]), FEW | NESTED, min_size=1
+)
+"""Of few values, so that in what changed something stayed."""
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
