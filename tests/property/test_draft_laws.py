@@ -84,6 +84,8 @@ STORIES: list[list[Command]] = [
     [put("pool", "eu", FIRST["pool", "eu"])],
     # Of these the last one alone.
     [put("pool", "default", {"note": 0}), put("pool", "eu", {"note": 9})],
+    # Of these the first one alone makes something.
+    [ROOM[0], put("pool", "eu", {"note": 9})],
     [Delete("model", "a")],
     [Delete("adapter", "a/legal"), Delete("model", "a")],
 ]

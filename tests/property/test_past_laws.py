@@ -16,6 +16,7 @@ from msgspec import UNSET
 from tests.support.config_writer import begun_log, new_file, put_model, write
 
 from sie_config.documents.moments import parse_ts
+from sie_config.log.listing import check_listing
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.past.audit import ACCEPTED, REFUSED, AuditQuery, read_audit
 from sie_config.past.lookup import Lookup
@@ -24,7 +25,7 @@ from sie_config.past.timeline import Timeline
 from sie_config.writer.rules import Delete
 from sie_config.writer.sequencer import Sequencer
 from sie_core.registry import Registry
-from sie_schemas.entry import Entry, put
+from sie_schemas.entry import Entry, delete, put
 from sie_schemas.errors import FixRequest
 
 KEYS = ("a", "org/b", "org/c")
@@ -167,6 +168,13 @@ def test_digits_name_the_epoch_that_they_say_however_many_they_are(tmp_path):
     with_timeline(tmp_path, entries, states[head], story)
 
 
+def unlocked(connection: sqlite3.Connection) -> None:
+    """A log file that lets itself be changed, as a damaged page does."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    for (trigger,) in connection.execute(sql).fetchall():
+        connection.execute(f"DROP TRIGGER {trigger}")
+
+
 def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_believed(tmp_path):
     draft = begun_log()
     names = [f"p{number:04}" for number in range(405)]
@@ -181,10 +189,7 @@ def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_b
         paged = [part async for part in timeline.pages("pool", 4, limit=403)]
         assert [each.key for part in paged for each in part] == ["default", *names][:403]
         with sqlite3.connect(tmp_path / "log.sqlite") as connection:
-            for (trigger,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE sql GLOB 'CREATE TRIGGER*'"
-            ).fetchall():
-                connection.execute(f"DROP TRIGGER {trigger}")
+            unlocked(connection)
             connection.execute("DELETE FROM change WHERE entity_key = 'p0007'")
 
     async def damaged(timeline: Timeline, _: Sequencer) -> None:
@@ -194,6 +199,35 @@ def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_b
 
     with_timeline(tmp_path, entries, draft.registry, whole)
     with_timeline(tmp_path, entries, draft.registry, damaged)
+
+
+@pytest.mark.parametrize(
+    ("damage", "epoch"),
+    [
+        ("DELETE FROM change WHERE entity_key = 'b'", 4),
+        ("DELETE FROM change WHERE epoch = 5", 5),
+        ("DELETE FROM change WHERE entity_kind = 'key'", 1),
+        ("UPDATE change SET entity_key = 'c' WHERE entity_key = 'b'", 4),
+        ("UPDATE change SET kind = 'pool.put' WHERE kind = 'pool.delete'", 5),
+        ("INSERT INTO change VALUES ('pool', 'b', 5, 1, 'pool.put')", 5),
+        ("", 0),
+    ],
+)
+def test_rows_of_changes_that_are_not_those_of_the_entries_are_found(tmp_path, damage, epoch):
+    draft = begun_log()
+    draft.begin([put("pool", key, {"name": key}) for key in "ab"], actor="w", reason="")
+    draft.begin([delete("pool", "a")], actor="w", reason="")
+    path = tmp_path / "log.sqlite"
+    new_file(path, draft.entries).close()
+    with sqlite3.connect(path) as connection:
+        unlocked(connection)
+        connection.execute(damage)
+    if not damage:
+        check_listing(path, 5)
+        return
+    with pytest.raises(LogDamaged):
+        check_listing(path, 5)
+    check_listing(path, epoch - 1)
 
 
 @given(

@@ -1,12 +1,13 @@
 """Laws of what a writer takes from others: lost entries, words that stop it, signs of life."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.support.reports import report_at
@@ -20,10 +21,11 @@ from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, Serving
 from sie_core.chain import Position, check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry
-from sie_runtime.access.access import Principal
+from sie_runtime.access.gate import NOBODY
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.follower.replica_reports import _answer
 from sie_schemas.entry import Entry, build_entry, to_envelope, to_stub
+from sie_schemas.errors import FixRequest
 from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import STRANGER, WRITER_KEY
 from sie_testing.written_log import WrittenLog
@@ -87,7 +89,7 @@ class Tails:
         if isinstance(tail, str):
             if tail == "silent":
                 raise BusUnavailable("nobody answers")
-            return tail.encode()
+            return to_envelope(LOG.entries[-1]) if tail == "the end" else tail.encode()
         wanted = msgspec.json.decode(data)
         entries: list[Entry] = []
         for epoch in range(wanted["after"] + 1, wanted["until"] + 1):
@@ -120,7 +122,7 @@ def leads_to(held: Mapping[int, str], have: int, until: int) -> int:
 
 
 EPOCHS = range(1, LOG.epoch + 1)
-SOUND = ["signed", "signed", "missing"]
+SOUND = ["signed", "signed", "signed", "missing"]
 KINDS = ["signed", "signed", "signed", "unsigned", "a stranger's", "of another state", "missing"]
 
 
@@ -131,12 +133,13 @@ def held_of(kinds: Sequence[str]) -> st.SearchStrategy[dict[int, str]]:
 @given(
     have=st.integers(2, 5),
     more=st.integers(1, 4),
-    on_stream=st.none() | held_of([*KINDS, "a stub", "noise"]),
-    tails=st.lists(held_of(SOUND) | held_of(KINDS), max_size=3),
+    on_stream=st.none() | held_of([*SOUND, "noise"]) | held_of([*KINDS, "a stub", "noise"]),
+    tails=st.lists(held_of(SOUND), min_size=1, max_size=2) | st.lists(held_of(KINDS), max_size=3),
     mute=st.sampled_from([0, 1, 15, 16]),
     bytes_max=st.sampled_from([150, 1500, 100_000]),
 )
-@settings(max_examples=40)
+@example(have=2, more=2, on_stream={3: "signed", 4: "noise"}, tails=[], mute=0, bytes_max=150)
+@settings(max_examples=80)
 def test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas_lead_it(
     have, more, on_stream, tails, mute, bytes_max
 ):
@@ -148,7 +151,7 @@ def test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas_lead_it(
             data = to_stub(entry) if how == "a stub" else to_envelope(entry)
             stream.put(epoch, b"noise" if how == "noise" else data)
     files = [{e: as_held(e, how) for e, how in tail.items() if how != "missing"} for tail in tails]
-    bus = Tails([*(["silent", "{", ""] * 6)[:mute], *files], bytes_max)
+    bus = Tails([*(["the end", "silent", "{", ""] * 4)[:mute], *files], bytes_max)
     behind = Behind(have)
     asyncio.run(
         reclaim(
@@ -161,7 +164,7 @@ def test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas_lead_it(
         )
     )
     # Sixteen are asked at most: each that does not answer costs the start its time.
-    sources = [on_stream or {}, *tails[: 16 - mute]]
+    sources = [on_stream or {}, *tails[: 16 - mute], {LOG.epoch: "signed"} if mute else {}]
     reached, before = have, 0
     while before != reached:
         before = reached
@@ -187,6 +190,7 @@ HEAD, BEGUN_AT = LOG.epoch - 2, LOG.epoch - 4
     state=st.sampled_from([Serving(True), Serving(False), ReadOnly("full"), Recovery("before")]),
     by_bus=st.booleans(),
 )
+@settings(max_examples=200)
 def test_a_writer_stops_for_an_entry_that_its_key_signed_and_its_log_has_not_and_for_no_other(
     epoch, is_ours, is_other, key, has_begun, state, by_bus
 ):
@@ -223,7 +227,13 @@ def test_a_writer_stops_for_an_entry_that_its_key_signed_and_its_log_has_not_and
         assert asyncio.run(hearing.hear(data, subject="sie.config.report.gateway.g1"))
         assert not asyncio.run(hearing.hear(data, subject="sie.config.report.gateway.g2"))
     else:
-        asyncio.run(hearing.hear_over_http(data, Principal("", "", frozenset())))
+        asyncio.run(hearing.hear_over_http(data, NOBODY))
+        somebody = replace(NOBODY, name="t", replica="gateway/g2")
+        with pytest.raises(FixRequest):
+            asyncio.run(hearing.hear_over_http(data, somebody))
+    assert reports.malformed == 1, "nobody speaks under another's name"
+    [seen] = reports.sightings()
+    assert (seen.is_known, seen.by_bus, seen.size) == (by_bus, by_bus, len(data))
 
     differs = epoch > HEAD or (epoch > 0 and is_other)
     stops = has_begun and is_ours and differs and key is WRITER_KEY
@@ -243,7 +253,7 @@ def test_a_writer_stops_for_an_entry_that_its_key_signed_and_its_log_has_not_and
 NAMES = ("a", "b", "c")
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([0.1, 0.3, 0.8, 4.0]),
+        st.sampled_from([0.1, 0.3, 0.75, 4.0]),
         st.sampled_from(["speaks", "dies", "dies", "hangs", "look", "look", "look", "reconnects"]),
         st.sampled_from(NAMES),
         st.sampled_from([None, None, "back", "reconnects"]),
@@ -266,6 +276,8 @@ class Crowd:
         self.asked: list[str] = []
         self.noted: list[tuple[str, float]] = []
         self.kept = self
+        self.look: Callable[[], Awaitable[None]]
+        self.late: list[Awaitable[None]] = []
         self._reconnected: list[Callable[[], None]] = []
         self.on_reconnect = self._reconnected.append
 
@@ -298,6 +310,9 @@ class Crowd:
         self.now += seconds
         if self.meanwhile is not None:
             self.does(self.meanwhile, "")
+        # Who comes during a look shares it.
+        self.late.append(asyncio.ensure_future(self.look()))
+        await asyncio.sleep(0)
 
     def note_gone(self, _: str, name: str, *, asked_at: float) -> None:
         self.noted.append((name, asked_at))
@@ -317,6 +332,7 @@ async def lived(crowd: Crowd, steps: Sequence[tuple[float, str, str, str | None]
     signs = LifeSigns(
         at_once, at_once, clock=lambda: crowd.now, again_s=0.5, asked_max=2, sleep=crowd.sleep
     )
+    crowd.look = signs.look
     looked_at = dict.fromkeys(NAMES, -9.0)
     began_at = -9.0
     for pause, what, name, meanwhile in steps:
@@ -336,6 +352,7 @@ async def lived(crowd: Crowd, steps: Sequence[tuple[float, str, str, str | None]
         began_at = at if at - began_at >= 0.25 else began_at
         doubted = {each for each in due if crowd.how[each] == "dies"}
         await looked(signs)
+        await asyncio.gather(*crowd.late)
         looked_at.update(dict.fromkeys(due, at))
         assert sorted(crowd.asked) == sorted([*due, *doubted])
         lost = doubted if meanwhile != "back" and crowd.now >= crowd.settled_at else set()
@@ -346,5 +363,6 @@ async def lived(crowd: Crowd, steps: Sequence[tuple[float, str, str, str | None]
 
 
 @given(STEPS)
+@settings(max_examples=200)
 def test_who_is_quiet_is_asked_in_turn_and_is_gone_when_twice_nobody_listens(steps):
     asyncio.run(lived(Crowd(), steps))
