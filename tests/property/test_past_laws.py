@@ -193,7 +193,7 @@ def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_b
             connection.execute("DELETE FROM change WHERE entity_key = 'p0007'")
 
     async def damaged(timeline: Timeline, _: Sequencer) -> None:
-        for _ in range(2):
+        for _turn in range(2):
             with pytest.raises(LogDamaged, match="do not add up"):
                 await timeline.past(4)
 
