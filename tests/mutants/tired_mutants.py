@@ -23,6 +23,28 @@ _HEARD = (
     "_comes_after_its_place_and_at_once",
 )
 _AUDITED = (f"{_PAST}test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length",)
+_LAWS = "tests/property/"
+_LOOKUP = "tests/unit/test_config_lookup.py::"
+_MANY_PARTS = (
+    f"{_PAST}test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_believed",
+)
+_BLAMED = (f"{_LOOKUP}test_blame_over_a_long_history_is_the_same_however_it_was_read",)
+_KEPT_BLAME = (
+    f"{_LOOKUP}test_of_blame_the_pages_of_those_asked_for_last_are_kept_within_bounds[5242880-3]",
+)
+_GOES_ON = (f"{_LOOKUP}test_the_lookup_goes_on_where_the_last_process_stopped",)
+_LOST = (
+    f"{_LAWS}test_start_laws.py::test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas"
+    "_lead_it",
+)
+_STOPS = (
+    f"{_LAWS}test_start_laws.py::test_a_writer_stops_for_an_entry_that_its_key_signed_and_its_log"
+    "_has_not_and_for_no_other",
+)
+_LIFE = (
+    f"{_LAWS}test_start_laws.py::test_who_is_quiet_is_asked_in_turn_and_is_gone_when_twice_nobody"
+    "_listens",
+)
 
 TIRED_MUTANTS = (
     edit(
@@ -234,5 +256,140 @@ TIRED_MUTANTS = (
             "tests/unit/test_disk_faults.py::test_after_a_failed_sync_this_process_writes_nothing"
             "_more",
         ),
+    ),
+    edit(
+        "a-past-registry-leaves-as-it-comes",
+        "a second look at another moment of the past is an error 500",
+        f"{_CONFIG}/past/timeline.py",
+        "self._past.popitem(last=False)",
+        "self._past.popitem(last=True)",
+        (f"{_PAST}test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then",),
+    ),
+    edit(
+        "the-past-is-not-proved",
+        "an export or a revert of the past lacks a model whose row the file lost, and says nothing",
+        f"{_CONFIG}/past/timeline.py",
+        "if digest != entry.state_digest:",
+        "if not digest:",
+        _MANY_PARTS,
+    ),
+    edit(
+        "a-part-begins-with-the-first",
+        "a registry of the past with more than 400 models is never read to its end",
+        f"{_CONFIG}/past/timeline.py",
+        "            after = part[-1].key\n",
+        "            after = part[0].key\n",
+        _MANY_PARTS,
+    ),
+    edit(
+        "blame-skips-a-page-too-soon",
+        "blame names a change that came after the moment that is asked of",
+        f"{_CONFIG}/past/origins.py",
+        "bisect_right(self.epochs, epoch)",
+        "bisect_right(self.epochs, epoch + 1)",
+        _BLAMED,
+    ),
+    edit(
+        "who-is-asked-most-leaves",
+        "the model that everybody looks at in an incident is read from its first change each time",
+        f"{_CONFIG}/past/origins.py",
+        "            self._known.move_to_end((kind, key))\n",
+        "            pass\n",
+        _KEPT_BLAME,
+    ),
+    edit(
+        "an-inner-field-is-the-newest-s",
+        "each field of an object counts as changed by whoever changed one of them",
+        f"{_CONFIG}/past/blame.py",
+        "else _traced(old, part, who)",
+        "else _traced(None, part, who)",
+        (
+            f"{_LAWS}test_history_laws.py::test_blame_names_the_first_version_since_which_a_field_has_its_value",
+        ),
+    ),
+    edit(
+        "a-lookup-skips-the-entry-after-a-restart",
+        "of who changed what, the first entry after each restart is not told",
+        f"{_CONFIG}/past/lookup.py",
+        "        self._noted = epoch\n        return connection",
+        "        self._noted = epoch + 1\n        return connection",
+        _GOES_ON,
+    ),
+    edit(
+        "a-lookup-made-again-goes-on-behind",
+        "after a fault of its disk a lookup knows nothing of what came before",
+        f"{_CONFIG}/past/lookup.py",
+        "        self._noted = 0\n        return self._connect(target)",
+        "        return self._connect(target)",
+        _GOES_ON,
+    ),
+    edit(
+        "only-the-first-profile-has-a-revision",
+        "answers of a model's other profiles are traced to no change",
+        f"{_CONFIG}/past/lookup.py",
+        "            yield model_revision(document, profile), profile\n",
+        "            yield model_revision(document, profile), profile\n            return\n",
+        (
+            "tests/unit/test_config_lookup.py::test_the_lookup_finds_what_a_look_at_every_entry_finds",
+        ),
+    ),
+    edit(
+        "the-last-command-says-whether-it-created",
+        "a batch that creates a model answers that it created nothing",
+        f"{_CONFIG}/writer/draft.py",
+        "created = created or admitted.created",
+        "created = admitted.created",
+        (
+            f"{_LAWS}test_draft_laws.py::test_each_write_is_judged_on_what_the_ones_before_it_left_and_told_what_came_of_it",
+        ),
+    ),
+    edit(
+        "one-replica-is-asked-for-lost-entries",
+        "entries are given up that the second replica has",
+        f"{_CONFIG}/start/recovery.py",
+        "                if await _adopt(sequencer, offered):\n                    break",
+        "                await _adopt(sequencer, offered)\n                break",
+        _LOST,
+    ),
+    edit(
+        "the-stream-s-end-loses-its-beginning",
+        "one message of noise on the stream gives up the entries before it",
+        f"{_CONFIG}/start/recovery.py",
+        'the stream gave back no entry", extra={"reason": str(error)})\n    return found',
+        'the stream gave back no entry", extra={"reason": str(error)})\n        return []\n'
+        "    return found",
+        _LOST,
+    ),
+    edit(
+        "what-folds-wrongly-is-taken-back",
+        "a restored log goes on from a state that no replica comes to",
+        f"{_CONFIG}/start/recovery.py",
+        "if after.digest != entry.state_digest:",
+        "if not after.digest:",
+        _LOST,
+    ),
+    edit(
+        "a-backup-may-end-behind-the-parting",
+        "an operator who follows the writer's own words restores both histories in one",
+        f"{_CONFIG}/replicas/hearing.py",
+        "parted = min(claim.epoch, self._sequencer.begun_at)",
+        "parted = claim.epoch",
+        _STOPS,
+    ),
+    edit(
+        "one-unheard-question-is-a-death",
+        "a replica that changes to another broker is told as gone",
+        f"{_CONFIG}/replicas/life_signs.py",
+        "in await self._unheard(doubted):",
+        "in doubted:",
+        _LIFE,
+    ),
+    edit(
+        "a-settled-broker-is-that-of-before",
+        "replicas on their way back after a broker's restart are told as gone",
+        f"{_CONFIG}/replicas/life_signs.py",
+        "if self._clock() >= self._settled_at:",
+        "if self._clock() >= 0:",
+        _LIFE,
     ),
 )

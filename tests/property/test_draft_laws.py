@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sie_config.documents.moments import parse_ts
 from sie_config.writer.draft import BasisMoved, Draft, Outcome, Seen, Tenure, Write
 from sie_config.writer.rules import Command, Delete, Index, Put
 from sie_core.registry import Registry
@@ -83,6 +84,8 @@ STORIES: list[list[Command]] = [
     [put("pool", "eu", FIRST["pool", "eu"])],
     # Of these the last one alone.
     [put("pool", "default", {"note": 0}), put("pool", "eu", {"note": 9})],
+    # Of these the first one alone makes something.
+    [ROOM[0], put("pool", "eu", {"note": 9})],
     [Delete("model", "a")],
     [Delete("adapter", "a/legal"), Delete("model", "a")],
 ]
@@ -111,6 +114,17 @@ def tables(index: Index) -> tuple[object, ...]:
 
 def documents(registry: Registry) -> dict[tuple[str, str], bytes]:
     return {(each.kind, each.key): each.document for each in registry}
+
+
+def creates(before: Registry, commands: tuple[Command, ...]) -> bool:
+    """True if one of these puts what is not there at its turn."""
+    present = {(each.kind, each.key) for each in before}
+    for each in commands:
+        name = each.kind, each.key
+        if isinstance(each, Put) and name not in present:
+            return True
+        present -= {name} if isinstance(each, Delete) else set()
+    return False
 
 
 def tried(draft: Draft, write: Write) -> Outcome | None:
@@ -144,12 +158,16 @@ def test_each_write_is_judged_on_what_the_ones_before_it_left_and_told_what_came
         there = [found for each in touched if (found := before.get(*each)) is not None]
         newest = max((each.modified_epoch for each in there), default=0)
         assert outcome.modified_epoch == (outcome.entry.epoch if differs else newest)
+        assert outcome.created is (differs and creates(before, write.commands))
         if write.dry_run:
             assert not differs or outcome.entry.idempotency is None, "a trial uses up no key"
             continue
         assert draft.entries == entries + ([outcome.entry] if differs else [])
         if differs:
-            assert outcome.entry.idempotency == write.idempotency
+            entry = outcome.entry
+            assert entry.idempotency == write.idempotency
+            # Behind the clock too: `?at=TIME` searches by halves.
+            assert parse_ts(entry.ts) > parse_ts(head.ts)
         made = draft.keys[len(keys) :]
         assert len(made) == (write.idempotency is not None)
         for row in made:
@@ -185,6 +203,7 @@ def _by_kind(registry: Registry) -> dict[str, list[tuple[str, Any]]]:
     return found
 
 
+@example(("pool", "none"), -1, "basis", False)
 @given(
     st.sampled_from([*FIRST, ("pool", "none")]),
     st.sampled_from([-1, 0, 1]),

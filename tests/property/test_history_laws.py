@@ -17,15 +17,17 @@ from sie_config.documents.differences import (
 from sie_config.documents.merge_patch import merged
 from sie_config.past.blame import Traced, origins, trace
 from sie_config.past.listing import Listing
+from sie_config.upkeep.exports import Exports
 from sie_config.writer.draft import Draft, Write
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer.rules import Command, Delete, Expectation, Index, Put, etag
 from sie_core.registry import Entity, Registry
-from sie_schemas import canonical
+from sie_schemas import canonical, snapshot
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
 from sie_testing.json_patching import as_json, patched
 from sie_testing.strategies import json_values
+from sie_testing.written_log import WrittenLog
 
 PLURALS = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
 
@@ -208,7 +210,8 @@ SLOTS = st.tuples(st.sampled_from(["model", "pool"]), st.text("abc", min_size=1,
     st.integers(0, 4),
 )
 def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds, many):
-    listing, registry = Listing(many=many), Registry.EMPTY
+    listing, exports, registry = Listing(many=many), Exports(), Registry.EMPTY
+    [entry] = WrittenLog().entries
     for changes in rounds:
         registry = registry.with_changes(
             {(k, name): e and Entity(k, name, e, b"{}") for (k, name), e in changes.items()}
@@ -217,9 +220,22 @@ def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds, many):
         assert list(listing.ids()) == [(each.kind, each.key) for each in registry]
         keys = [each.key for each in registry.of_kind("model")]
         assert [*listing.keys_after("model", "b", limit=2)] == [k for k in keys if k > "b"][:2]
+        # Rows that are kept make the bytes that a registry read anew makes.
+        rows = [
+            snapshot.encode_row(each.kind, each.key, each.modified_epoch, each.document)
+            for each in registry
+        ]
+        made = exports._join(registry, (entry,), entry)
+        assert made == snapshot.encode((entry,), entry, rows)
+        assert len(exports._rows) == len(rows)
 
 
-DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1)
+FEW = st.integers(0, 1)
+NESTED = st.fixed_dictionaries({"x": FEW, "y/~": FEW})
+DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1) | st.dictionaries(
+    st.sampled_from(["a", "~b/"]), FEW | NESTED, min_size=1
+)
+"""Of few values, so that in what changed something stayed."""
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:

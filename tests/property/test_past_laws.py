@@ -1,6 +1,7 @@
 """Laws of the past: it is what was folded then and what was noted then, in pages of any length."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from itertools import product
@@ -15,6 +16,8 @@ from msgspec import UNSET
 from tests.support.config_writer import begun_log, new_file, put_model, write
 
 from sie_config.documents.moments import parse_ts
+from sie_config.log.listing import check_listing
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.past.audit import ACCEPTED, REFUSED, AuditQuery, read_audit
 from sie_config.past.lookup import Lookup
 from sie_config.past.refusals import Refusals
@@ -22,12 +25,13 @@ from sie_config.past.timeline import Timeline
 from sie_config.writer.rules import Delete
 from sie_config.writer.sequencer import Sequencer
 from sie_core.registry import Registry
-from sie_schemas.entry import Entry
+from sie_schemas.entry import Entry, delete, put
 from sie_schemas.errors import FixRequest
 
 KEYS = ("a", "org/b", "org/c")
-CHANGES = st.lists(
-    st.tuples(st.sampled_from(KEYS), st.none() | st.integers(1, 2)), min_size=1, max_size=4
+COSTS = st.none() | st.integers(1, 2)
+CHANGES = st.lists(st.tuples(st.sampled_from(KEYS), COSTS), min_size=1, max_size=4) | st.lists(
+    st.tuples(st.just("a"), COSTS), min_size=2, max_size=4
 )
 """A batch may name an entity twice, and what it says last holds."""
 LOGS = st.lists(st.tuples(st.sampled_from(["ann", "bob"]), CHANGES), max_size=5)
@@ -64,7 +68,8 @@ def with_timeline(
 ) -> None:
     """A story over the past of a log. Below 0, `near_max` has the index asked what changed."""
     path = folder / "log.sqlite"
-    new_file(path, entries).close()
+    if not path.exists():
+        new_file(path, entries).close()
     place = SimpleNamespace(epoch=entries[-1].epoch)
     told = SimpleNamespace(position=place, last=entries[-1], registry=registry)
 
@@ -90,11 +95,19 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
     epoch = data.draw(st.sampled_from(sorted(states)))
     after = data.draw(st.integers(0, epoch))
     near_max = data.draw(st.sampled_from([1000, -1]))
+    other = data.draw(st.sampled_from(sorted(states)))
     then = states[epoch]
     ids = [("model", key) for key in KEYS]
 
     async def story(timeline: Timeline, _: Sequencer) -> None:
-        assert (await timeline.past(epoch)).registry.digest == then.digest
+        for at in (epoch, other, epoch):
+            past = await timeline.past(at)
+            assert (past.entry.epoch, past.registry.digest) == (at, states[at].digest)
+            assert len(timeline._past) <= 1, "no more registries are kept than may be"
+        found_by_parts = [
+            each async for part in timeline.pages("model", epoch, limit=limit) for each in part
+        ]
+        assert found_by_parts == then.of_kind("model")[:limit]
         assert [await timeline.entity(*each, epoch) for each in ids] == [
             then.get(*each) for each in ids
         ]
@@ -153,6 +166,68 @@ def test_digits_name_the_epoch_that_they_say_however_many_they_are(tmp_path):
                     await timeline.epoch_at(text)
 
     with_timeline(tmp_path, entries, states[head], story)
+
+
+def unlocked(connection: sqlite3.Connection) -> None:
+    """A log file that lets itself be changed, as a damaged page does."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    for (trigger,) in connection.execute(sql).fetchall():
+        connection.execute(f"DROP TRIGGER {trigger}")
+
+
+def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_believed(tmp_path):
+    draft = begun_log()
+    names = [f"p{number:04}" for number in range(405)]
+    draft.begin([put("pool", name, {"name": name}) for name in names], actor="w", reason="")
+    draft.begin([put("pool", "after", {"name": "after"})], actor="w", reason="")
+    entries = draft.entries
+
+    async def whole(timeline: Timeline, _: Sequencer) -> None:
+        parts = [part async for part in timeline.parts(entries[3])]
+        keys = [each.key for part in parts for each in part if each.kind == "pool"]
+        assert keys == ["default", *names]
+        paged = [part async for part in timeline.pages("pool", 4, limit=403)]
+        assert [each.key for part in paged for each in part] == ["default", *names][:403]
+        with sqlite3.connect(tmp_path / "log.sqlite") as connection:
+            unlocked(connection)
+            connection.execute("DELETE FROM change WHERE entity_key = 'p0007'")
+
+    async def damaged(timeline: Timeline, _: Sequencer) -> None:
+        for _turn in range(2):
+            with pytest.raises(LogDamaged, match="do not add up"):
+                await timeline.past(4)
+
+    with_timeline(tmp_path, entries, draft.registry, whole)
+    with_timeline(tmp_path, entries, draft.registry, damaged)
+
+
+@pytest.mark.parametrize(
+    ("damage", "epoch"),
+    [
+        ("DELETE FROM change WHERE entity_key = 'b'", 4),
+        ("DELETE FROM change WHERE epoch = 5", 5),
+        ("DELETE FROM change WHERE entity_kind = 'key'", 1),
+        ("UPDATE change SET entity_key = 'c' WHERE entity_key = 'b'", 4),
+        ("UPDATE change SET kind = 'pool.put' WHERE kind = 'pool.delete'", 5),
+        ("INSERT INTO change VALUES ('pool', 'b', 5, 1, 'pool.put')", 5),
+        ("", 0),
+    ],
+)
+def test_rows_of_changes_that_are_not_those_of_the_entries_are_found(tmp_path, damage, epoch):
+    draft = begun_log()
+    draft.begin([put("pool", key, {"name": key}) for key in "ab"], actor="w", reason="")
+    draft.begin([delete("pool", "a")], actor="w", reason="")
+    path = tmp_path / "log.sqlite"
+    new_file(path, draft.entries).close()
+    with sqlite3.connect(path) as connection:
+        unlocked(connection)
+        connection.execute(damage)
+    if not damage:
+        check_listing(path, 5)
+        return
+    with pytest.raises(LogDamaged):
+        check_listing(path, 5)
+    check_listing(path, epoch - 1)
 
 
 @given(

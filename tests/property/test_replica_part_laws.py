@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sie_core.chain import Position
 from sie_core.replica.early_entries import EarlyEntries
-from sie_core.replica.events import Fetch
+from sie_core.replica.events import Fetch, FetchSnapshot
 from sie_core.replica.fetches import ReplicaFetches
 from sie_core.replica.snapshots import why_snapshot
 from sie_core.trust import Trust
@@ -40,9 +40,24 @@ def test_entries_are_asked_for_where_they_are_few_enough_and_all_still_served(
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["ask", "answer", "late", "fail", "succeed"]), st.floats(0, 3)),
+    st.tuples(
+        st.sampled_from(["ask", "want", "answer", "late", "fail", "succeed"]), st.floats(0, 3)
+    ),
     max_size=30,
 )
+
+
+def wanted(fetches: ReplicaFetches, reason: str, now: float, ids: list[int]) -> int | None:
+    """Want a snapshot; gives the id of the fetch if it was asked for at once."""
+    may = fetches.may_ask(now)
+    asked = fetches.ask_snapshot(reason, now)
+    # It stays wanted until one has come, and the newest reason is told.
+    assert (fetches.wanted_snapshot, len(asked)) == (reason, may)
+    for snapshot in asked:
+        assert isinstance(snapshot, FetchSnapshot)
+        assert (snapshot.reason, snapshot.id in ids) == (reason, False)
+        ids.append(snapshot.id)
+    return ids[-1] if asked else None
 
 
 @given(STEPS, st.floats(0.1, 1), st.floats(1, 5))
@@ -54,21 +69,26 @@ def test_one_fetch_is_under_way_and_each_that_failed_has_a_longer_pause_up_to_a_
     now, free_at, failures = 0.0, 0.0, 0
     under_way: int | None = None
     ids: list[int] = []
+    reason = ""
     for what, pause_s in steps:
         now += pause_s
+        assert fetches.idle is (under_way is None and not reason)
         assert fetches.may_ask(now) is (under_way is None and now >= free_at)
         if what == "ask" and fetches.may_ask(now):
             [command] = fetches.ask_entries(after, 9)
             assert isinstance(command, Fetch)
             assert command.id not in ids
+            assert (fetches.asked_after, command.after, command.until) == (1, 1, 9)
             under_way = command.id
             ids.append(command.id)
+        elif what == "want":
+            reason = f"for the {len(ids)}th time"
+            under_way = wanted(fetches, reason, now, ids) or under_way
         elif what == "answer" and under_way is not None:
             assert fetches.ended(under_way)
             under_way = None
         elif what == "late":
-            for other in [0, *ids]:
-                assert other == under_way or not fetches.ended(other)
+            assert not any(map(fetches.ended, {0, *ids} - {under_way}))
         elif what == "fail":
             fetches.pause(now)
             free_at = now + min(retry_s * 2**failures, most_s)

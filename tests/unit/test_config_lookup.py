@@ -5,7 +5,8 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from sie_config.log.storage_faults import StorageFailed
 from sie_config.past.blame import origins
 from sie_config.past.lookup import Lookup, revisions_of
 from sie_config.past.origins import Origins
+from sie_config.past.timeline import Timeline
 from sie_config.writer.rules import Delete
 from sie_config.writer_process import LOG_FILE, LOOKUP_FILE
 from sie_schemas.entry import Entry
@@ -65,16 +67,20 @@ WRITES = st.lists(
 )
 
 
+def profiles(cost: int) -> dict[str, Any]:
+    """Two profiles, so that a document has two revisions."""
+    return {
+        name: {"backend": "transformer", "batch_cost_max": cost + more}
+        for more, name in enumerate(("default", "large"))
+    }
+
+
 def grown(writes: Sequence[tuple[str, Sequence[tuple[str, int | None]]]]) -> list[Entry]:
     draft = begun_log()
     for actor, changes in writes:
         here = {each.key for each in draft.registry if each.kind == "model"}
         commands = [
-            Delete("model", key)
-            if cost is None
-            else put_model(
-                key, profiles={"default": {"backend": "transformer", "batch_cost_max": cost}}
-            )
+            Delete("model", key) if cost is None else put_model(key, profiles=profiles(cost))
             for key, cost in changes
             if cost is not None or key in here
         ]
@@ -93,13 +99,15 @@ def test_the_lookup_finds_what_a_look_at_every_entry_finds(tmp_path_factory, wri
     seen = [entry for entry in entries if entry.epoch <= last]
     made = [
         (
-            model_revision(json.loads(bytes(change.document)), "default"),
+            model_revision(json.loads(bytes(change.document)), profile),
             entry.epoch,
             ordinal,
+            profile,
             change.key,
         )
         for entry in seen
         for ordinal, change in enumerate(entry.changes)
+        for profile in ("default", "large")
         if change.entity_kind == "model" and change.document is not UNSET
     ]
 
@@ -112,12 +120,16 @@ def test_the_lookup_finds_what_a_look_at_every_entry_finds(tmp_path_factory, wri
                 of_n = [e.epoch for e in mine if any(c.key == "org/n" for c in e.changes)]
                 found = await epochs(lookup, actor, last, kind="model", key="org/n")
                 assert found == of_n[::-1]
-            for revision, _, _, key in made:
-                epoch, ordinal = max(each[1:3] for each in made if each[0] == revision)
-                for beginning in (revision, revision[:8], revision[:33]):
-                    found_at = await lookup.made(beginning, key="", until=last)
-                    assert found_at == (epoch, ordinal, "default")
-                    assert await lookup.made(beginning, key=key, until=last) == found_at
+            for revision, _, _, _, key in made:
+                # Of a short beginning, and of what was put again, the newest.
+                for beginning in (revision, revision[:8], revision[:33], revision[:1], ""):
+                    alike = [each for each in made if each[0].startswith(beginning)]
+                    for of in (alike, [each for each in alike if each[4] == key]):
+                        found_at = await lookup.made(
+                            beginning, key="" if of is alike else key, until=last
+                        )
+                        newest = max(each[1:3] for each in of)
+                        assert found_at in [each[1:4] for each in of if each[1:3] == newest]
                 assert await lookup.made(revision, key="other", until=last) is None
 
     asyncio.run(story())
@@ -129,8 +141,15 @@ async def test_the_lookup_goes_on_where_the_last_process_stopped(tmp_path):
         assert await epochs(lookup, "tester", 450, limit=1) == [450]
     size = (tmp_path / LOOKUP_FILE).stat().st_size
     async with looking(tmp_path, entries) as lookup:
-        assert (await epochs(lookup, "tester", 903))[-1] == 4
+        assert await epochs(lookup, "tester", 903) == [*range(903, 3, -1)]
     assert (tmp_path / LOOKUP_FILE).stat().st_size > size
+    async with looking(tmp_path, entries) as lookup:
+        await epochs(lookup, "tester", 903)
+        connection = lookup._file._connection
+        assert connection is not None
+        connection.execute("DROP TABLE change")
+        # What breaks off while it is in use is made again from the first entry on.
+        assert await epochs(lookup, "tester", 903) == [*range(903, 3, -1)]
 
 
 @pytest.mark.parametrize("bad", ["another log's", "no database", "a newer layout", "a folder"])
@@ -237,13 +256,57 @@ async def test_blame_over_a_long_history_is_the_same_however_it_was_read(tmp_pat
         traced = await known.at("model", "m", at)
         return {p: o.epoch for p, _, o in origins(traced)} if traced is not None else {}
 
-    moments = [head, 1003, 504, 603, 604, 605, 700, 1200, head]
+    # Pages end at 503 and at 1003.
+    moments = [head, 1003, 504, 503, 502, 603, 604, 605, 700, 1002, 1200, head]
     async with running(tmp_path) as plane:
         known = Origins(plane.timeline)
         together = [await blamed(known, at) for at in moments]
         alone = [await blamed(Origins(plane.timeline), at) for at in moments]
+        assert await known.at("pool", "m", head) is None
     assert together == alone
-    assert together[4] == {}
+    assert together[6] == {}
     assert together[0]["/model_id"] == 605
     assert together[0]["/aliases"] == head
-    assert together[3]["/model_id"] == 4
+    assert together[5]["/model_id"] == 4
+
+
+class Changes:
+    """Histories of 501 changes each, of whoever is asked for; notes who is read from the first."""
+
+    def __init__(self, document: bytes) -> None:
+        self.begun: list[str] = []
+        entry = SimpleNamespace(
+            ts="t", actor="a", reason="r", forced="f", request_id="i", hash="h", epoch=0
+        )
+        self._steps = [
+            SimpleNamespace(
+                entry=SimpleNamespace(**vars(entry) | {"epoch": epoch}), document=document
+            )
+            for epoch in range(1, 502)
+        ]
+
+    async def steps(
+        self, kind: str, key: str, *, after: int, until: int, limit: int
+    ) -> Sequence[Any]:
+        self.begun += [key] if not after else []
+        return self._steps[after:until][:limit]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(10, 64), (5 * 2**20, 3), (17 * 2**20, 0)])
+async def test_of_blame_the_pages_of_those_asked_for_last_are_kept_within_bounds(size, kept):
+    changes = Changes(b'{"a":"' + b"x" * size + b'"}')
+    known = Origins(cast("Timeline", changes))
+    names = [str(number) for number in range(kept + 1)]
+    for name in names[:kept]:
+        await known.at("model", name, 501)
+    # Who was asked for again is not the one that leaves.
+    await known.at("model", names[0], 501)
+    await known.at("model", names[kept], 501)
+    del changes.begun[:]
+    for name in (names[0], names[kept], names[min(1, kept)]):
+        traced = await known.at("model", name, 501)
+        assert traced is not None
+        [(_, _, origin)] = origins(traced)
+        told = (origin.epoch, origin.actor, origin.reason, origin.forced, origin.request_id)
+        assert told == (1, "a", "r", "f", "i")
+    assert changes.begun == ([names[1]] if kept else ["0"] * 3)

@@ -87,6 +87,9 @@ class Origins:
         Raises `LogDamaged`.
         """
         pages = self._known.get((kind, key), _Pages())
+        if (kind, key) in self._known:
+            # Also where no page is new: else the entity that is looked at most leaves first.
+            self._known.move_to_end((kind, key))
         after, state = pages.before(epoch)
         while steps := await self._timeline.steps(kind, key, after=after, until=epoch, limit=_PAGE):
             for step in steps:
@@ -100,7 +103,6 @@ class Origins:
 
     def _remember(self, entity_id: EntityId, pages: _Pages) -> None:
         self._known[entity_id] = pages
-        self._known.move_to_end(entity_id)
         size = sum(each.size for each in self._known.values())
         while len(self._known) > _ENTITIES_MAX or size > _BYTES_MAX:
             _, gone = self._known.popitem(last=False)

@@ -39,10 +39,9 @@ class TokenLimits:
 def tokens_max(
     text: TextLayout | None, *, said: int | None, named: int | None, positions: int | None
 ) -> tuple[int, bool]:
-    """The tokens that a model reads of a text: the shortest of its limits. True, too, if that is the
-    table of positions alone.
+    """The tokens that a model reads of a text, and true if the table of positions alone limits them.
 
-    They are the layout's, the profile's (`said`), the config's (`named`), and the length of the
+    The number is the shortest of its limits. They are the layout's, the profile's (`said`), the config's (`named`), and the length of the
     table of positions. Positions that the config only names cap a layout that says so; a table of
     them caps every one. Raises MODEL_LOAD_FAILED where nothing limits the length.
     """
