@@ -39,11 +39,11 @@ class TokenLimits:
 def tokens_max(
     text: TextLayout | None, *, said: int | None, named: int | None, positions: int | None
 ) -> tuple[int, bool]:
-    """The tokens that a model reads of a text, and true if the table of positions alone limits them.
+    """The tokens that a model reads of a text; true if the table of positions alone limits them.
 
-    The number is the shortest of its limits. They are the layout's, the profile's (`said`), the config's (`named`), and the length of the
-    table of positions. Positions that the config only names cap a layout that says so; a table of
-    them caps every one. Raises MODEL_LOAD_FAILED where nothing limits the length.
+    It is the shortest of the layout's limit, the profile's (`said`), the config's (`named`), and
+    the length of the table of positions. Positions that the config only names cap a layout that
+    says so; a table of them caps every one. Raises MODEL_LOAD_FAILED where nothing limits it.
     """
     capped = text is None or text.capped_by_positions
     if said is None and text is not None:
