@@ -58,6 +58,15 @@ def pinned(folder: Path, *names: str) -> PathSource:
     return PathSource(type="path", path=str(folder), manifest=hashes)
 
 
+def ticked(folder: Path) -> None:
+    """Return once the clock of change times has moved: on older kernels it has steps of 10 ms."""
+    probe = folder / "probe"
+    probe.touch()
+    first = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == first:
+        probe.touch()
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["first", "skeleton"])
 def test_a_model_that_answers_is_not_changed_by_what_is_written_into_its_file(
     tmp_path: Path, again: bool
@@ -77,10 +86,11 @@ def distributed(folder: Path, package: Path, *, recorded: bool = True) -> Packag
     name = package.name
     told = folder / f"{name}-1.dist-info"
     told.mkdir(parents=True)
+    (package / "__init__.py").touch()
     (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
     if recorded:
-        (told / "RECORD").write_text(f"{name}/model.safetensors,,\n")
-    (package / "__init__.py").touch()
+        files = sorted(each.name for each in package.iterdir())
+        (told / "RECORD").write_text("".join(f"{name}/{file},,\n" for file in files))
     return PackageSource(type="package", package=name, distribution=name, version="1")
 
 
@@ -89,7 +99,7 @@ def maps(file: Path) -> bool:
     return str(file) in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("way", ["installed", "editable", "unrecorded"])
+@pytest.mark.parametrize("way", ["installed", "editable", "unrecorded", "copied", "linked"])
 def test_a_package_that_is_put_anew_or_is_somebodys_own_folder_changes_no_model_that_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -100,12 +110,17 @@ def test_a_package_that_is_put_anew_or_is_somebodys_own_folder_changes_no_model_
     # As the file of an editable installation does it.
     for path in dict.fromkeys((site, package.parent)):
         monkeypatch.syspath_prepend(path)
+    weights = package / "model.safetensors"
+    if way == "copied":
+        (package / "own.safetensors").touch()
+    if way == "linked":
+        weights.rename(tmp_path / "own")
+        weights.symlink_to(tmp_path / "own")
     backend = load_folder(package, weights=resolve(source))
     texts = random_tokens((5, 9), vocabulary=60)
     before = dense(backend, texts)
-    weights = package / "model.safetensors"
     # Only what an installer put there is shared with other execution processes.
-    assert maps(weights) == (way == "installed")
+    assert maps(weights.resolve()) == (way == "installed")
     if way == "installed":
         # As pip and uv do.
         new = package / "new"
@@ -152,6 +167,7 @@ def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(
     found = resolve(source)
     weights = found.folder / "model.safetensors"
     found.check_unchanged()
+    ticked(tmp_path)
     overwritten(weights)
     with pytest.raises(SIEError, match=r"was changed while it was read") as refused:
         found.check_unchanged()
@@ -174,6 +190,7 @@ def test_a_link_that_led_elsewhere_meanwhile_is_told_and_one_above_is_not_asked_
     found = resolve(pinned(link, weights.name))
     assert found.folder == folder.resolve()
     found.check_unchanged()
+    ticked(tmp_path)
     aside = folder / "aside"
     weights.rename(aside)
     weights.symlink_to(tmp_path / "other")
@@ -182,6 +199,22 @@ def test_a_link_that_led_elsewhere_meanwhile_is_told_and_one_above_is_not_asked_
     assert weights.read_bytes() == b"as pinned"
     with pytest.raises(SIEError, match=r"was changed while it was read"):
         found.check_unchanged()
+
+
+def test_a_link_to_a_folder_inside_that_led_elsewhere_meanwhile_is_told(tmp_path: Path) -> None:
+    kept, inner = tmp_path / "kept", tmp_path / "model" / "inner"
+    for folder in (kept, inner.parent):
+        folder.mkdir()
+    (kept / "weights.bin").write_bytes(b"as pinned")
+    inner.symlink_to(kept)
+    found = resolve(pinned(inner.parent, "inner/weights.bin"))
+    found.check_unchanged()
+    ticked(tmp_path)
+    inner.unlink()
+    inner.symlink_to(kept)
+    for each in (found, found.inside("inner")):
+        with pytest.raises(SIEError, match=r"was changed while it was read"):
+            each.check_unchanged()
 
 
 def test_a_model_whose_file_is_written_while_it_is_loaded_is_not_loaded(tmp_path: Path) -> None:

@@ -109,3 +109,4 @@ def test_a_version_of_metrics_that_is_no_number_is_answered_with_metrics(accept:
     text, content_type = metrics_text(accept)
     assert b"sie_build_info{" in text
     assert content_type.startswith(("text/plain; version=0.0.4", "application/openmetrics-text"))
+    assert text.endswith(b"# EOF\n") == content_type.startswith("application/openmetrics-text")

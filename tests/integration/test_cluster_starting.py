@@ -60,7 +60,9 @@ async def test_what_is_killed_at_any_stage_of_a_start_is_back_before_the_start_g
 async def test_a_cluster_comes_up_around_a_writer_whose_log_is_in_recovery(tmp_path):
     """It waits for what the others hold: they start, and serve what they verified."""
     async with toy_cluster(tmp_path, "config-unready") as cluster:
-        await until(cluster.ready.is_set, within_s=20)
+        await until(cluster.ready.is_set, within_s=60)
+        assert any("nothing is registered before the log is whole" in line for line in cluster.said)
+        assert not (cluster.data / "seeded").exists()
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_a_registry_of_many_parts_is_whole_and_one_with_a_row_too_few_is_never_b
         assert keys == ["default", *names]
         paged = [part async for part in timeline.pages("pool", 4, limit=403)]
         assert [each.key for part in paged for each in part] == ["default", *names][:403]
-        with sqlite3.connect(tmp_path / "log.sqlite") as connection:
+        with closing(sqlite3.connect(tmp_path / "log.sqlite")) as connection, connection:
             unlocked(connection)
             connection.execute("DELETE FROM change WHERE entity_key = 'p0007'")
 
@@ -219,7 +220,7 @@ def test_rows_of_changes_that_are_not_those_of_the_entries_are_found(tmp_path, d
     draft.begin([delete("pool", "a")], actor="w", reason="")
     path = tmp_path / "log.sqlite"
     new_file(path, draft.entries).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         unlocked(connection)
         connection.execute(damage)
     if not damage:

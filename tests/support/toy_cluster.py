@@ -2,7 +2,8 @@
 
 Each program listens where the plan tells it to and answers 200; a file in the folder `hold` named
 after its role holds it back (503) until it is removed, so that a start can be stopped at any stage.
-One named `config-unready` does so at `/readyz` alone, as a writer in recovery answers.
+One named `config-unready` has sie-config answer as a writer in recovery does: `/readyz` and writes
+are a 503, and it has nothing that is asked for.
 """
 
 import asyncio
@@ -40,14 +41,16 @@ if (folder / "refuse" / role).exists():
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         part = "-asked" if self.command == "POST" else ""
-        held = (folder / "hold" / (role + part)).exists() or (
-            self.path == "/readyz" and (folder / "hold" / (role + "-unready")).exists()
-        )
+        status = 503 if (folder / "hold" / (role + part)).exists() else 200
+        body = b"{{}}"
+        if (folder / "hold" / (role + "-unready")).exists() and self.path != "/healthz":
+            is_asked = self.command == "GET" and self.path != "/readyz"
+            status, body = 404 if is_asked else 503, b'{{"detail": {{"code": "LOG_RECOVERY"}}}}'
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(503 if held else 200)
-        self.send_header("content-length", "2")
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"{{}}")
+        self.wfile.write(body)
     do_POST = do_PUT = do_GET
 http.server.ThreadingHTTPServer.allow_reuse_address = True
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers).serve_forever()

@@ -415,7 +415,7 @@ async def test_sie_up_is_told_at_once_what_token_a_closed_cluster_wants_of_it(
     monkeypatch.delenv("SIE_API_KEY", raising=False)
     said: list[str] = []
     asked = functools.partial(
-        wait_for_first_answer, settings=ClusterSettings(first_answer_s=1e6), say=said.append
+        wait_for_first_answer, settings=ClusterSettings(first_answer_s=60), say=said.append
     )
     file = write(tmp_path / "tokens", caller=("infer",), scraper=("metrics",))
     with closed(file) as url:

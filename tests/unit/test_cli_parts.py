@@ -255,7 +255,7 @@ def test_a_log_in_recovery_is_told_at_the_start_and_a_short_pause_is_not():
         await send({"type": "http.response.body", "body": json.dumps({"writer": told}).encode()})
 
     with served_application(lambda: contextlib.nullcontext(answers)) as url:
-        assert writer_line(url) == "epochs 5 to 11 are missing"
+        assert writer_line(url, timeout_s=30) == "epochs 5 to 11 are missing"
         told["state"] = "read_only"
-        assert writer_line(url) == ""
+        assert writer_line(url, timeout_s=30) == ""
     assert writer_line(url) == ""

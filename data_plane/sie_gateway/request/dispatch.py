@@ -245,12 +245,9 @@ class Dispatcher:
             and job.job_id not in held
             and run.waiting.lacks(job.job_id)
         ]
-        for job in jobs:
-            # What stands apart may be lost as well, and is stored anew.
-            self._stored.pop(job.job_id, None)
         words: asyncio.Queue[SIEError | None] = asyncio.Queue()
         try:
-            sent = await self._send(run, jobs, words.put_nowait)
+            sent = await self._send(run, jobs, words.put_nowait, anew=True)
         finally:
             # The request may have ended while a job was stored apart: nobody else drops that.
             await self._drop_objects([job for job in jobs if job.job_id not in self._waiting])
@@ -261,15 +258,26 @@ class Dispatcher:
         return sent
 
     async def _send(
-        self, run: Run, jobs: Sequence[Job], heard: Callable[[SIEError | None], None]
+        self,
+        run: Run,
+        jobs: Sequence[Job],
+        heard: Callable[[SIEError | None], None],
+        *,
+        anew: bool = False,
     ) -> int:
-        """Send the jobs of a run that are waited for; how many. Raises `TimeoutError`,
-        `BusUnavailable`."""
+        """Send the jobs of a run that have no result yet; how many.
+
+        With `anew` what stands apart may be lost, and is stored once more. Raises `TimeoutError`,
+        `BusUnavailable`.
+        """
         route = run.route
         messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in jobs]
         apart: dict[int, Job] = {}
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
+                if anew:
+                    # Each as its turn comes: where one fails, the others are known to stand there.
+                    self._stored.pop(jobs[index].job_id, None)
                 async with asyncio.timeout_at(run.waiting.ends_at):
                     apart[index] = await self._stored_apart(jobs[index], data, run)
         if apart:
@@ -278,7 +286,7 @@ class Dispatcher:
             messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in short]
         sent = 0
         for job, data in zip(jobs, messages, strict=True):
-            if job.job_id in self._waiting:
+            if job.job_id in self._waiting and run.waiting.lacks(job.job_id):
                 sent += 1
                 self._queue.send_job(
                     subject=route.subject,

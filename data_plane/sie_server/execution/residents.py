@@ -3,7 +3,7 @@
 *device*, owned by the device's thread; other threads only ask what is there. Models leave when the
 budget is full: `residency` says which, what is asked for least for its size. They leave when they
 are idle, when the host runs short of memory, and when the device's memory is full. Never one that
-is pinned, nor the one that is about to run or came; what is told to be running leaves last.
+is pinned, nor the one that is about to run or came; what a load is told to be running leaves last.
 """
 
 import gc

@@ -33,16 +33,21 @@ def sha256_as_of(path: Path) -> str:
     return _remembered(path, stamp_of(path))
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path, within: Path | None = None) -> Stamp:
     """The stamp of a file: device, inode, size in bytes, change time in ns.
 
-    The last two are of its name in the folder, which may be a link: inode, and change time in ns.
-    Raises `OSError`.
+    Inode and change time follow of its name in the folder, which may be a link, and of each link to
+    a folder between it and `within`. Raises `OSError`.
     """
-    found, named = path.stat(), path.lstat()
+    found = path.stat()
     own = found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
     # A link may lead to another file for a while, and then to the first again.
-    return (*own, named.st_ino, named.st_ctime_ns)
+    names = [path]
+    if within is not None:
+        inner = (each for each in path.parents if each != within and each.is_relative_to(within))
+        names += [each for each in inner if each.is_symlink()]
+    named = [each.lstat() for each in names]
+    return (*own, *(number for each in named for number in (each.st_ino, each.st_ctime_ns)))
 
 
 @lru_cache(maxsize=4096)

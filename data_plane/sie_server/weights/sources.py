@@ -68,7 +68,7 @@ class Weights:
         """Raises MODEL_LOAD_FAILED where a file was written or replaced since it was verified."""
         for path, then in self.as_verified.items():
             try:
-                is_same = stamp_of(path) == then
+                is_same = stamp_of(path, self.within or self.folder) == then
             except OSError:
                 is_same = False
             if not is_same:
@@ -158,10 +158,25 @@ def _package_folder(source: PackageSource) -> tuple[Path, bool]:
     if source.path is not None:
         folder /= source.path
     _require_folder(folder, "correct the source's `path`")
-    # An editable installation leads to somebody's own folder, and only an installer writes RECORD.
+    return folder, _is_installed(distribution, folder)
+
+
+def _is_installed(distribution: importlib.metadata.Distribution, folder: Path) -> bool:
+    """True if an installer put each file of a folder there.
+
+    Only installers write RECORD. An editable installation leads to somebody's own folder, and
+    somebody may have copied files into an installed one.
+    """
+    if distribution.read_text("RECORD") is None:
+        return False
     site = Path(str(distribution.locate_file(""))).resolve()
-    recorded = distribution.read_text("RECORD") is not None
-    return folder, recorded and folder.resolve().is_relative_to(site)
+    recorded = {site / str(name) for name in distribution.files or ()}
+    files = [
+        path
+        for path in folder.resolve().rglob("*")
+        if not path.is_dir() and path.parent.name != "__pycache__"
+    ]
+    return all(path in recorded and not path.is_symlink() for path in files)
 
 
 def _require_folder(folder: Path, cure: str) -> None:
@@ -209,7 +224,7 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> dict[Path, Stamp]:
         path = folder / name
         try:
             # Before it is read: what is written meanwhile is noticed afterwards.
-            stamps[path] = stamp_of(path)
+            stamps[path] = stamp_of(path, folder)
             found = sha256_as_of(path)
         except OSError as error:
             raise load_failed(

@@ -37,7 +37,7 @@ from sie_cli.supervisor.seeding import put_bundles, register
 from sie_cli.supervisor.spawners import Spawners
 from sie_cli.supervisor.stopping import stop_leftovers
 from sie_core.counted import counted
-from sie_schemas.errors import Later
+from sie_schemas.errors import Later, Untrusted
 
 __all__ = ["Cluster", "run_cluster"]
 
@@ -160,8 +160,12 @@ class Cluster:
         await _all_ready(self._launch([plan.broker], group))
         config = self._launch([plan.config], group)
         await _all_ready(config)
-        await self._seed(config[0])
-        await self._with_config(config[0], lambda url: put_bundles(url, self._bundles))
+        try:
+            await self._seed(config[0])
+            await self._with_config(config[0], lambda url: put_bundles(url, self._bundles))
+        except Untrusted as error:
+            # What the log lacks may lie with the replicas, which are started next.
+            self._say(f"nothing is registered before the log is whole: {error.message}")
         if self._scale_to_zero:
             self._say("starting the gateway; workers start with the first request")
             await _all_ready(self._launch([plan.gateway], group))

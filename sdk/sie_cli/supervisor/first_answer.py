@@ -41,10 +41,10 @@ def curl_line(gateway_url: str) -> str:
     return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
 
 
-def writer_line(config_url: str) -> str:
+def writer_line(config_url: str, *, timeout_s: float = _LOOK_TIMEOUT_S) -> str:
     """The reason for which the log is in recovery, for a terminal; empty where it is not."""
     try:
-        told = httpx.get(f"{config_url}/readyz", timeout=_LOOK_TIMEOUT_S).json()["writer"]
+        told = httpx.get(f"{config_url}/readyz", timeout=timeout_s).json()["writer"]
         return str(told["reason"]) if told["state"] == "recovery" else ""
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return ""

@@ -9,22 +9,28 @@ import msgspec
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["check_let_in"]
+__all__ = ["check_let_in", "said_code"]
 
 
 def check_let_in(status: int, body: bytes, *, process: str, role: str) -> None:
     """Raises `FixRequest` where a process refused the token of `sie up`, or wants one."""
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        said = _said(body, "message", body.decode(errors="replace"))
         raise FixRequest(
-            f"{process} refuses `sie up` ({int(status)}: {_said(body)}). Give it a token with "
+            f"{process} refuses `sie up` ({int(status)}: {said}). Give it a token with "
             f"the role {role} in SIE_API_KEY: `sie token new NAME --file FILE --roles {role}` "
             "makes one",
             field="SIE_API_KEY",
         )
 
 
-def _said(body: bytes) -> str:
+def said_code(body: bytes) -> str:
+    """The code of a refusal; empty where the answer is none of this project's."""
+    return _said(body, "code", "")
+
+
+def _said(body: bytes, part: str, otherwise: str) -> str:
     try:
-        return str(msgspec.json.decode(body)["detail"]["message"])
+        return str(msgspec.json.decode(body)["detail"][part])
     except (ValueError, LookupError, TypeError):
-        return body.decode(errors="replace")
+        return otherwise

@@ -19,8 +19,8 @@ import msgspec
 
 from sie_catalog.bundles import APART, BUNDLES
 from sie_cli.access.operator_access import bearer
-from sie_cli.supervisor.let_in import check_let_in
-from sie_schemas.errors import FixRequest, Later, OurFault
+from sie_cli.supervisor.let_in import check_let_in, said_code
+from sie_schemas.errors import FixRequest, Later, OurFault, Untrusted
 
 __all__ = [
     "ADAPTED_MODEL",
@@ -72,7 +72,8 @@ def manifest_of(folder: Path) -> dict[str, str]:
 async def register(config_url: str) -> list[str]:
     """Register what is installed; gives the registered model ids.
 
-    Raises `FixRequest` without a token that may, `OurFault`, `Later`.
+    Raises `FixRequest` without a token that may, `OurFault`, `Later`, and `Untrusted` while
+    the log is in recovery.
     """
     models = installed_models()
     headers = _HEADERS | bearer()
@@ -87,9 +88,10 @@ async def register(config_url: str) -> list[str]:
 
 
 async def put_bundles(config_url: str, names: Sequence[str]) -> None:
-    """Have the log hold bundles that workers are started for. Raises `FixRequest`, `Later`.
+    """Have the log hold bundles that workers are started for.
 
     A log of an older release has not every bundle of this one. One that is there stays as it is.
+    Raises `FixRequest`, `Later`, and `Untrusted` while the log is in recovery.
     """
     headers = {"X-SIE-Actor": "sie up", "X-SIE-Reason": "workers of the bundle"} | bearer()
     async with httpx.AsyncClient(base_url=config_url, headers=headers, timeout=_TIMEOUT_S) as http:
@@ -120,10 +122,11 @@ async def _write(
         raise Later(f"sie-config did not take {path}: {error}") from error
     check_let_in(response.status_code, response.content, process="sie-config", role="admin")
     if response.is_error:
+        told = f"sie-config refused {path} ({response.status_code}): {response.text}"
+        if said_code(response.content) == Untrusted.code:
+            raise Untrusted(told)
         # A server's error may pass, a refusal does not.
-        raise (Later if response.is_server_error else OurFault)(
-            f"sie-config refused {path} ({response.status_code}): {response.text}"
-        )
+        raise (Later if response.is_server_error else OurFault)(told)
 
 
 def _is_installed(source: Mapping[str, Any]) -> bool:

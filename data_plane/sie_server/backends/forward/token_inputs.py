@@ -79,7 +79,7 @@ def read_tokens(
             raise FixRequest(
                 f"the text fills the {limits.tokens_max} positions and has the token "
                 f"{limits.uncounted}, which takes none: the authors' library reads on, and this "
-                "does not. Send a shorter text, or set model_max_length in tokenizer_config.json "
+                "does not. Send a shorter text, or set max_sequence_length of the model's profile "
                 f"to {limits.tokens_max}",
                 code="INPUT_TOO_LONG",
                 field=f"inputs.{index}.ids",

@@ -28,6 +28,7 @@ from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
 from sie_runtime.http.direct_http import cut_off
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
+from sie_runtime.texts.secret_shapes import without_secrets
 from sie_schemas.errors import SIEError
 
 __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "caller_of", "principal_of"]
@@ -151,7 +152,8 @@ class Gate:
             await app(scope, receive_if_allowed, send_if_allowed)
         except _TakenBack:
             cut_off(scope.get(_AS_IT_CAME, scope))
-            name, path = principal_of(scope).name, scope.get("path", "")
+            # A token that was pasted for a name stands in the path.
+            name, path = principal_of(scope).name, without_secrets(scope.get("path", ""))
             _LOG.info("%s at %s was cut off: its token was taken back", name, path)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:

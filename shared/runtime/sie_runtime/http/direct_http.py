@@ -105,16 +105,15 @@ def answer_at_once(scope: Scope, status: int, headers: Headers, body: bytes) -> 
     return True
 
 
-def cut_off(scope: Scope) -> bool:
-    """End an answer that has begun in parts before its end; False where none is under way.
+def cut_off(scope: Scope) -> None:
+    """End an answer that has begun in parts before its end; nothing where none is under way.
 
     Its reader meets a connection that breaks. The library takes it for a client that left, and not
     for a defect of the application.
     """
     cycle = scope.get("extensions", {}).get(_EXTENSION)
     if cycle is None or cycle.disconnected or cycle.response_complete:
-        return False
+        return
     cycle.disconnected = True
     cycle.message_event.set()
     cycle.transport.close()
-    return True

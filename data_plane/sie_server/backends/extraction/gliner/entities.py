@@ -74,7 +74,7 @@ _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
-_PADDED_MODES: Final = frozenset({"marker", "markerV0", "token_level"})
+_DEAF_TO_PADDING: Final = frozenset({"marker", "markerV0", "token_level"})
 """The ways to see spans that do not read the padding behind a text."""
 _SQUARES_AT_ONCE: Final = _AT_ONCE * 512**2
 """Eight windows of 512 tokens, which is what most published models were trained with; of attention
@@ -338,10 +338,10 @@ def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
 def _at_once(config: Any) -> int:
     """The windows of a batch: one where the library has the padding of others change an answer.
 
-    Most ways to see spans read over it. A model of tokens that represents spans looks for them in
-    it, too, and ends by an IndexError where it finds one.
+    Most ways to see spans take what stands in it for words. A model of tokens that represents spans
+    looks for them in it, too, and ends by an IndexError where it finds one.
     """
-    alone = config.span_mode not in _PADDED_MODES or getattr(config, "represent_spans", False)
+    alone = config.span_mode not in _DEAF_TO_PADDING or getattr(config, "represent_spans", False)
     return 1 if alone else _AT_ONCE
 
 
