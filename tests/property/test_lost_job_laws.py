@@ -217,6 +217,7 @@ async def turned_away(
 )
 @example(patience_s=9, comes_s=0, works_s=2, empty_s=3)
 @example(patience_s=5, comes_s=3, works_s=1, empty_s=3)
+@example(patience_s=6, comes_s=0, works_s=1, empty_s=4)
 @settings(deadline=None, max_examples=12)
 def test_a_request_that_was_turned_away_is_held_for_what_is_left_of_its_patience(
     patience_s, comes_s, works_s, empty_s
