@@ -1,14 +1,24 @@
 """Laws of jobs that lie where nobody takes them: stored again, or turned away."""
 
 import asyncio
+import itertools
+import random
 from collections import Counter
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from hypothesis import given, settings
+import httpx
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.support.gateway_world import standard_resolver
+from tests.support.gateway_world import (
+    echo_result,
+    gateway_world,
+    heartbeat,
+    model,
+    resolver_of,
+    standard_resolver,
+)
 from tests.support.polling import until
 
 from sie_gateway.fleet.fleet import Fleet as Workers
@@ -20,7 +30,9 @@ from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.runs import Run
 from sie_gateway.request.takers import Takers
 from sie_schemas.errors import Later
-from sie_schemas.fleet import WorkerKind
+from sie_schemas.fleet import HoldingAnswer, WorkerKind
+from sie_schemas.jobs import JOB_ENCODER
+from sie_testing.stage.loop import SimulatedLoop
 
 JOBS = ("a", "b", "c", "d")
 KIND = WorkerKind(pool="p", bundle="b", machine_profile="m")
@@ -143,3 +155,85 @@ async def test_a_run_is_turned_away_as_soon_as_nobody_holds_its_job_and_not_afte
     is_free = [told is not None and "a" not in told for told in looks]
     free_at = next((place for place, free in enumerate(is_free) if free), len(looks))
     assert left.turned_away == ([free_at] if free_at < ends_at else [])
+
+
+# ---- held once it was turned away ---------------------------------------------------------------
+
+OTHER = resolver_of(
+    [
+        model("org/dense", {"encode": {}}),
+        ("bundle", "other", {"name": "other", "backends": ["echo"]}),
+        ("pool", "default", {"name": "default", "machine_profiles": ["cpu"]}),
+    ],
+    epoch=8,
+)
+"""The bundle of the worker that took the job is gone."""
+NOTHING = JOB_ENCODER.encode(HoldingAnswer(job_ids=()))
+SLACK_S = 0.5
+"""A look at the takers and a step of the story; all other times are at least as far apart."""
+
+
+async def turned_away(
+    patience_s: int, comes_s: float, lost_s: float, other_s: float
+) -> tuple[int, float]:
+    """The status of a request and the seconds until it. Its worker comes, and loses its bundle
+    before it takes the job; at last another worker comes."""
+    fast: dict[str, Any] = {"worker_doubt_s": 0.01, "taker_look_s": 0.1, "worker_answer_s": 0.1}
+    async with gateway_world(warm=False, **fast) as world:
+        world.echo.answer = lambda job: None
+        first = heartbeat("w1", life="aa")
+        await world.bus.subscribe("sie.holding.aa", lambda asked: asked.answer(NOTHING))
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://g") as http:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+
+            async def asked() -> tuple[int, float]:
+                response = await http.post(
+                    "/v1/encode/org/dense",
+                    json={"items": [{"text": "four"}]},
+                    headers={"Prefer": f"wait={patience_s}"},
+                )
+                return response.status_code, loop.time() - began
+
+            if not comes_s:
+                await world.hear(first)
+            asking = asyncio.create_task(asked())
+            await asyncio.sleep(comes_s)
+            await world.hear(first)
+            await asyncio.sleep(lost_s - comes_s)
+            world.resolver = OTHER
+            world.echo.answer = echo_result
+            await asyncio.sleep(other_s - lost_s)
+            await world.hear(heartbeat("w2", life="bb", bundle="other"))
+            return await asking
+
+
+@given(
+    patience_s=st.integers(0, 12),
+    comes_s=st.integers(0, 4),
+    works_s=st.integers(1, 6),
+    empty_s=st.integers(1, 6),
+)
+@example(patience_s=9, comes_s=0, works_s=2, empty_s=3)
+@example(patience_s=5, comes_s=3, works_s=1, empty_s=3)
+@example(patience_s=6, comes_s=0, works_s=1, empty_s=4)
+@settings(deadline=None, max_examples=12)
+def test_a_request_that_was_turned_away_is_held_for_what_is_left_of_its_patience(
+    patience_s, comes_s, works_s, empty_s
+):
+    times = list(itertools.accumulate((comes_s, works_s, empty_s)))
+    # They are half a second beside the whole seconds of the patience.
+    comes, lost, other = (at + 0.5 if at else 0.0 for at in times)
+    loop = SimulatedLoop(random.Random(1))  # type: ignore[abstract]
+    try:
+        found = loop.run_until_complete(turned_away(patience_s, comes, lost, other))
+    finally:
+        loop.close()
+    if comes > patience_s:
+        status, ends = 202, float(patience_s)
+    elif other < patience_s:
+        status, ends = 200, other
+    else:
+        status, ends = 202, max(lost, patience_s)
+    assert (found[0], ends <= found[1] < ends + SLACK_S) == (status, True), (found, ends)

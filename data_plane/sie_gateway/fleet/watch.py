@@ -7,7 +7,8 @@ absence only where it can be: not before the workers had time to be heard, nor w
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import HEARTBEAT_BYTES_MAX, Fleet
@@ -68,9 +69,10 @@ class FleetWatch:
                 retry_after_s=1.0,
             )
 
-    async def more_ready(self) -> None:
-        """Return once a worker is ready that was not when this was called."""
-        await self._more.wait()
+    def more_ready(self) -> Coroutine[Any, Any, object]:
+        """Wait until a worker is ready that was not when this was called."""
+        # Not a coroutine of its own: that would begin later, and not know of who came meanwhile.
+        return self._more.wait()
 
     def begin(self) -> None:
         """The bus is connected, again perhaps: workers have their time to be heard from here on."""

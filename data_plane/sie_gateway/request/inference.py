@@ -61,6 +61,8 @@ class _Request(Struct, frozen=True):
     id: str
     tenant: str
     waiting: Waiting
+    patient_until: float
+    """On the clock of the fleet: so long it is held where it finds no worker."""
 
 
 class InferenceLimits(Struct, frozen=True, kw_only=True):
@@ -132,8 +134,8 @@ class Inference:
         trace: str = "",
     ) -> Answer | Cold:
         """Answer a request. Raises `SIEError` with a code of the table, and `ClientGone` when
-        `until_gone` was over first. A request that finds no worker is held for `patience_s`, or as
-        long as any request may take.
+        `until_gone` was over first. A request that finds no worker is held until `patience_s` after
+        it came, or as long as any request may take.
 
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
@@ -142,24 +144,23 @@ class Inference:
         with self._within_tenant(tenant, asked):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._limits.caps)
             waiting = Waiting(self._limits.timeout_s, until_gone, trace)
+            patient_until = self._watch.now() + patience_s
             self._young.add(waiting, None)
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
-                request = _Request(asked, wanted, request_id, tenant, waiting)
-                return await self._outcome(request, patience_s)
+                request = _Request(asked, wanted, request_id, tenant, waiting, patient_until)
+                return await self._outcome(request)
             finally:
                 self._young.pop(waiting)
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
 
-    async def _outcome(self, request: _Request, patience_s: float) -> Answer | Cold:
+    async def _outcome(self, request: _Request) -> Answer | Cold:
         at = self._resolver().position
         try:
-            outcome = await self._run(request, request.id)
-            if isinstance(outcome, Cold) and patience_s:
-                outcome = await self._held(outcome, request, patience_s)
+            outcome = await self._patient(request, request.id)
         except Takerless:
             return await self._again(request)
         if outcome is None:
@@ -167,17 +168,15 @@ class Inference:
             return await self._again(request, has_changed=True)
         return outcome
 
-    async def _held(
-        self, outcome: Answer | Cold | None, request: _Request, patience_s: float
-    ) -> Answer | Cold | None:
-        """Wait for a worker of a cold request, and run it then; `Cold` where none came."""
-        ends_at = self._watch.now() + patience_s
-        while isinstance(outcome, Cold) and self._watch.now() < ends_at:
+    async def _patient(self, request: _Request, run_id: str) -> Answer | Cold | None:
+        """As `_run`, once a worker is there; `Cold` where none came while it was patient."""
+        outcome = await self._run(request, run_id)
+        while isinstance(outcome, Cold) and self._watch.now() < request.patient_until:
             load = self._loads.of(outcome.route.kind)
             # It waits for an answer of this kind of worker: the autoscaler sees how many do.
             load.in_flight_items += len(request.asked.items)
             try:
-                left_s = min(_LOOK_S, ends_at - self._watch.now())
+                left_s = min(_LOOK_S, request.patient_until - self._watch.now())
                 await request.waiting.pause(self._watch.more_ready(), timeout_s=left_s)
             except TimeoutError:
                 return outcome
@@ -188,7 +187,7 @@ class Inference:
                 self._resolver(), self._watch.fleet, request.wanted, now=self._watch.now()
             )
             if not isinstance(found, Cold):
-                outcome = await self._run(request, request.id)
+                outcome = await self._run(request, run_id)
         return outcome
 
     async def _again(self, request: _Request, *, has_changed: bool = False) -> Answer | Cold:
@@ -203,7 +202,7 @@ class Inference:
             run_id = f"{request.id}-again{again}"
             has_changed = False
             try:
-                outcome = await self._run(request, run_id)
+                outcome = await self._patient(request, run_id)
             except Takerless:
                 continue
             if outcome is not None:

@@ -85,7 +85,7 @@ class Waiting:
         self._complete = self.loop.create_future()
         return self._complete
 
-    async def pause(self, change: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
+    async def pause(self, change: Coroutine[Any, Any, object], *, timeout_s: float) -> None:
         """Wait for a change while nothing runs. Raises as `begin`."""
         over = self._renewed()
         changed = self.loop.create_task(change)
