@@ -73,7 +73,7 @@ LOADED_MUTANTS = (
     edit(
         "padded-texts-have-the-first-ones-adapter",
         "where a model runs padded, texts are answered with the adapter of another client",
-        f"{_SERVER}/backends/encoder.py",
+        f"{_SERVER}/backends/forward/encoder.py",
         "owner = batch.owners[chunk[0]]",
         "owner = batch.owners[0]",
         _ALONE,
@@ -81,7 +81,7 @@ LOADED_MUTANTS = (
     edit(
         "types-of-the-first-text",
         "the token types of a pair are those of another client's pair",
-        f"{_SERVER}/backends/token_inputs.py",
+        f"{_SERVER}/backends/forward/token_inputs.py",
         "_types(given.type_ids, len(values), limits, index)",
         "_types(inputs[0].type_ids, len(values), limits, index)",
         (
@@ -92,7 +92,7 @@ LOADED_MUTANTS = (
     edit(
         "a-table-has-one-place-more",
         "a text that is as long as may be ends its batch, others' texts in it",
-        f"{_SERVER}/backends/encoder.py",
+        f"{_SERVER}/backends/forward/encoder.py",
         "module.num_embeddings - (0 if none is None else none + 1)",
         "module.num_embeddings - (0 if none is None else none)",
         (
@@ -103,7 +103,7 @@ LOADED_MUTANTS = (
     edit(
         "a-usual-length-goes-before-the-profiles",
         "texts are cut where the library cuts, and not where the profile says",
-        f"{_SERVER}/backends/token_inputs.py",
+        f"{_SERVER}/backends/forward/token_inputs.py",
         "if said is None and text is not None:",
         "if text is not None and text.tokens_usual:",
         (
