@@ -13,13 +13,13 @@ import torch
 import transformers as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.sameness import assert_same
 from torch import Tensor
 
 from sie_server.adapters.lora import Adapter, Delta
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel, alibi_config
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.packed.packed_attention import register
+from sie_server.tolerances import logits_agree
 
 _WORDS = 60
 _POSITIONS = 700
@@ -130,6 +130,16 @@ def _alone(encoder: Encoder, batch: Sequences, index: int, adapters: Sequence[Ad
     return encoder.padded(single, adapters, tokens_max=1).hidden
 
 
+def _assert_states(found: Tensor, expected: Tensor) -> None:
+    """Equal hidden states of a text, each number by itself, as a logit is: no pooling evens it out.
+
+    A norm stands last, so a state is about 1. Of the 9,600 numbers of 600 tokens the worst differs
+    by 1e-5, which is the bound of a pooled vector; with the adapter of another text one does by 1.
+    """
+    assert found.shape == expected.shape
+    assert logits_agree(found, expected, torch.float32), (found - expected).abs().max()
+
+
 @pytest.mark.parametrize("kind", _MODELS)
 @settings(max_examples=8)
 @given(
@@ -148,7 +158,7 @@ def test_each_text_of_a_packed_batch_has_the_states_that_it_has_alone(
     plain.choose("padded")
     for index in range(len(texts)):
         alone = _alone(plain, batch, index, _adapters(kind))
-        assert_same(together[index].numpy().ravel(), alone.numpy().ravel())
+        _assert_states(together[index], alone)
 
 
 @pytest.mark.parametrize("kind", _MODELS)
@@ -172,7 +182,7 @@ def test_each_text_of_a_padded_batch_has_the_states_that_it_has_alone(
     together = _by_text(states, batch)
     for index in range(len(texts)):
         alone = _alone(encoder, batch, index, _adapters(kind))
-        assert_same(together[index].numpy().ravel(), alone.numpy().ravel())
+        _assert_states(together[index], alone)
 
 
 @pytest.mark.parametrize("kind", _MODELS)
@@ -195,7 +205,7 @@ def test_beside_a_text_that_overflows_a_number_is_right_or_none(kind):
     for index in (0, 1, 3):
         if together[index].isfinite().all():
             alone = _alone(encoder, batch, index, [mild, wild])
-            assert_same(together[index].numpy().ravel(), alone.numpy().ravel())
+            _assert_states(together[index], alone)
 
 
 @pytest.mark.parametrize("kind", _MODELS)

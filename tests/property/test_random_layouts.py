@@ -49,6 +49,7 @@ _RARE_SEEDS: dict[int, Judgement] = {
     116: "equal",  # texts and images
     118: "equal",  # a score of a decoder that is seldom one
     186: "equal",  # the first route is where a text goes that nobody named
+    597: "refused",  # token types that a Funnel's config does not count
 }
 """The same of kinds and families that are rare."""
 _WRITTEN_SEEDS: dict[int, Judgement] = {

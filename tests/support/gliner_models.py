@@ -29,6 +29,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
     "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
     "uni-v1": {"span_mode": "markerV1"},
+    "uni-marker": {"span_mode": "marker"},
+    "uni-share": {"span_mode": "conv_share"},
     "bi-both": {"span_mode": "token_level", "represent_spans": True, "labels_encoder": "base"},
 }
 _MODERN: dict[str, Any] = {

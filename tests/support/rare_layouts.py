@@ -42,7 +42,8 @@ _ENCODERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "ernie-tasks": ("Ernie", {"use_task_id": True}),
     "esm": ("Esm", {"mask_token_id": 4, "pad_token_id": 1, "position_embedding_type": "rotary"}),
     "funnel": ("Funnel", {"d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 24,
-                          "block_sizes": [1, 1], "num_decoder_layers": 1}),
+                          "block_sizes": [1, 1], "num_decoder_layers": 1,
+                          "architectures": ["FunnelModel"]}),
     "ibert": ("IBert", {"pad_token_id": 1}),
     "layoutlm": ("LayoutLM", {}),
     "longformer": ("Longformer", {"attention_window": [8, 8], "pad_token_id": 1}),
@@ -80,6 +81,7 @@ _DECODERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "stablelm": ("StableLm", {}),
     "starcoder2": ("Starcoder2", {}),
 }  # fmt: skip
+_DERIVED: Final = {"num_hidden_layers": "funnel", "head_dim": "falcon"}
 _FAMILIES: Final = {**_ENCODERS, **_DECODERS}
 _TOKENIZERS: Final = {"xlnet": "XLMRoberta", "bert-generation": "XLMRoberta", "rembert": "Albert"}
 
@@ -100,9 +102,13 @@ def _family(choices: Choices, folder: Path, names: Sequence[str], auto: Any, **m
     limit = choices.one("model_max_length", (24, 40, 60))
     tokenizer = small_tokenizer("Llama" if name in _DECODERS else family, model_max_length=limit)
     sizes = {**_SIZES, **(_KEPT if name in _DECODERS else {})}
+    # These say so by other keys, and their configs take no value for it.
+    for key, of_family in _DERIVED.items():
+        if of_family == name:
+            sizes.pop(key)
     config = getattr(tf, f"{kind}Config")(vocab_size=len(tokenizer), **{**sizes, **own, **more})
     if choices.maybe("eager config", 0.2):
-        config.architectures = None
+        config.architectures = own.get("architectures")
     return save_small(folder / "plain", auto.from_config(config), tokenizer)
 
 

@@ -126,6 +126,9 @@ _CASES = {
     "two encoders, spans": ("bi-span", "deberta-v3"),
     "two encoders, tokens": ("bi-token", "deberta-v3"),
     "two encoders, modernbert": ("bi-span", "modernbert"),
+    # Two of the other ways to see spans: in a batch, and one window at a time.
+    "spans of the first marker": ("uni-marker", "deberta-v3"),
+    "spans by a filter": ("uni-share", "deberta-v3"),
     # Their library reads the padding of a batch: one tells other scores, the other fails.
     "spans over the padding": ("uni-v1", "deberta-v3"),
     "tokens, and spans of them": ("bi-both", "deberta-v3"),

@@ -42,7 +42,7 @@ from transformers.models.auto.tokenization_auto import (
 
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
-from sie_layouts.inputs.tokenizer_classes import CLASS_PASSED_OVER, FILL_AT_THE_LEFT
+from sie_layouts.inputs.tokenizer_classes import CLASS_PASSED_OVER, FILL_AT_THE_LEFT, GIVE_TYPES
 from sie_schemas.arrays import from_wire
 from sie_schemas.documents import EncodeTask, ScoreTask, Tasks
 from sie_schemas.errors import OurFault
@@ -460,6 +460,12 @@ def test_classes_that_fill_at_the_left_are_those_of_transformers():
         name for name, each in classes.items() if getattr(each, "padding_side", "right") == "left"
     }
     assert by_class | by_default == FILL_AT_THE_LEFT
+    gives = {
+        name
+        for name, each in classes.items()
+        if "token_type_ids" in getattr(each, "model_input_names", ())
+    }
+    assert gives == GIVE_TYPES
 
 
 def test_types_whose_class_is_passed_over_are_those_of_transformers():

@@ -22,6 +22,7 @@ from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.unrunnable import CAUSAL_WHERE_UNPADDED
 from sie_layouts.architectures.without_texts import MORE_THAN_TEXTS, WITHOUT_TEXTS
 from sie_layouts.folder import FolderFiles
+from sie_layouts.inputs.tokenizer_classes import TYPES_UNSTATED
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import OurFault
 from sie_server.backends.backend import ModelSpec
@@ -42,7 +43,7 @@ def _one_thread() -> None:
 def test_types_without_texts_are_those_whose_forward_takes_no_token_ids() -> None:
     """Read from the source: to import four hundred models takes a minute."""
     library = Path(tf.models.__path__[0])
-    found = set()
+    found, typed = set(), set()
     for kind in MODEL_MAPPING_NAMES.keys() & KNOWN_TYPES:
         named = MODEL_MAPPING_NAMES[kind]
         name = named if isinstance(named, str) else named[0]
@@ -52,6 +53,15 @@ def test_types_without_texts_are_those_whose_forward_takes_no_token_ids() -> Non
             own = rest.partition("\nclass ")[0]
             if made and forward and forward[0] in own and "input_ids" not in forward[1]:
                 found.add(kind)
+            told = forward[1] if made and forward and forward[0] in own else ""
+            if "token_type_ids" in told and "pixel_values" not in told:
+                typed.add(kind)
+    uncounted = {
+        kind
+        for kind in typed - MORE_THAN_TEXTS
+        if not hasattr(tf.AutoConfig.for_model(kind), "type_vocab_size")
+    }
+    assert uncounted == TYPES_UNSTATED
     assert found == WITHOUT_TEXTS
     assert MORE_THAN_TEXTS <= KNOWN_TYPES - WITHOUT_TEXTS
 

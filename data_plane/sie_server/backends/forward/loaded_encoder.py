@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sie_layouts.adapter import other_steps
 from sie_layouts.folder import FolderFiles
+from sie_layouts.inputs.tokenizer_classes import types_unstated
 from sie_layouts.steps import TextLayout
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
@@ -315,11 +316,7 @@ def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: 
             "the tokenizer gives tokens of single texts a type other than 0, which is not done "
             "here: mend the post_processor of tokenizer.json, or use a tokenizer without types"
         )
-    raise load_failed(
-        "the tokenizer gives token types to a model whose config.json has no type_vocab_size: it "
-        "would take them for something else; name model_input_names without token_type_ids in "
-        "tokenizer_config.json"
-    )
+    raise load_failed(str(types_unstated()))
 
 
 def _each(told: Callable[[Path], T], folder: Path) -> tuple[T, ...]:

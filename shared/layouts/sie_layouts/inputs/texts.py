@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sie_layouts.architectures.published import ends_by_code
-from sie_layouts.inputs.tokenizer_classes import fills_at_the_left
+from sie_layouts.inputs.tokenizer_classes import fills_at_the_left, require_types_stated
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
 
@@ -86,6 +86,7 @@ def text_layout(
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
     require_marks(reader, folder)
+    require_types_stated(reader, folder)
     if usual is not None:
         reader.fact("tokens_max", usual, f"{joined(folder, 'config.json')}: auto_map")
         found = None

@@ -1,15 +1,24 @@
-"""The side on which a tokenizer fills a text up, as its class has it where no file says a side.
+"""The side that a tokenizer fills up, and its token types, as its class has them by itself.
 
 *pure.* transformers does not always take the class that a folder names. Where it may take another
-one, nothing is said here, and a worker asks the tokenizer itself. A test holds both lists to
+one, nothing is said here, and a worker asks the tokenizer itself. Tests hold the lists to
 transformers.
 """
 
 from typing import Final
 
-from sie_layouts.reader import Reader
+from sie_layouts.facts import Refusal
+from sie_layouts.reader import Reader, joined
 
-__all__ = ["CLASS_PASSED_OVER", "FILL_AT_THE_LEFT", "fills_at_the_left"]
+__all__ = [
+    "CLASS_PASSED_OVER",
+    "FILL_AT_THE_LEFT",
+    "GIVE_TYPES",
+    "TYPES_UNSTATED",
+    "fills_at_the_left",
+    "require_types_stated",
+    "types_unstated",
+]
 
 FILL_AT_THE_LEFT: Final = frozenset(
     {
@@ -37,6 +46,21 @@ CLASS_PASSED_OVER: Final = frozenset(
     }
 )  # fmt: skip
 """Types of which transformers may take another class than `tokenizer_config.json` names."""
+GIVE_TYPES: Final = frozenset(
+    {
+        "BertTokenizer", "CanineTokenizer", "DPRQuestionEncoderTokenizer", "DebertaTokenizer",
+        "DebertaV2Tokenizer", "FNetTokenizer", "LayoutLMv2Tokenizer", "LxmertTokenizer",
+        "MarkupLMTokenizer", "MobileBertTokenizer", "TapasTokenizer",
+    }
+)  # fmt: skip
+"""The classes of transformers that give a model token types where no file says its inputs."""
+TYPES_UNSTATED: Final = frozenset(
+    {
+        "codegen", "ctrl", "flaubert", "funnel", "gpt2", "gpt_bigcode", "gpt_neo", "gptj",
+        "hrm_text", "imagegpt", "openai-gpt", "tapas", "xlm", "xlnet",
+    }
+)  # fmt: skip
+"""Types of transformers that take token types, and whose config does not say how many there are."""
 _HOLDS_BYTES: Final = b'"ByteLevel"'
 """A file that holds it is loaded by no class of Llama's."""
 
@@ -50,3 +74,32 @@ def fills_at_the_left(reader: Reader) -> bool:
         return False
     # A folder of a Llama 3 often names Llama's first class, which would read its file wrongly.
     return name != "LlamaTokenizer" or _HOLDS_BYTES not in (reader.content("tokenizer.json") or b"")
+
+
+def types_unstated(folder: str = "") -> Refusal:
+    """The refusal of token types that a model would take for something else."""
+    return Refusal(
+        f"{joined(folder, 'config.json')}: type_vocab_size",
+        "is not there, and the tokenizer gives the model token types, which it would take for "
+        "something else",
+        "name model_input_names without token_type_ids in tokenizer_config.json",
+    )
+
+
+def require_types_stated(reader: Reader, folder: str) -> None:
+    """Refuse a model whose tokenizer gives it token types that its config.json does not count."""
+    config = reader.table(joined(folder, "config.json"))
+    kind = str(config.get("model_type"))
+    if kind not in TYPES_UNSTATED or "type_vocab_size" in config:
+        return
+    told = reader.table(joined(folder, "tokenizer_config.json"))
+    named = told.get("model_input_names")
+    of_class = str(told.get("tokenizer_class")).removesuffix("Fast") in GIVE_TYPES
+    gives = (
+        "token_type_ids" in named
+        if isinstance(named, list)
+        else of_class and kind not in CLASS_PASSED_OVER
+    )
+    if gives:
+        refusal = types_unstated(folder)
+        reader.refuse(refusal.source, refusal.what, refusal.cure)
