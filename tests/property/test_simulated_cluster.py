@@ -1,5 +1,6 @@
 """The cluster's real shells in a simulated world: a budget of fixed seeds, and the harness."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_one_seed_gives_one_trace_whatever_the_hash_seed_and_whatever_ran_before
     alone = run_seed(Plan(seed=505)).trace
     run_seed(Plan(seed=1))
     assert run_seed(Plan(seed=505)).trace == alone
+
+
+def test_a_collection_at_the_end_of_a_run_adds_nothing_to_its_story():
+    # A worker of this seed is ended by the collector, and its process says so.
+    gc.collect()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        collected = run_seed(Plan(seed=17))
+        gc.disable()
+        assert run_seed(Plan(seed=17)) == collected
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def test_another_seed_is_another_story():

@@ -87,22 +87,27 @@ async def inject(
 
 def run_world(world: Stage, seed: int, story: Coroutine[Any, Any, None]) -> Result:
     """Play a story to its end, and judge what nobody else did."""
-    failure = ""
     collecting = gc.isenabled()
-    # A collection in the middle would run finalizers at a moment that no seed decides.
+    # A collection would run finalizers at a moment that no seed decides. They write into the story:
+    # it is read before one may come.
     gc.disable()
     try:
-        with world.trace.listening():
-            try:
-                world.loop.run_until_complete(story)
-            except Exception as error:
-                # The outermost frame of a run: whatever it was, it comes with its seed and trace.
-                failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
-            world.ended = True
-            _end(world)
+        return _played(world, seed, story)
     finally:
         if collecting:
             gc.enable()
+
+
+def _played(world: Stage, seed: int, story: Coroutine[Any, Any, None]) -> Result:
+    failure = ""
+    with world.trace.listening():
+        try:
+            world.loop.run_until_complete(story)
+        except Exception as error:
+            # The outermost frame of a run: whatever it was, it comes with its seed and trace.
+            failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
+        world.ended = True
+        _end(world)
     if world.loop.troubles:
         failure = "nobody handled: " + "; ".join(world.loop.troubles[:_TROUBLES_MAX])
     if failure:
