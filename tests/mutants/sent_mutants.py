@@ -44,8 +44,8 @@ SENT_MUTANTS = (
         "a-lost-object-is-named-again",
         "a large job that a killed broker forgot is sent again without its contents",
         _DISPATCH,
-        "            self._stored.pop(job.job_id, None)\n        words",
-        "            pass\n        words",
+        "                if anew:\n",
+        "                if False:\n",
         _FIRST_WORD,
     ),
     edit(

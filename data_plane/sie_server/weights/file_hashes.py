@@ -36,8 +36,8 @@ def sha256_as_of(path: Path) -> str:
 def stamp_of(path: Path, within: Path | None = None) -> Stamp:
     """The stamp of a file: device, inode, size in bytes, change time in ns.
 
-    Inode and change time follow of its name in the folder, which may be a link, and of each link to
-    a folder between it and `within`. Raises `OSError`.
+    Two more, inode and change time, are of its name in the folder, which may be a link. So are two
+    of each link to a folder between it and `within`. Raises `OSError`.
     """
     found = path.stat()
     own = found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
