@@ -49,9 +49,8 @@ LOADED_MUTANTS = (
         "a-package-is-not-looked-at-again",
         "a package's weights that are written during the load answer under the pinned version",
         f"{_SERVER}/weights/sources.py",
-        "            return Weights(folder, frozenset(source.manifest), as_verified=verified)\n"
-        "        case HubSource",
-        "            return Weights(folder, frozenset(source.manifest))\n        case HubSource",
+        "return Weights(folder, pinned, as_verified=verified, written_once=installed)",
+        "return Weights(folder, pinned, written_once=installed)",
         _AGAIN,
     ),
     edit(
