@@ -15,10 +15,12 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+from rich.text import Text
 from tests.support.browser import CHROMIUM, WITHIN_MS, chromium, opened, pictured, serious
 from tests.support.config_writer import model
 from tests.support.console_world import served_console
-from tests.support.live_cluster import LiveCluster, eventually, sie
+from tests.support.live_cluster import SIE, LiveCluster, eventually, sie
+from tests.support.terminal import COLUMNS, on_terminal, terminal_page
 from tests.support.tokens import tokens_file
 
 pytestmark = [
@@ -106,6 +108,34 @@ def test_a_bad_change_is_undone_by_mouse_with_its_difference_shown_first(
     found = httpx.get(f"{live_cluster.config_url}/v1/configs/models/org/undone", timeout=30).json()
     assert found["document"]["description"] == "good"
     assert found["modified_epoch"] == bad + 1
+
+
+def test_the_command_line_tells_the_same_within_its_terminal(
+    browser: Browser, live_cluster: LiveCluster
+) -> None:
+    for how in ("good", "bad"):
+        write(live_cluster, model("org/told", description=how), f"it is {how} now")
+    told = {
+        # Whatever it finds: other tests may have broken something before.
+        "doctor": "processes",
+        "history -n 5": "model.put org/told",
+        "diff HEAD~1": "org/told",
+        "history model org/told": "it is good now",
+    }
+    shown = []
+    for command, words in told.items():
+        place = ("--data", str(live_cluster.data))
+        ends = {"diff": (1,), "doctor": (0, 1)}.get(command.split()[0], (0,))
+        _, seen = on_terminal(SIE, *command.split(), *place, stdout=True, ends=ends)
+        shown.append((f"sie {command}", seen))
+        plain = Text.from_ansi(seen).plain
+        assert max(len(line) for line in plain.splitlines()) <= COLUMNS
+        assert words in plain
+        assert "\x1b[" in seen or command == "doctor", "what is wrong alone is in colour"
+    with opened(browser, "about:blank") as page:
+        page.set_viewport_size({"width": 980, "height": 570})
+        page.set_content(terminal_page(shown))
+        pictured(page, "command-line")
 
 
 def test_time_travel_shows_the_registry_as_it_was(

@@ -1,12 +1,11 @@
 """Progress is for who looks on: on a terminal, and nothing of it in a pipe or a file."""
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.support.terminal import on_terminal
 
 PROGRAM = """
 from sie_cli.show.progress import progress
@@ -17,39 +16,9 @@ print("done")
 """
 
 
-def run_on_a_terminal(program: str) -> tuple[str, str]:
-    """The stdout of a program, and its stderr as a terminal gets it."""
-    ours, theirs = pty.openpty()
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            text=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        )
-        os.close(theirs)
-        seen = b""
-        # A terminal ends with an error where all have closed it.
-        while part := _read(ours):
-            seen += part
-        out, _ = child.communicate(timeout=60)
-    finally:
-        os.close(ours)
-    assert child.returncode == 0
-    return out, seen.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:
-        return b""
-
-
 @pytest.mark.parametrize(("unit", "shown"), [("count", "3000/3000"), ("bytes", "3.0/3.0 kB")])
 def test_who_looks_on_sees_how_far_it_is_and_nothing_of_it_stays(unit: str, shown: str) -> None:
-    out, seen = run_on_a_terminal(PROGRAM.format(unit=unit))
+    out, seen = on_terminal(sys.executable, "-c", PROGRAM.format(unit=unit))
     assert out == "done\n"
     assert "the last" in seen and shown in seen
     # The line is erased, and the cursor comes back.
