@@ -36,6 +36,11 @@ _LOG: Final = logging.getLogger(__name__)
 _CANNOT_START: Final = 3
 """Not 1 (a crash) and not 2 (a wrong setting): a supervisor can tell a log that will not open."""
 _ROLE: Final = "config"
+_SWITCH_INTERVAL_S: Final = 0.002
+"""How long the commit's thread waits for a busy loop at each of its steps (5 ms is Python's own).
+
+Eight clients that export keep the loop busy: at 5 ms the slowest of 200 writes took 200 ms, at 2 a
+third of it. Below 1 ms the thread of the head file breaks into every request: 10 % fewer writes."""
 
 
 def main() -> None:
@@ -46,6 +51,7 @@ def main() -> None:
     async def serve(stop: asyncio.Event) -> None:
         await _serve(settings, stop)
 
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     run(serve, role=_ROLE, process_id=str(os.getpid()), log_level=settings.log_level)
 
 
