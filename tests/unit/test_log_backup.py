@@ -173,6 +173,65 @@ def test_entries_that_the_head_file_has_seen_are_not_given_up_silently(tmp_path)
     assert {p.name for p in folder.iterdir()} == {"log.sqlite.head", "log.sqlite.lock"}
 
 
+@pytest.mark.parametrize("head", ["a", "b", "c"])
+@pytest.mark.parametrize("file", ["a", "b"])
+async def test_the_head_of_a_log_that_the_backup_does_not_continue_is_kept(tmp_path, file, head):
+    first = backed_up(tmp_path)
+    # Log b continues a; c has to do with neither.
+    restore(first, tmp_path / "b", bus=None, discard=DISCARD)
+    second, begun = back_up(tmp_path / "b" / "log.sqlite", tmp_path)
+    assert begun.position is not None
+    ids = {"a": LOG_ID, "b": begun.position.log_id, "c": "c" * 32}
+    name, file_id, head_id = {"a": first, "b": second}[file], ids[file], ids[head]
+    folder = tmp_path / "new"
+    with_key_of(tmp_path / "b", folder)
+    path = folder / "log.sqlite"
+    told = path.with_name("log.sqlite.head")
+    head_file(path, 1, verify_log(name).lineage[0].hash, head_id)
+    before = told.read_bytes()
+    continues = (file, head) in {("a", "a"), ("b", "a"), ("b", "b")}
+    if not continues:
+        for incomplete in (False, True):
+            with pytest.raises(Untrusted, match=f"{head_id[:8]}.*{file_id[:8]}"):
+                restore(name, folder, bus=None, discard=None, incomplete=incomplete)
+            assert told.read_bytes() == before
+            assert not path.exists()
+        # Whoever puts the file there by hand: it is told, and not written.
+        shutil.copy(name, path)
+        assert not verify_log(path).report.sound
+        plane = await ControlPlane.open(settings_for(folder))
+        assert f"{head_id[:8]}.1" in str(plane.sequencer.state)
+        with pytest.raises(Untrusted):
+            await put(plane, "m")
+        await plane.close()
+        assert told.read_bytes() == before
+        path.unlink()
+    report = restore(name, folder, bus=None, discard=None if continues else DISCARD)
+    assert report.sound
+    assert verify_log(path).report.sound
+    assert head_id not in told.read_text() or head == file
+
+
+@pytest.mark.parametrize("way", ["restored", "begun"])
+async def test_a_new_log_is_never_beside_the_head_of_another(tmp_path, way):
+    name = backed_up(tmp_path)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    head_file(folder / "log.sqlite", 7, "a" * 64, "c" * 32)
+    # In the way of each head file that is written: as if the process ended just before.
+    in_the_way = folder / "log.sqlite.head.new"
+    in_the_way.mkdir()
+    if way == "restored":
+        with pytest.raises(IsADirectoryError):
+            restore(name, folder, bus=None, discard=DISCARD)
+    else:
+        async with running(folder, new_log=True) as plane:
+            await put(plane, "m")
+    in_the_way.rmdir()
+    async with running(folder) as plane:
+        await put(plane, "n")
+
+
 async def test_an_incomplete_restore_starts_in_recovery_and_keeps_the_evidence(tmp_path):
     name = backed_up(tmp_path)
     folder = tmp_path / "new"

@@ -62,3 +62,8 @@ class HeadFile:
             os.fsync(file.fileno())
         # A crash before this line leaves the older head, which the log confirms as well.
         fresh.replace(self._path)
+
+    def remove(self) -> None:
+        """Give up what it says: a log is begun of which it knows nothing. Raises `OSError`."""
+        self._path.unlink(missing_ok=True)
+        self._written = None

@@ -2,7 +2,8 @@
 
 *pure.* A hash chain cannot see a tail that is missing; only somebody who saw the tail can. Judges
 what the stream, the replicas and the sibling head file claim against the file, and says whether it
-may be written. A claim about another log says nothing about this one.
+may be written. A claim about another log says nothing about this one. Only the head file of this
+folder is different: if it names another log, somebody put one of the two files here by mistake.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +14,16 @@ from sie_core.chain import Position
 from sie_schemas.entry import Entry, Stub, log_id8
 from sie_schemas.fleet import Head
 
-__all__ = ["Behind", "Claim", "Confirmed", "Forked", "Verdict", "choices", "judge"]
+__all__ = [
+    "Behind",
+    "Claim",
+    "Confirmed",
+    "Forked",
+    "Verdict",
+    "choices",
+    "is_of_another_log",
+    "judge",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,11 @@ def judge(
         elif claim.hash and claim is not own:
             witnessed = True
     return Behind(farthest) if farthest is not None else Confirmed(witnessed)
+
+
+def is_of_another_log(own: Claim, lineage: Iterable[Entry]) -> bool:
+    """True if a head file speaks of a log that is neither this one nor one that it continues."""
+    return own.log_id not in {begin.log_id for begin in lineage}
 
 
 def choices(first: int, head: Position) -> str:

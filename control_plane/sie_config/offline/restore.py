@@ -1,10 +1,11 @@
 """Restoring: a backup becomes the log of a data folder that has none.
 
 *shell.* Holds the folder's lock meanwhile. Promises that nothing which the head file or the stream
-has seen is given up silently. Missing entries are taken back from the stream if they hang on the
-backup's chain, else the restore is refused. The operator may name the epoch after which entries are
-discarded. Then a new log begins there, which says what it supersedes and which range is lost. The
-log appears in one step; a crash before it leaves a partial file that the next restore removes.
+has seen is given up silently, nor the head file of another log. Missing entries are taken back from
+the stream if they hang on the backup's chain, else the restore is refused. The operator may name
+the epoch after which entries are discarded. Then a new log begins there, which says what it
+supersedes and which range is lost. The log appears in one step; a crash before it leaves a partial
+file that the next restore removes.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from sie_config.log.head_file import HeadFile
 from sie_config.log.key_rows import key_rows_of
 from sie_config.log.log_file import LogFile
 from sie_config.log.replay import step
-from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
+from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, is_of_another_log, judge
 from sie_config.log.writer_lock import take_lock
 from sie_config.offline.backup import copy_log, read_manifest
 from sie_config.offline.findings import Report
@@ -37,7 +38,7 @@ from sie_core.registry import Registry
 from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.signing import SigningKey, verify
-from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, log_id8, put_key
 from sie_schemas.errors import FixRequest, SIEError, Untrusted
 
 __all__ = ["Discard", "restore"]
@@ -79,19 +80,40 @@ def restore(
             raise FixRequest(f"{path} is there already; move that folder away, or name another")
         copy_log(backup, partial)
         verified = _verified(partial, manifest.hash)
-        claims = _complete(partial, verified, bus)
         own = HeadFile(path).read()
+        foreign = own is not None and is_of_another_log(own, verified.lineage)
+        if own is not None and foreign:
+            _check_given_up(own, verified, discard)
+        claims = _complete(partial, verified, bus)
         claims += [own] if own is not None else []
         if discard is None:
             _check_complete(partial, verified, claims, incomplete=incomplete)
         else:
             _discard(partial, verified, claims, discard, key_path(path))
+        if foreign:
+            # Before the log is there: a crash never leaves it beside another's head.
+            HeadFile(path).remove()
         _put_in_place(partial, path, own, verified)
         _tell_of_key(key_path(path), verified)
         return verified.report
     finally:
         _remove(partial)
         os.close(lock)
+
+
+def _check_given_up(own: Claim, verified: Verified, discard: Discard | None) -> None:
+    assert verified.last is not None
+    told = (
+        f"{own}, but the backup is of log {log_id8(verified.last.log_id)}, which does not continue "
+        "that one"
+    )
+    if discard is None:
+        raise Untrusted(
+            f"{told}. Restore a backup of log {log_id8(own.log_id)}; or restore into another "
+            "folder; or give that log up: move its head file away, or --discard-after "
+            f"{verified.last.epoch} begins a new log"
+        )
+    verified.report.warn("head file", f"{told}: what it has seen is given up")
 
 
 def _tell_of_key(path: Path, verified: Verified) -> None:

@@ -7,7 +7,7 @@ the fold of one unbroken chain. A missing tail shows only against a witness: the
 stream, a backup.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from sie_config.log.log_rows import LISTED_KINDS, entry_of
 from sie_config.log.replay import step
 from sie_config.log.schema import newer_migrations, schema_damage
 from sie_config.log.storage_faults import LogDamaged
-from sie_config.log.witnesses import Claim
+from sie_config.log.witnesses import Claim, is_of_another_log
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
 from sie_core.chain import (
@@ -78,7 +78,7 @@ def verify_log(path: Path, *, until: int | None = None, every_signature: bool = 
     if found.last is not None:
         found.report.position = position_of(found.last)
         if claim is not None and until is None:
-            check_head_file(found.report, path, claim)
+            check_head_file(found.report, path, claim, found.lineage)
     return found
 
 
@@ -230,11 +230,17 @@ def read_claim(path: Path, report: Report) -> Claim | None:
         return None
 
 
-def check_head_file(report: Report, path: Path, claim: Claim) -> None:
+def check_head_file(report: Report, path: Path, claim: Claim, lineage: Sequence[Entry]) -> None:
     """Hold a head file's word against a log that was verified up to its end."""
     position = report.position
     assert position is not None
-    if claim.log_id != position.log_id:
+    if is_of_another_log(claim, lineage):
+        report.bad(
+            "head file",
+            f"it is of log {claim.log_id[:8]}, which {position.log_id[:8]} does not continue",
+            cure="restore a backup of that log; or, to keep this one, remove the head file",
+        )
+    elif claim.log_id != position.log_id:
         report.warn("head file", f"it is of log {claim.log_id[:8]}, which is not the newest here")
     elif claim.epoch > position.epoch:
         report.bad(

@@ -15,7 +15,16 @@ from typing import Final, assert_never
 from sie_config.log.head_file import HeadFile
 from sie_config.log.journal import Journal
 from sie_config.log.storage_faults import StorageFull
-from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
+from sie_config.log.witnesses import (
+    Behind,
+    Claim,
+    Confirmed,
+    Forked,
+    Verdict,
+    choices,
+    is_of_another_log,
+    judge,
+)
 from sie_config.replicas.reports import Reports
 from sie_config.start.recovery import reclaim
 from sie_config.stream.stream_witness import Stream, newest_claim, superseded_at
@@ -83,6 +92,8 @@ class RollCall:
         """
         if not new_log:
             await self._check_that_none_is_known()
+        # Before the log is there: one beside the head file of another is not written.
+        self._head_file.remove()
         await self._begin(term=1, first=self._first(), reason="a new log", witnessed=False)
 
     async def _check_that_none_is_known(self) -> None:
@@ -128,7 +139,7 @@ class RollCall:
         """Go on with the log of the file, or enter the state that says why not."""
         # First of all: claims about another log say nothing of this one, so an old backup that was
         # put back by mistake would be served, and its writes lost without a word.
-        newer = await self._superseding()
+        newer = await self._superseding() or self._of_another_log()
         if newer:
             self._recover(newer)
             return
@@ -224,6 +235,17 @@ class RollCall:
                     f"that with --discard-after {head.epoch}, which begins a new log"
                 )
         return ""
+
+    def _of_another_log(self) -> str:
+        """That the head file is another log's, in words; empty where it is this one's."""
+        own, head = self._head_file.read(), self._sequencer.position
+        if own is None or not is_of_another_log(own, self._sequencer.lineage):
+            return ""
+        return (
+            f"{own}, but the log beside it is {head}, which does not continue that one: one of the "
+            f"two files lies here by mistake. Restore a backup of log {log_id8(own.log_id)}; or "
+            "keep this log: remove that head file, and start again"
+        )
 
     async def _reclaim(self, until: int) -> None:
         stream = self._stream_of(self._sequencer.position.log_id) if self._stream_of else None

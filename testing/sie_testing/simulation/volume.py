@@ -253,3 +253,8 @@ class MemoryHeadFile(HeadFile):
             self._volume.head = Claim(
                 "the head file", position.log_id, position.epoch, position.hash
             )
+
+    def remove(self) -> None:
+        """Take it away, while the file beside it is held."""
+        if self._volume.holder is self._file:
+            self._volume.head = None
