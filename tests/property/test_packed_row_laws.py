@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 import torch
 import transformers as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.activations import GELUActivation
 
 from sie_server.adapters.lora import Adapter, Delta
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel, alibi_config
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
-from sie_server.packed.packed_attention import register
+from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, register
+from sie_server.packed.packing import end_to_end
+from sie_server.packed.prepacked import PrepackedLinear, prepack
 from sie_server.tolerances import logits_agree
 
 _WORDS = 60
@@ -142,6 +145,8 @@ def _assert_states(found: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("kind", _MODELS)
 @settings(max_examples=8)
+# Alone in its block, and longer than a window: no mask is there for another reason.
+@example(texts=[(15, None, 1)], seed=0, prepacked=False, prefixed=False)
 @given(
     texts=st.lists(_TEXT, min_size=1, max_size=9),
     seed=st.integers(0, 2**16),
@@ -230,3 +235,73 @@ def test_a_table_of_positions_is_read_to_its_last_place_and_no_further(kind):
                 encoder.padded(single, tokens_max=1)
         else:
             assert encoder.padded(single, tokens_max=1).hidden.isfinite().all()
+
+
+@pytest.mark.parametrize("wanted", ["position_bias", "softcap", "s_aux", "cache", "a mask", "more"])
+def test_attention_that_wants_what_is_not_known_is_refused(wanted):
+    """Each by itself: the probe then runs the model padded."""
+    register()
+    attend = tf.AttentionInterface()[PACKED]
+    [row] = end_to_end([4], [None], 8)
+    states = torch.randn(1, 1, 4, 8)
+    plan = {PLAN_KEYWORD: Plan(row, torch.device("cpu"))}
+    found, _ = attend(nn.Module(), states, states, states, None, **plan)
+    assert found.shape == (1, 4, 1, 8)
+    mask = torch.zeros(4, 4) if wanted == "a mask" else None
+    keys = states.repeat(1, 1, 2, 1) if wanted == "more" else states
+    terms = {} if wanted in ("a mask", "more") else {wanted: torch.ones(1)}
+    with pytest.raises(NotPackable):
+        attend(nn.Module(), states, keys, keys, mask, **plan, **terms)
+
+
+class _Twice(nn.Linear):
+    """A layer that computes something else than its weights say."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class _Layer(nn.Module):
+    """A layer with an activation behind it, under names that families have."""
+
+    def __init__(self, linear: nn.Linear, activation: nn.Module) -> None:
+        super().__init__()
+        self.dense = linear
+        self.intermediate_act_fn = activation
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.intermediate_act_fn(self.dense(states))
+
+
+@given(
+    layers=st.lists(
+        st.tuples(
+            st.sampled_from([nn.Linear, _Twice]),
+            st.sampled_from(
+                [nn.Identity, nn.ReLU, GELUActivation, tf.activations.NewGELUActivation]
+            ),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_layers_that_compute_the_same_are_laid_out_anew_and_put_back_every_one(layers):
+    model = nn.Sequential(*(_Layer(kind(8, 8), active()) for kind, active, _ in layers))
+    model.requires_grad_(False)
+    tied = nn.ModuleList(nn.Embedding(8, 8) for _, _, is_tied in layers if is_tied)
+    places = [place for place, (_, _, is_tied) in enumerate(layers) if is_tied]
+    for place, table in zip(places, tied, strict=True):
+        table.weight = model[place].dense.weight
+    whole = nn.ModuleList([model, tied])
+    states = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+    expected, before = model(states), list(whole.named_modules())
+    swap = prepack(whole)
+    assert logits_agree(model(states), expected, torch.float32)
+    for place, (kind, active, is_tied) in enumerate(layers):
+        is_new = isinstance(model[place].dense, PrepackedLinear)
+        assert is_new == (bool(swap.replaced) and kind is nn.Linear and not is_tied)
+        is_folded = type(model[place].intermediate_act_fn) is not active
+        assert is_folded == (is_new and active is GELUActivation)
+    swap.undo()
+    assert list(whole.named_modules()) == before

@@ -37,6 +37,7 @@ from sie_schemas.ipc import (
 from sie_server.backends.backend import WithoutAdapters
 from sie_server.backends.encode.routed import RoutedBackend
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, tokens_max
+from sie_server.backends.heads.encode_heads import lexical
 from sie_server.backends.heads.vector_answers import as_given, rows_as_given, sparse_rows
 from sie_server.vectors.pooling import pool
 from sie_server.vectors.steps import VectorSteps
@@ -355,3 +356,31 @@ def test_a_token_of_a_table_of_weights_counts_once_however_often_it_is_there(
         for ids in texts
     ]
     assert table.of([torch.tensor(ids) for ids in texts]).tolist() == wanted
+
+
+@example([[(2, 1.0), (2, 3.0), (3, -1.0), (0, 4.0), (4, 0.0)], [(2, 2.0)]])
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 5), st.floats(-3, 3, width=16)), min_size=1, max_size=6),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_word_of_a_text_weighs_as_the_strongest_of_its_tokens_and_nothing_else_does(texts):
+    special = {0, 1}
+    found = lexical(
+        torch.tensor([weight for text in texts for _, weight in text], dtype=torch.float16),
+        [torch.tensor([token for token, _ in text]) for text in texts],
+        np.array(sorted(special)),
+    )
+    wanted = [
+        {
+            token: max(weight for other, weight in text if other == token)
+            for token, _ in sorted(text)
+            if token not in special and any(w > 0 for other, w in text if other == token)
+        }
+        for text in texts
+    ]
+    assert [list(zip(*map(np.ndarray.tolist, row), strict=True)) for row in found] == [
+        list(text.items()) for text in wanted
+    ]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ from sie_schemas.errors import SIEError
 from sie_server.weights.hub_cache import HubCache
 source = HubSource(type="hub", id=sys.argv[1], revision="1" * 40)
 try:
-    print(HubCache(pickles_allowed=sys.argv[2] == "taken").fetch(source)[0])
+    # A bound that any cache is above: what is in use stays.
+    print(HubCache(bytes_max=1, pickles_allowed=sys.argv[2] == "taken").fetch(source)[0])
 except SIEError as error:
     sys.exit(error.message)
 """
@@ -89,7 +91,12 @@ def test_weights_that_a_hub_has_as_a_pickle_alone_become_safetensors_once(mirror
     asked = len(_bins(mirror))
     assert _fetch(mirror, tmp_path) == str(folder)
     assert len(_bins(mirror)) == asked, "what was converted is not fetched again"
+    # As of a cache that is there to be read alone: no lock can be made.
+    locks = tmp_path / ".locks" / "sie"
+    shutil.rmtree(locks)
+    locks.write_bytes(b"")
     assert _fetch(mirror, tmp_path, HF_HUB_OFFLINE="1") == str(folder)
+    locks.unlink()
 
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert "is damaged, and the original is gone" in _fetch(mirror, tmp_path, HF_HUB_OFFLINE="1")
@@ -130,19 +137,28 @@ def test_a_pickle_is_wanted_where_nothing_else_holds_its_weights(names, wanted):
     assert pickles_wanted(names) == tuple(names[place] for place in wanted)
 
 
-def test_weights_in_several_files_get_an_index_of_their_new_names(tmp_path):
+def test_weights_in_several_files_get_an_index_and_a_file_that_another_revision_has_stays(tmp_path):
+    """A hub's cache keeps one file for all revisions that have it: each has to read it."""
+    folder, other, blobs = (tmp_path / name for name in ("snapshots/a", "snapshots/b", "blobs"))
+    for made in (folder, other, blobs):
+        made.mkdir(parents=True)
     names = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
     for name in names:
-        torch.save({name[14:19]: torch.zeros(2)}, tmp_path / name)
+        torch.save({name[14:19]: torch.zeros(2)}, blobs / name)
+        (folder / name).symlink_to(blobs / name)
+    (other / names[0]).symlink_to(blobs / names[0])
     index = {"metadata": {}, "weight_map": {name[14:19]: name for name in names}}
-    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    convert_pickles(tmp_path, names, "a model")
-    made = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
-    assert made["00001"] == "model-00001-of-00002.safetensors"
-    assert load_file(tmp_path / made["00002"]).keys() == {"00002"}
-    assert still_whole(tmp_path, names)
-    save_file({"00002": torch.ones(2)}, tmp_path / made["00002"])
-    assert not still_whole(tmp_path, names)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    convert_pickles(folder, names, "a model")
+    read = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    assert read["00001"] == "model-00001-of-00002.safetensors"
+    assert load_file(folder / read["00002"]).keys() == {"00002"}
+    assert still_whole(folder, names)
+    assert not still_whole(folder, [*names, "pytorch_model.bin"]), "of a third nothing is known"
+    save_file({"00002": torch.ones(2)}, folder / read["00002"])
+    assert not still_whole(folder, names)
+    assert [path.name for path in blobs.iterdir()] == names[:1]
+    assert (other / names[0]).is_file()
 
 
 class _Runs:

@@ -64,11 +64,12 @@ class FolderPin:
     """A revision in the cache is in use for as long as this object lives."""
 
     def __init__(self, path: Path) -> None:
+        descriptor = _lock_file(path)
         # A cache that cannot be written to needs no pin: nothing can be removed from it either.
+        if descriptor is None:
+            return
+        weakref.finalize(self, _give_back, descriptor)
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            weakref.finalize(self, _give_back, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.utime(descriptor)
 
@@ -268,11 +269,25 @@ def _remove(info: HFCacheInfo, repository: CachedRepoInfo, revision: CachedRevis
         strategy.execute()
 
 
+def _lock_file(path: Path) -> int | None:
+    """A descriptor of a lock file; None in a cache that cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return None
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file alone; False where anybody else has it, in this process or another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    """Hold a lock file alone; False where anybody else has it, in this process or another.
+
+    False also in a cache that cannot be written to, from which nothing can be removed.
+    """
+    descriptor = _lock_file(path)
+    if descriptor is None:
+        yield False
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
@@ -287,8 +302,10 @@ def _locked(path: Path) -> Iterator[bool]:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock file, and wait for it. A cache that cannot be written to has none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _lock_file(path)
+    if descriptor is None:
+        yield
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -332,8 +349,9 @@ def _verify(folder: Path, what: str) -> None:
     """The hub's cache names each file's bytes by their hash: hold them to it."""
     for path in sorted(folder.rglob("*")):
         blob = path.resolve()
-        # Where links cannot be made, the cache keeps plain copies without a hash.
-        if not path.is_symlink() or is_blob(blob):
+        # Where links cannot be made, the cache keeps plain copies without a hash. A link that leads
+        # nowhere is a file that is not there.
+        if not path.is_symlink() or not blob.exists() or is_blob(blob):
             continue
         blob.unlink()
         raise load_failed(

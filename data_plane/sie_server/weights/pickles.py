@@ -2,8 +2,8 @@
 
 *shell* over the folder of one revision. Promises that a pickle is read once, in a process of its
 own (`unpickling`), and only if nothing else holds those weights. What was made of it is known by
-the hash of the original and of itself. It is made anew where it is not what it was. The original
-leaves once it is converted.
+the hash of the original and of itself. It is made anew where it is not what it was. An original
+leaves once it is converted in each revision that has it.
 """
 
 import json
@@ -85,9 +85,20 @@ def convert_pickles(folder: Path, names: Iterable[str], what: str) -> None:
     (folder / _RECORD).unlink(missing_ok=True)
     (folder / _RECORD).write_bytes(msgspec.json.encode(record))
     for name in record:
-        blob = (folder / name).resolve()
-        (folder / name).unlink()
+        _remove(folder / name)
+
+
+def _remove(pickled: Path) -> None:
+    """Remove a name, and the bytes behind it where no other revision has them, too."""
+    blob = pickled.resolve()
+    is_link = pickled.is_symlink()
+    pickled.unlink()
+    if is_link and blob not in _linked(blob.parent.with_name("snapshots")):
         blob.unlink(missing_ok=True)
+
+
+def _linked(folder: Path) -> set[Path]:
+    return {path.resolve() for path in folder.rglob("*") if path.is_symlink()}
 
 
 def _convert(pickled: Path, made: Path, what: str) -> None:

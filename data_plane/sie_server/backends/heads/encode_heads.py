@@ -43,7 +43,7 @@ def lexical(weights: Tensor, ids: Sequence[Tensor], special: NDArray[np.int64]) 
     """The greatest weight of each distinct token of each text, special ones and zeros left out."""
     found: list[Sparse] = []
     for own, text in zip(torch.split(weights, [len(text) for text in ids]), ids, strict=True):
-        tokens, values = text.cpu().numpy(), own.float().relu().cpu().numpy()
+        tokens, values = text.cpu().numpy(), own.float().cpu().numpy()
         kept = ~np.isin(tokens, special) & (values > 0)
         distinct, places = np.unique(tokens[kept], return_inverse=True)
         greatest = np.zeros(len(distinct), dtype=np.float32)
