@@ -62,7 +62,7 @@ def simulate(
 _MINUTES = typer.Option(help="How long in all; 10, or each fault of --chaos once.")
 _NUMBERS = typer.Option("--numbers", help="Only the numeric tests, under every instruction set.")
 _CLIENTS = typer.Option("--clients", help="Published clients, each in an environment of its own.")
-_MUTANTS = typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
+_MUTANTS = typer.Option("--mutants", help="The table of mutants, then generated ones.")
 _IMAGES = typer.Option("--images", help="Build every image, list it, start each role from its own.")
 _BASE = typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
 _LAYOUTS = typer.Option(

@@ -1,20 +1,30 @@
-"""Runs the mutants: `python -m tests.mutants [--only NAME] [--json] [--write] [--list]`.
+"""Runs the mutants: `python -m tests.mutants [--only NAME] [--jobs N] [--keep FILE] [--write]`.
 
-*main.* Exit status 0 if every mutant was killed, 1 if one survived, 2 if the tests fail without
-any. `--write` puts what was run into the table of docs/mutants.md.
+*main.* Exit status 0 if every mutant was killed, 1 if one survived, 2 if a test that killed one
+fails without any. `--write` puts what was run into the table of docs/mutants.md.
 """
 
 import argparse
 import json
+import os
 import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
 
 from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Mutant
 from tests.mutants.table import table
-from tests.mutants.zoo import Outcome, Zoo
+from tests.mutants.zoo import Outcome, Zoo, digest_of
 
 CHECKOUT = Path(__file__).parents[2]
+_One = TypeVar("_One")
+_Told = TypeVar("_Told")
 
 
 def main() -> int:
@@ -28,22 +38,84 @@ def main() -> int:
     if options.list:
         sys.stdout.writelines(f"{mutant.name}: {mutant.why}\n" for mutant in chosen)
         return 0
-    outcomes: list[Outcome] = []
-    with Zoo(CHECKOUT, timeout_s=options.timeout_s) as zoo:
-        failing = zoo.failing_unmutated(chosen)
-        if failing:
-            sys.stderr.write(f"the tests fail without any mutant:\n{failing}\n")
-            return 2
-        for mutant in chosen:
-            outcomes.append(zoo.run(mutant))
-            _tell(outcomes[-1], as_json=options.json)
-    if options.write:
-        page = CHECKOUT / "docs" / "mutants.md"
-        page.write_text(table(outcomes, page.read_text()))
+    outcomes = kept(options.keep, chosen)
+    done = {outcome.mutant for outcome in outcomes}
+    left = [mutant for mutant in chosen if mutant.name not in done]
+    with zoos(options.jobs, options.timeout_s) as each_in_a_zoo:
+        for outcome in each_in_a_zoo(Zoo.run, left):
+            outcomes.append(outcome)
+            _tell(outcome, as_json=options.json)
+            keep(options.keep, outcome)
+        if options.write:
+            page = CHECKOUT / "docs" / "mutants.md"
+            page.write_text(table(outcomes, page.read_text()))
+        killers = by_file(outcome.killer for outcome in outcomes if outcome.killer)
+        failing = [told for told in each_in_a_zoo(Zoo.failing_unmutated, killers) if told]
     survivors = [outcome.mutant for outcome in outcomes if not outcome.killer]
     if survivors:
-        sys.stderr.write(f"survived: {', '.join(survivors)}\n")
+        sys.stderr.write(f"survived: {', '.join(sorted(survivors))}\n")
+    if failing:
+        sys.stderr.write("killers that fail without any mutant:\n" + "".join(failing))
+        return 2
     return 1 if survivors else 0
+
+
+@contextmanager
+def zoos(
+    jobs: int, timeout_s: float
+) -> Iterator[Callable[[Callable[[Zoo, _One], _Told], Iterable[_One]], Iterator[_Told]]]:
+    """So many zoos side by side: a function that does something with each of many in one."""
+    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+        # They are entered before the pool is left, and left after it: what runs has its zoo.
+        free: SimpleQueue[Zoo] = SimpleQueue()
+        opened = [Zoo(CHECKOUT, timeout_s=timeout_s) for _ in range(jobs)]
+        for zoo in pool.map(Zoo.__enter__, opened):
+            stack.push(zoo)
+            free.put(zoo)
+
+        def in_a_zoo(what: Callable[[Zoo, _One], _Told], one: _One) -> _Told:
+            zoo = free.get()
+            try:
+                return what(zoo, one)
+            finally:
+                free.put(zoo)
+
+        def each_in_a_zoo(
+            what: Callable[[Zoo, _One], _Told], many: Iterable[_One]
+        ) -> Iterator[_Told]:
+            try:
+                for done in as_completed([pool.submit(in_a_zoo, what, one) for one in many]):
+                    yield done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+        yield each_in_a_zoo
+
+
+def kept(file: Path | None, mutants: Iterable[Mutant]) -> list[Outcome]:
+    """The kills in a file, of those mutants that are still the same."""
+    if file is None or not file.is_file():
+        return []
+    now = {mutant.name: digest_of(mutant) for mutant in mutants}
+    found = (Outcome(**json.loads(line)) for line in file.read_text().splitlines())
+    last = {each.mutant: each for each in found if now.get(each.mutant) == each.digest}
+    return [each for each in last.values() if each.killer]
+
+
+def keep(file: Path | None, outcome: Outcome) -> None:
+    """Add an outcome to a file at once, so that an interruption loses nothing."""
+    if file is not None:
+        with file.open("a") as kept_so_far:
+            kept_so_far.write(json.dumps(_told(outcome)) + "\n")
+
+
+def by_file(tests: Iterable[str]) -> list[list[str]]:
+    """Tests as pytest names them, each once, those of a file together."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for test in tests:
+        found[test.partition("::")[0]].add(test)
+    return [sorted(found[file]) for file in sorted(found)]
 
 
 def _options() -> argparse.Namespace:
@@ -52,17 +124,28 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--list", action="store_true", help="only list them")
     parser.add_argument("--write", action="store_true", help="write docs/mutants.md")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FILE",
+        help="outcomes are added to it; a mutant that it has as killed is not run again",
+    )
     parser.add_argument("--timeout-s", type=float, default=300.0, help="for one mutant's tests")
     return parser.parse_args()
 
 
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {name: value for name, value in asdict(outcome).items() if name != "output"}
+
+
 def _tell(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        told = {k: v for k, v in asdict(outcome).items() if k != "output"}
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(_told(outcome)) + "\n")
     else:
         verdict = f"killed by {outcome.killer}" if outcome.killer else "SURVIVED"
-        sys.stdout.write(f"{outcome.seconds:6.1f} s  {outcome.mutant}: {verdict}\n")
+        hung = " (hung)" if outcome.hung else ""
+        sys.stdout.write(f"{outcome.seconds:6.1f} s  {outcome.mutant}: {verdict}{hung}\n")
         if not outcome.killer:
             sys.stdout.write(outcome.output)
     sys.stdout.flush()

@@ -13,9 +13,10 @@ __all__ = ["table"]
 _HEAD = """# Mutants
 
 Each row is a known way to break such a system, made in our own code, and the test that saw it.
-`python -m tests.mutants --write` runs them all and writes this page; with `--only NAME` it runs
-that one and writes its row. `--list` lists them. A mutant that survives is an open hole: the run
-fails.
+`python -m tests.mutants --write` runs them all, `--jobs N` at once, and writes this page; with
+`--only NAME` it runs that one and writes its row. `--list` lists them. `--keep FILE` notes each
+kill, and a run that was interrupted goes on behind them. A mutant that survives is an open hole:
+the run fails. One that hangs is told as hung.
 The words are in the [glossary](glossary.md).
 
 | Mutant | What it breaks | Killed by | Seconds |
