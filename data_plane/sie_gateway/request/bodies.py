@@ -36,6 +36,8 @@ _OPAQUE: Final = frozenset({"options", "metadata", "output_schema", "documents"}
 """The names of what a client gives for itself or for a backend: nothing in it is changed."""
 _WHOLE_MAX: Final = 2**53
 """Beyond it a float does not tell one whole number from the next."""
+_CHANGED: Final = frozenset({dict, list, float})
+"""The types of what a second reading may change, or changes something in."""
 _LONE: Final = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
@@ -143,6 +145,9 @@ def _plainly(value: Any) -> Any:
             if inner is not None
         }
     if isinstance(value, list):
+        # Millions of nulls or texts of a byte or three each are not gone through one by one.
+        if _CHANGED.isdisjoint(map(type, value)):
+            return value
         return [_plainly(inner) for inner in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= _WHOLE_MAX:
         return int(value)

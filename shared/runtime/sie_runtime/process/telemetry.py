@@ -11,6 +11,7 @@ import logging
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final, TextIO
 
@@ -20,8 +21,13 @@ from prometheus_client.exposition import choose_encoder
 from sie_runtime.process.tracing import task_names
 from sie_schemas.errors import without_password
 
-__all__ = ["configure_logs", "metrics_text"]
+__all__ = ["MetricsTexts", "configure_logs", "metrics_text"]
 
+_SHARE: Final = 0.1
+"""The most of its time that a loop makes texts of metrics for. One takes 3 ms, and its reader
+nothing."""
+_BURST_S: Final = 0.1
+"""Processor time until then: some thirty readers that come at once are told the newest."""
 # In OpenMetrics each counter and histogram would have a second series with its birth.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -76,15 +82,44 @@ def configure_logs(*, role: str, process_id: str, level: str, stream: TextIO | N
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+class MetricsTexts:
+    """The last texts of all metrics, and what was spent on them. Used on one thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent_s = 0.0
+        self._looked = clock()
+        self._texts: dict[str, bytes] = {}
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """Metrics and their content type; those of before, where making them costs too much."""
+        now = self._clock()
+        self._spent_s = max(0.0, self._spent_s - (now - self._looked) * _SHARE)
+        self._looked = now
+        encode, form = choose_encoder(accept)
+        if self._spent_s > _BURST_S:
+            # Forms are without number, as versions are: what was not made comes in the plain one.
+            encode, form = (encode, form) if form in self._texts else choose_encoder("")
+            if form in self._texts:
+                return self._texts[form], form
+        began = time.thread_time()
+        # The others are older now, and would be told later on.
+        self._texts = {form: encode(REGISTRY)}
+        self._spent_s += time.thread_time() - began
+        return self._texts[form], form
+
+
+_TEXTS: Final = MetricsTexts()
+
+
 def metrics_text(accept: str = "") -> tuple[bytes, str]:
     """Every metric of the process, and the content type of the text.
 
-    OpenMetrics where `accept` asks for it, which alone has exemplars; else Prometheus text.
+    OpenMetrics where `accept` asks for it, which alone has exemplars; else Prometheus text. Readers
+    that ask too often are given the same text, some hundredths of a second old.
     """
     try:
-        encode, content_type = choose_encoder(accept)
-        return encode(REGISTRY), content_type
+        return _TEXTS.text(accept)
     except (TypeError, ValueError):
         # The library compares the version that is asked for, and `1.0.0-rc` is no number.
-        encode, content_type = choose_encoder("")
-        return encode(REGISTRY), content_type
+        return _TEXTS.text("")
