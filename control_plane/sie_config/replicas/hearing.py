@@ -65,8 +65,12 @@ class Hearing:
     async def hear(self, data: bytes, *, subject: str = "") -> bool:
         """Take a replica's report, act on what it bears witness to. False for a malformed one."""
         malformed = self._reports.malformed
-        await self._act_on(self._reports.receive(data, self._clock(), subject=subject))
-        return self._reports.malformed == malformed
+        claim = self._reports.receive(data, self._clock(), subject=subject)
+        # By the count, since a replica that has seen nothing claims nothing. Before the await, in
+        # which another report may come.
+        is_taken = self._reports.malformed == malformed
+        await self._act_on(claim)
+        return is_taken
 
     async def hear_over_http(self, data: bytes, speaker: Principal) -> None:
         """Take the report of whom a token names, or of anybody where none are in force.
