@@ -40,6 +40,7 @@ async def answer_of(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         limit=bytes_max,
+        # Only what is named: the keys of this process are not for one that reads strangers' files.
         env={name: os.environ[name] for name in inherited if name in os.environ},
         cwd="/",
     )
@@ -51,6 +52,7 @@ async def answer_of(
             process.stdin.write(msgspec.json.encode(question) + b"\n")
             line = await process.stdout.readline()
         return msgspec.json.decode(line, type=kind)
+    # It is an `OSError`, and not what those below mean.
     except TimeoutError:
         raise
     except (*MALFORMED, ValueError, OSError) as error:

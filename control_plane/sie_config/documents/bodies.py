@@ -28,6 +28,7 @@ def parse_json(body: bytes) -> Any:
     nested deeper than what looks at it afterwards can follow."""
     try:
         value = canonical.loads(body)
+        # Fewer brackets than the bound are not nested deeper: most bodies are not walked.
         if body.count(b"{") + body.count(b"[") > _YAML.depth_max:
             _check_depth(value)
     except canonical.NotCanonical as error:
@@ -70,6 +71,7 @@ def parse_yaml(body: bytes) -> Any:
             "POST /v1/configs/batch takes several as operations",
             field="body",
         )
+    # Through JSON, so that both forms are held to the same rules.
     return parse_json(json.dumps(values[0]).encode())
 
 

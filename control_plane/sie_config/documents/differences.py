@@ -61,6 +61,7 @@ def changes_between(
     found = []
     for kind, key in sorted(ids):
         old, new = before.get(kind, key), after.get(kind, key)
+        # Registries share what did not change: seldom are two documents compared.
         if old is not new and (old and old.document) != (new and new.document):
             found.append(EntityChange(kind, key, old, new))
     return found
@@ -86,6 +87,7 @@ def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
         return list(_object_patch(before, after, path))
     if same(before, after):
         return []
+    # Lists too, as a whole: their members have no names by which to tell which one changed.
     return [{"op": "replace", "path": path, "value": after}]
 
 
@@ -120,6 +122,7 @@ def human_lines(changes: Sequence[EntityChange]) -> list[str]:
 
 def escape(name: str) -> str:
     """A name as one token of a JSON pointer (RFC 6901)."""
+    # In this order: the other would escape the `~` of `~1` again.
     return name.replace("~", "~0").replace("/", "~1")
 
 

@@ -32,6 +32,7 @@ _PRIVATE_MAX: Final = 100_000
 are a few hundred."""
 _SEARCH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a pipe that took the place of a file would wait for somebody to write.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # fmt: off
 _MADE_UP: Final = frozenset((
@@ -190,6 +191,7 @@ class _Reader:
             while same and left and (part := stream.read(min(left, _PART))):
                 found.update(part)
                 left -= len(part)
+            # One byte more tells of a file that grew.
             if not same or left or stream.read(1):
                 raise Refused(f"{file.name} changed while it was read")
         return found.hexdigest()

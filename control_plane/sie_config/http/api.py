@@ -132,6 +132,7 @@ async def _on_error(_request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [
+        # Without the first part, `query` or `header`: a field is named as a client wrote it.
         {"path": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
         for item in error.errors()
     ]

@@ -134,6 +134,7 @@ def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
             return Response(status_code=304, headers={"etag": tag})
         made = await plane.exports.newest(plane.sequencer)
         async with plane.turnstile.turn():
+            # Of what was made, which may be later than `last`.
             return Response(made.data, headers={"etag": f'"{made.hash}"'}, media_type=JSON)
 
 

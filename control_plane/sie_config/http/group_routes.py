@@ -128,6 +128,7 @@ class _Groups:
         async def work(_registry: Registry) -> Write:
             epoch = await plane.timeline.epoch_at(str(body.to))
             then = (await plane.timeline.past(epoch)).registry
+            # Of one moment, after the awaits: what is reverted is what the write rests on.
             now, head = plane.sequencer.registry, plane.sequencer.position.epoch
             return msgspec.structs.replace(
                 writing.asked,
@@ -168,6 +169,7 @@ class _Groups:
         plane = self._plane
         body = await _body(plane, request, ReplicaBody)
         known = plane.reports.forget(body.role, body.id)
+        # Somebody may wait for just this one: all who wait look again.
         plane.convergence.heard(None)
         told: Forgotten = {"forgotten": known}
         return json_answer(told)

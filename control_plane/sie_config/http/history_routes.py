@@ -75,6 +75,7 @@ def add_entity_history(
             raise absent(kind, key, epoch if at else None)
         rows = [_history_row(step) for step in steps]
         if diff == "true":
+            # The first row of a page is compared with what stood before the page.
             earlier = await plane.timeline.entity(kind, key, after) if after else None
             _add_patches(rows, steps, earlier.document if earlier is not None else None)
         last = steps[-1].entry.epoch if len(steps) >= limit else None
@@ -121,6 +122,7 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
         ids = await plane.timeline.touched(*span, after=(kind, key), limit=limit or _PART)
         places = [_place(await plane.timeline.entry(epoch)) for epoch in (old, new)]
         lines = _difference(plane.timeline, ids, span, places, limit=limit)
+        # A full part may have others after it: these go out as they are found.
         if limit is None and len(ids) == _PART:
             return StreamingResponse(lines, media_type=JSON)
         return Response(b"".join([part async for part in lines]), media_type=JSON)
@@ -209,6 +211,7 @@ async def _difference(
         changes = changes_between(before, after, part)
         if changes:
             rows = [{"kind": c.kind, "key": c.key, "verb": c.verb} for c in changes]
+            # Kept to the end: the three lists stand one after the other in the answer.
             patches.append(msgspec.json.encode(registry_patch(changes))[1:-1])
             lines.append(msgspec.json.encode(human_lines(changes))[1:-1])
             yield between + msgspec.json.encode(rows)[1:-1]

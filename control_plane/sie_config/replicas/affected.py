@@ -54,6 +54,7 @@ def about(entry: Entry, earlier: Iterable[bytes | Raw]) -> About:
     bundles = list(earlier)
     for change in entry.changes:
         is_put = change.document is not UNSET
+        # Nobody has to serve a model that is deleted; a pool or a bundle moves others also then.
         if change.entity_kind in changed and (is_put or change.entity_kind != "model"):
             changed[change.entity_kind].add(change.key)
         if change.entity_kind == "bundle" and change.document is not UNSET:

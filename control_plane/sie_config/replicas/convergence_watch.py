@@ -109,6 +109,7 @@ class ConvergenceWatch:
         """Note a report, and let those who wait look again."""
         if claim is not None:
             self._measure(claim)
+        # A new one, not a cleared one: who waited is woken, who waits from now on is not.
         heard, self._heard = self._heard, asyncio.Event()
         heard.set()
 
@@ -139,6 +140,7 @@ class ConvergenceWatch:
         )
         deadline = asyncio.get_running_loop().time() + timeout_s
         meant = await self._about(entry) if until == "effective" else None
+        # Before the look: a report that comes during it is not slept through.
         heard = self._heard
         found = await self._assess(selector, goal, meant)
         if found.reached or timeout_s <= 0:
@@ -181,12 +183,15 @@ class ConvergenceWatch:
         return positions
 
     def _measure(self, claim: Claim) -> None:
+        # A new source tells nothing: it may have applied all of it long ago. Taken out first, so
+        # that the one heard longest ago stands in front.
         before = self._applied.pop(claim.source, claim.epoch)
         self._applied[claim.source] = claim.epoch
         if len(self._applied) > _SOURCES_MAX:
             del self._applied[next(iter(self._applied))]
         took = _PROPAGATION.labels(claim.source.partition(" ")[0])
         now = self._clock()
+        # Anybody may claim to be at 2^53: no more is counted up than commits are remembered.
         for epoch in range(max(before + 1, claim.epoch - self._commits_max), claim.epoch + 1):
             if epoch in self._commits:
                 took.observe(now - self._commits[epoch])

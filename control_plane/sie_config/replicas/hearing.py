@@ -62,11 +62,9 @@ class Hearing:
     async def _heard(self, message: Message) -> None:
         await self.hear(message.data, subject=message.subject)
 
-    async def hear(self, data: bytes, *, subject: str = "") -> bool:
-        """Take a replica's report, act on what it bears witness to. False for a malformed one."""
-        malformed = self._reports.malformed
+    async def hear(self, data: bytes, *, subject: str = "") -> None:
+        """Take a replica's report, act on what it bears witness to; a malformed one is counted."""
         await self._act_on(self._reports.receive(data, self._clock(), subject=subject))
-        return self._reports.malformed == malformed
 
     async def hear_over_http(self, data: bytes, speaker: Principal) -> None:
         """Take the report of whom a token names, or of anybody where none are in force.

@@ -88,6 +88,7 @@ class LifeSigns:
         now = self._clock()
         quiet = self._reports.quiet(now, _QUIET_S)
         last = {name: max(at, self._looked_at.get(name, at)) for name, at in quiet.items()}
+        # Only of those still quiet: names of pods never come back.
         self._looked_at = {name: at for name, at in self._looked_at.items() if name in quiet}
         due = [name for name, at in last.items() if now - at >= _QUIET_S]
         due = heapq.nsmallest(self._asked_max, due, key=lambda name: last[name])

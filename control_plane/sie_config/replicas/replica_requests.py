@@ -35,6 +35,7 @@ class ReplicaRequests:
                 raise BusUnavailable("there is no broker")
             await self._bus.request(subject, b"", timeout_s=self._resync_wait_s)
         except SIEError as error:
+            # Asked first, since it may be there and not heard yet: after a start of this writer.
             known = {(seen.report.role, seen.report.id) for seen in self._reports.sightings()}
             if (role, replica) not in known:
                 raise FixRequest(

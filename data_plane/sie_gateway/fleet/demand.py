@@ -43,10 +43,12 @@ class Remembered:
     def ask(self, kind: WorkerKind, wanted: WantedModel, now: float) -> bool:
         """Remember a request; whether it is news: a crowd that asks for one model is told once."""
         models = self._asked.setdefault(kind, {})
+        # Taken out first, so that the oldest stands in front.
         before = models.pop(wanted, None)
         models[wanted] = now
         while len(models) > _MODELS_MAX:
             del models[next(iter(models))]
+        # Not told again however long it is asked for: a worker that starts asks by itself.
         return before is None or now - before > self._keep_s
 
     def of(self, kind: WorkerKind, now: float) -> list[WantedModel]:
@@ -90,6 +92,7 @@ class DemandBoard:
 
     async def tell(self, kind: WorkerKind, models: Sequence[WantedModel]) -> None:
         """Say to the workers of a kind what to load."""
+        # Nothing is lost for good: it is remembered, and workers ask for it.
         with suppress(BusUnavailable):
             await self._bus.publish(
                 wanted_subject(*kind), _ENCODER.encode(WantedModels(models=tuple(models)))

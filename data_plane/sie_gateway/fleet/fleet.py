@@ -67,6 +67,8 @@ class Fleet:
         """Take a heartbeat of so many bytes in. Workers that fell silent are forgotten on the way.
         One that is new to a full fleet is not taken up. What a worker says of models is dropped
         where it has no room."""
+        # It goes back in at the end: both tables stay in the order of the last word. And one that
+        # is known finds its room again in a full fleet.
         self._forget(heartbeat.worker_id)
         while self._seen and now - self._seen[first := next(iter(self._seen))].at > self.ttl_s:
             self._forget(first)
@@ -103,6 +105,7 @@ class Fleet:
         there = self._ready.get(kind, _NOBODY)
         for worker_id in reversed(there):
             seen = there[worker_id]
+            # All that follow were heard before it.
             if now - seen.at > self.ttl_s:
                 return
             yield seen.heartbeat

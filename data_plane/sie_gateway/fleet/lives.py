@@ -78,6 +78,7 @@ class Lives:
             if len(self._seen) >= LIVES_MAX or len(others) >= LIVES_OF_ONE_MAX:
                 return
             self._named[life.worker_id] = others | {life}
+        # A new record, not a newer time: who speaks is not over, whatever was found before.
         self._seen[life] = _Seen(now, doubted=heartbeat.leaving)
 
     def answered(self, life: Life, now: float) -> None:

@@ -123,6 +123,7 @@ class FleetWatch:
             metrics.WORKERS_REFUSED.inc()
             return
         if heartbeat.ready and (before is None or not before.heartbeat.ready):
+            # A new one, not a cleared one: who waited is woken, who asks from now on waits.
             more, self._more = self._more, asyncio.Event()
             more.set()
         self.lives.heard(heartbeat, self.now())

@@ -182,6 +182,7 @@ class GatewayApp:
         except SIEError as error:
             self._slips.tell(error, call.spec, principal_of(scope))
             response = self._refused(call, error)
+        # No defect, as the next one would have it: `__call__` counts it.
         except ClientGone:
             raise
         except Exception:

@@ -40,6 +40,7 @@ async def long_text(view: LongView) -> bytes:
 async def _parts(view: LongView) -> AsyncIterator[bytes]:
     separator = b"{"
     if view.head:
+        # Without its last brace: the lists go on in the same object.
         yield msgspec.json.encode(view.head)[:-1]
         separator = b","
     for name, rows in view.lists.items():

@@ -151,6 +151,8 @@ class LeaseDesk:
             except LeaseMoved:
                 await self._pause(attempt)
                 continue
+            # `placed` looks up only names that it does not know: a lease that changed would place
+            # by its old share until the next look.
             await self._look()
             await self._tell_pinned(lease)
             return lease_view(lease, self._workers())
@@ -165,6 +167,7 @@ class LeaseDesk:
                 raise _absent(name)
             lease = msgspec.structs.replace(held.lease, renewed_at=self._wall())
             try:
+                # Against its own row only: its share stays, so that other leases do not matter.
                 await self._store.renew(lease, revision=held.revision)
             except LeaseMoved:
                 await self._pause(attempt)
@@ -179,6 +182,7 @@ class LeaseDesk:
         if name not in (await self._store.read()).held:
             raise _absent(name)
         await self._store.drop(name)
+        # Not at the next look: no request of this gateway runs under what it has just ended.
         left = {other: each for other, each in self._table.held.items() if other != name}
         self._table = LeaseTable(left, self._table.version)
         return {"message": "Pool deleted"}
@@ -201,6 +205,7 @@ class LeaseDesk:
             there.setdefault(worker.pool, []).append(worker)
         views = {name: pool_view(pool, there.get(name, ())) for name, pool in pools.items()}
         leases = [each.lease for each in (await self._store.read()).held.values()]
+        # The log wins, as in `placed` and `get`: its pool may have come after a lease of that name.
         views = {
             lease.spec.name: lease_view(lease, there.get(lease.spec.queue_pool, ()))
             for lease in leases
@@ -239,7 +244,9 @@ class LeaseDesk:
 
     async def _read(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
+            # Not awaited itself: its error belongs to those who asked for it.
             await asyncio.wait([before])
+        # Before the read: who asks from here on may have written since, and needs the next one.
         self._looking, self._next = self._next, None
         try:
             self._table = await self._store.read()

@@ -240,6 +240,7 @@ def _assigned(spec: LeaseSpec, workers: Iterable[Heartbeat]) -> list[Heartbeat]:
     """The ready workers that a lease may use, no more of a profile than its cap."""
     left: dict[str, float] = {name: spec.gpu_caps.get(name, math.inf) for name in spec.share}
     found = []
+    # By id: nobody stores who was assigned, and every gateway must name the same workers.
     for worker in sorted(workers, key=lambda each: each.worker_id):
         fits = worker.pool == spec.queue_pool and spec.bundle in (None, worker.bundle)
         if worker.ready and fits and left.get(worker.machine_profile, 0) > 0:

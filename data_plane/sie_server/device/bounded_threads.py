@@ -34,6 +34,7 @@ class BoundedThreads:
     def overdue_s(self) -> float:
         """By how much the work that runs is over its time; 0 where none is."""
         now = time.monotonic()
+        # A copy: the threads write to it meanwhile.
         return max([0.0, *(now - due for due in list(self._due.values()))])
 
     async def submit(self, work: Callable[[], T], *, within_s: float = inf) -> T:
@@ -66,6 +67,7 @@ class BoundedThreads:
             while True:
                 await asyncio.wrap_future(self._thread.submit(until_interrupted))
         finally:
+            # To cancel the task ends nothing on the thread, which would hold up what comes next.
             interrupt()
 
     def timed(self, work: Callable[[], T], within_s: float) -> T:
@@ -79,5 +81,6 @@ class BoundedThreads:
 
     def close(self) -> bool:
         """Take no more and drop what waits. True if nothing runs any more."""
+        # Not waited for: work that hangs would keep the process.
         self._thread.shutdown(wait=False, cancel_futures=True)
         return not self._pending

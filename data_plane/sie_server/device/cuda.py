@@ -18,6 +18,7 @@ def look_for_cuda() -> Cuda:
     try:
         if not torch.cuda.is_available():
             return Cuda(problem="torch finds none")
+        # A device may be listed on which nothing runs: one product tells (four sums of two).
         number = torch.ones(2, 2, device="cuda")
         if float((number @ number).sum()) != 8.0:
             return Cuda(problem="it computes wrong products")

@@ -35,6 +35,7 @@ def device_used_bytes(device: str) -> int:
 
 def host_available_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
     """The bytes that processes here can still take without swapping; None where nobody tells."""
+    # In a container meminfo still tells of the whole host, and its group of the container.
     found = [_available(meminfo), _left_in_group(cgroup)]
     known = [each for each in found if each is not None]
     return min(known) if known else None

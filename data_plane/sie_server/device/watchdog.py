@@ -39,6 +39,7 @@ class Watchdog:
         try:
             while True:
                 if self._loop_hang_s:
+                    # Its timer runs in C, and goes off when this loop stands and cannot look.
                     faulthandler.dump_traceback_later(self._loop_hang_s, exit=True)
                 late_s = max(each.overdue_s() for each in self._threads)
                 if late_s > 0:
@@ -55,4 +56,5 @@ class Watchdog:
         )
         faulthandler.dump_traceback(all_threads=True)
         logging.shutdown()
+        # An ordinary exit would wait for the thread that hangs.
         os._exit(_HUNG)

@@ -85,6 +85,7 @@ def auto_encoder(weights: Weights, step: AutoEncoderStep, device: torch.device) 
     def encode(values: Tensor) -> Tensor:
         if step.normalize:
             centred = values - values.mean(dim=-1, keepdim=True)
+            # To the deviation, as the reference has it; torch's layer norm adds to the variance.
             values = centred / (centred.std(dim=-1, keepdim=True) + 1e-5)
         latent = nn.functional.linear(values - before, matrix, after)
         greatest = torch.topk(latent, step.kept, dim=-1)

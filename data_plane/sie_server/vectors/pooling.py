@@ -86,6 +86,7 @@ class _Pool:
         return self._sums(self._counted * weights) / self._sums(weights).clamp(min=1e-9)
 
     def _counts(self) -> Tensor:
+        # A text that is all prompt counts no token: zeros come of it, and no NaN.
         return self._sizes[:, None].float().clamp(min=1e-9)
 
     def _sums(self, states: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ class VectorSteps:
         for run in self._runs[:-1] if unit is False and self._ends_in_unit else self._runs:
             run(features)
         vectors = features.rows[_VECTOR]
+        # Cut before it is made a unit: what is left of one is shorter.
         vectors = vectors if self._kept is None else vectors[:, : self._kept]
         return nn.functional.normalize(vectors.float(), dim=-1) if unit else vectors
 

@@ -151,6 +151,7 @@ def _dense(answers: DenseAnswers, count: int) -> Any:
 
 
 def _check_dense(answers: DenseAnswers, count: int) -> None:
+    # Another process wrote them: a wrong size would give one input the numbers of the next.
     if answers.dim < 1 or len(answers.values) != 4 * answers.dim * count:
         raise _misfit("vectors", count)
 
@@ -174,6 +175,7 @@ def _multivectors(answers: MultivectorAnswers, count: int) -> list[Any]:
 def _bounds(counts: bytes, count: int, what: str) -> Any:
     """The place where each input's part begins, and the end of the last."""
     sizes = _array(counts, "<i4", count, what)
+    # It would move all that follow it to other inputs, and the sum may still be right.
     if count and int(sizes.min()) < 0:
         raise _misfit(what, count)
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

@@ -18,6 +18,7 @@ _ENVELOPE_BYTES: Final = 1024
 def chunks_of(encoded: bytes, *, job_id: str, bytes_max: int) -> list[ResultChunk]:
     """Cut `encoded`, which is not empty, for messages of at most `bytes_max`."""
     size = max(1, bytes_max - _ENVELOPE_BYTES)
+    # Of the bytes: a job that ran twice may answer with others, whose chunks must not be mixed.
     transfer = hashlib.sha256(encoded).hexdigest()[:32]
     count = -(-len(encoded) // size)
     return [

@@ -147,6 +147,7 @@ def _size(picture: Image.Image, form: PictureForm) -> tuple[int, int] | None:
         return None
     short, long = sorted(picture.size)
     longest = int(form.shortest * long / short)
+    # An image of 1 by 50,000 pixels is small until its short side is made longer.
     if longest * form.shortest > PIXELS_MAX:
         raise FixRequest(
             f"the image is {picture.width} by {picture.height} pixels, too long for its breadth: "

@@ -185,6 +185,7 @@ class Holds:
         """Take the answers of items, or why they have none."""
         before = self.open_items
         for hold, index, outcome in outcomes:
+            # A batch may end after its hold was closed, when its items were counted out.
             if hold.settle_item(index, outcome) and hold.number in self._by_number:
                 self.open_items -= 1
         self._tell_room(before)

@@ -114,6 +114,7 @@ class Results:
         again = [hold for hold in ending if not hold.delivery.last_delivery]
         last = [hold for hold in ending if hold.delivery.last_delivery]
         metrics.JOBS.labels(outcome="given_back").inc(len(again))
+        # Closed before the queue hears, which may deliver them again at once: as jobs of their own.
         self._holds.close(again, settled=False)
         for hold in again:
             hold.delivery.retry(delay_s)
@@ -224,10 +225,12 @@ class Results:
         while True:
             receipt = await self._ask(inbox, message)
             confirmed = receipt.job_ids if receipt is not None else ()
+            # Another process wrote it: it may name a job twice, or one that was not offered.
             settled = [unconfirmed.pop(job_id) for job_id in confirmed if job_id in unconfirmed]
             await self._settle(settled, for_good=for_good)
             if not unconfirmed:
                 return
+            # After what was confirmed: an answer that arrived is not dropped for being late.
             now = self._clock()
             late = [job for job, (hold, _) in unconfirmed.items() if hold.deadline <= now]
             self._drop([unconfirmed.pop(job_id)[0] for job_id in late])

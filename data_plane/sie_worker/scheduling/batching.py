@@ -247,6 +247,8 @@ class Scheduler:
 
     def expire(self, now: float) -> list[QueuedInput]:
         """Drop what waits past its deadline, and give it back."""
+        # Never later than the true one (what was taken may have held it): it saves a walk over all
+        # inputs at each turn.
         if now < self._earliest_deadline:
             return []
         dropped = self._drop(lambda item: item.deadline <= now)
@@ -339,6 +341,7 @@ class Scheduler:
             item = queue.waiting[tenant][0][2]
             longest = max(longest, item.cost)
             cost = longest * (len(taken) + 1) if limits.padded else total + item.cost
+            # The first goes whatever it costs: it would not cost less in a later batch.
             if taken and cost > cost_max:
                 break
             arrived, item = queue.take(tenant)

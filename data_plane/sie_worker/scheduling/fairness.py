@@ -70,6 +70,7 @@ class Turns:
         if len(heads) == 1:
             return next(iter(heads))
         while True:
+            # A copy: the ring turns meanwhile.
             for tenant in [each for each in self._ring if each in heads]:
                 if self._deficits[tenant] >= heads[tenant]:
                     return tenant

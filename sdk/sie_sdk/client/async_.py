@@ -315,6 +315,7 @@ class SIEAsyncClient(Unshared):
 
     async def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
+        # First, since the renewals go over the connections.
         await self._leases.close(AsyncLeaseKeeper.close)
         await self._http.close(httpx.AsyncClient.aclose)
         if self._given_http is not None:
@@ -350,6 +351,7 @@ class SIEAsyncClient(Unshared):
             for _ in range(_ROUNDS_MAX):
                 await self._run_pieces(calls, wanted, found, told)
                 answers = [found[index] for index in range(len(calls))]
+                # Pieces that are sent again were counted the first time.
                 wanted, told = exchange.older_pieces(answers), unseen
                 if not wanted:
                     self._last.note(*answers)

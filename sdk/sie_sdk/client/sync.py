@@ -313,6 +313,7 @@ class SIEClient(Unshared):
 
     def close(self) -> None:
         """Close the connections. Leases are renewed no more, and end by themselves."""
+        # First, since the renewals go over the connections.
         self._leases.close(LeaseKeeper.close)
         self._http.close(httpx.Client.close)
         if self._given_http is not None:
@@ -348,6 +349,7 @@ class SIEClient(Unshared):
             for _ in range(_ROUNDS_MAX):
                 self._run_pieces(calls, wanted, found, told)
                 answers = [found[index] for index in range(len(calls))]
+                # Pieces that are sent again were counted the first time.
                 wanted, told = exchange.older_pieces(answers), unseen
                 if not wanted:
                     self._last.note(*answers)

@@ -51,6 +51,7 @@ class LeaseKeeper:
             self._changed.notify()
             thread = self._thread
         if thread is not None:
+            # Outside the lock: the thread takes it to see that it is closed.
             thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -63,6 +64,7 @@ class LeaseKeeper:
         with self._changed:
             wait_s = self._renewals.wait_s(time.monotonic())
             if self._closed or wait_s is None:
+                # Under the lock: a `hold` that comes now starts a thread of its own.
                 self._thread = None
                 return None
             self._changed.wait(wait_s)
@@ -70,6 +72,7 @@ class LeaseKeeper:
 
     def _renew_one(self, name: str) -> None:
         try:
+            # Not under the lock: it waits for the gateway, and `hold` and `forget` must not.
             self._renew(name)
         except SIEError as error:
             with self._changed:

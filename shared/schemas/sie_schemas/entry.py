@@ -123,6 +123,7 @@ class Change(Struct, frozen=True, omit_defaults=True):
     Entity changes have `kind` and `key`; a put has a `document`; `log.begin` may have `supersedes`.
     """
 
+    # Any word: an entry of a later release is read, so that a follower halts at it by name.
     kind: str
     key: str = ""
     document: Raw | UnsetType = UNSET

@@ -59,6 +59,7 @@ def without_password(text: str) -> str:
     People paste addresses with their password, and what repeats one stands in a log, an audit or a
     terminal for years. Errors, log lines and lines of commands go through here.
     """
+    # Most texts hold no address: the pattern is not run on them.
     if "://" not in text or "@" not in text:
         return text
     return _USER.sub("", text)

@@ -72,7 +72,7 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of one model in one process: `effective` is the revision that it serves now.
+    """The state of one model in one process: `revision` is the one that `state` is of.
 
     `dims` are the widths of its outputs and `max_sequence_length` the tokens that it reads, as far
     as its backend says. Only a loaded model knows them.

@@ -11,6 +11,7 @@ import msgspec
 
 __all__ = ["MALFORMED", "problem_of"]
 
+# msgspec raises the latter two for text that is no UTF-8 and for what is nested too deep.
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """For an `except`: these bytes are no such message."""
 
