@@ -30,6 +30,7 @@ from tests.mutants.storage_mutants import STORAGE_MUTANTS
 from tests.mutants.tired_mutants import TIRED_MUTANTS
 from tests.mutants.unsurveyed_mutants import UNSURVEYED_MUTANTS
 from tests.mutants.upkeep_mutants import UPKEEP_MUTANTS
+from tests.mutants.weights_mutants import WEIGHTS_MUTANTS
 from tests.mutants.writer_mutants import WRITER_MUTANTS
 
 __all__ = ["MUTANTS"]
@@ -60,4 +61,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *TIRED_MUTANTS,
     *SENT_MUTANTS,
     *LOADED_MUTANTS,
+    *WEIGHTS_MUTANTS,
 )

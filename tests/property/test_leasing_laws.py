@@ -1,18 +1,21 @@
 """Laws of leases in the client: when they are renewed."""
 
-from hypothesis import given
+from urllib.parse import unquote
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.errors import CODES, FixRequest, Later
 from sie_sdk.errors import strange_error, told_error
-from sie_sdk.leases.calls import Renewals, ttl_of
+from sie_sdk.leases.calls import Renewals, pool_call, renew_call, ttl_of
 
-TTL = st.floats(1, 3600)
+TTL = st.floats(0, 3600)
 REFUSALS = st.sampled_from(sorted(CODES)).map(lambda code: told_error(code, "no")) | st.integers(
     400, 599
 ).map(lambda status: strange_error(status, "", "no"))
 
 
+@example(ttl_s=0.0, steps=[False])
 @given(ttl_s=TTL, steps=st.lists(st.booleans(), max_size=30))
 def test_a_lease_is_due_long_before_it_ends_and_soon_again_after_a_failure(
     ttl_s: float, steps: list[bool]
@@ -79,3 +82,14 @@ def test_of_several_leases_those_are_due_whose_time_has_come_and_the_most_urgent
 def test_a_lease_lasts_as_long_as_the_answer_says_and_as_ever_where_it_does_not():
     assert ttl_of({"spec": {"ttl_seconds": 30}}) == 30
     assert ttl_of({"spec": {}}) == ttl_of({}) == 1200
+
+
+@example(name="team/a ?b#")
+@given(name=st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
+def test_a_name_is_one_part_of_its_leases_address_whatever_is_in_it(name):
+    for call, ending in ((pool_call("GET", name), []), (renew_call(name), ["renew"])):
+        assert [unquote(part) for part in call.path.split("/")] == [
+            *("", "v1", "pools", name.lower()),
+            *ending,
+        ]
+        assert not {"?", "#"} & set(call.path)

@@ -20,7 +20,7 @@ from transformers import AutoModel, BertConfig
 from sie_layouts.steps import TextLayout
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
-from sie_schemas.ipc import RunBatch, TokensInput
+from sie_schemas.ipc import LateInput, RunBatch, TokensInput
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.lora import Adapter, Delta
 from sie_server.backends.backend import ModelSpec
@@ -28,6 +28,7 @@ from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.backends.forward.loaded_encoder import LoadedEncoder
 from sie_server.backends.forward.probe import probe
 from sie_server.backends.heads.vector_answers import as_given, lengths_of, rows_as_given
+from sie_server.backends.score.late import late_scores
 from sie_server.packed.packed_attention import register
 from sie_server.packed.prepacked import PrepackedLinear
 from sie_server.tolerances import logits_agree
@@ -229,14 +230,14 @@ def test_each_input_has_the_adapter_or_the_task_that_it_names_and_else_the_base(
         for ids, (_, _, task, looks, skip) in zip(texts, inputs, strict=True)
     ]
     pins = [pin for _, pin, *_ in inputs]
-    pins = pins[: len(pins) + more] if more < 1 else [*pins, None]
+    pins = (pins[: len(pins) + more] or pins) if more < 1 else [*pins, None]
     batch = RunBatch(
         id=1, model_revision="r1", operation="encode", inputs=tuple(told), adapters=tuple(pins)
     )
     unfit = any(
         pin in _STRANGERS or task == "clustering" or (pin and task) for _, pin, task, *_ in inputs
     )
-    if unfit or (more and pins):
+    if unfit or len(pins) != len(inputs):
         with pytest.raises(FixRequest):
             loaded.core.run(batch, told)
         return
@@ -269,3 +270,46 @@ def test_one_number_that_is_none_fails_the_answer(loaded, numbers):
     else:
         with pytest.raises(OurFault, match="not finite"):
             loaded.core.require_finite(*tensors)
+
+
+_SIDE = st.integers(0, 3).map(lambda length: np.arange(5, 5 + length, dtype="<i4").tobytes())
+
+
+@example(pairs=[(b"\5\0\0\0", b"\6\0\0\0", pin) for pin in (None, *_PINS)], mean=False)
+@example(pairs=[(b"\5\0\0\0\6\0\0\0", b"", None)], mean=True)
+@given(
+    pairs=st.lists(
+        st.tuples(_SIDE, _SIDE, st.sampled_from([None, *_PINS])), min_size=1, max_size=4
+    ),
+    mean=st.booleans(),
+)
+def test_a_pair_scores_the_nearest_of_the_document_to_each_vector_of_its_query(loaded, pairs, mean):
+    """Whichever pairs share a query, and under which adapter: it is run once under each."""
+
+    def own(ids: bytes, pin: AdapterPin | None) -> Tensor:
+        seed = sum(ids) + 100 * [None, *_PINS].index(pin)
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(len(ids) // 4, 4, generator=generator).half()
+
+    def vectors(batch: RunBatch, texts: Sequence[TokensInput]) -> list[Tensor]:
+        assert len(texts) == len({(query, pin) for query, _, pin in pairs}) + len(pairs)
+        given = zip(texts, batch.adapters, strict=True)
+        return [own(text.ids, pin) for text, pin in given]
+
+    inputs = [LateInput(TokensInput(query), TokensInput(document)) for query, document, _ in pairs]
+    batch = RunBatch(
+        id=1,
+        model_revision="r1",
+        operation="score",
+        inputs=tuple(inputs),
+        adapters=tuple(pin for _, _, pin in pairs),
+    )
+    found = late_scores(loaded.core, batch, vectors, mean=mean)
+    for place, (query, document, pin) in enumerate(pairs):
+        sides = [own(side, pin).double().numpy() for side in (query, document)]
+        both = all(len(side) for side in sides)
+        total = float((sides[0] @ sides[1].T).max(axis=1).sum()) if both else 0.0
+        average = total / max(1, len(sides[0]))
+        values, relevance = (np.frombuffer(part, "<f4") for part in (found.values, found.relevance))
+        assert values[place] == pytest.approx(average if mean else total, abs=1e-5)
+        assert relevance[place] == pytest.approx(min(1.0, max(0.0, (average + 1) / 2)), abs=1e-5)

@@ -270,7 +270,8 @@ class _Layer(nn.Module):
         self.intermediate_act_fn = activation
 
     def forward(self, states: Tensor) -> Tensor:
-        return self.intermediate_act_fn(self.dense(states))
+        result: Tensor = self.intermediate_act_fn(self.dense(states))
+        return result
 
 
 @given(
@@ -287,21 +288,22 @@ class _Layer(nn.Module):
     )
 )
 def test_layers_that_compute_the_same_are_laid_out_anew_and_put_back_every_one(layers):
-    model = nn.Sequential(*(_Layer(kind(8, 8), active()) for kind, active, _ in layers))
-    model.requires_grad_(False)
-    tied = nn.ModuleList(nn.Embedding(8, 8) for _, _, is_tied in layers if is_tied)
-    places = [place for place, (_, _, is_tied) in enumerate(layers) if is_tied]
-    for place, table in zip(places, tied, strict=True):
-        table.weight = model[place].dense.weight
-    whole = nn.ModuleList([model, tied])
+    made = [_Layer(kind(8, 8), active()) for kind, active, _ in layers]
+    model = nn.Sequential(*made).requires_grad_(False)
+    tied = [
+        nn.Embedding(8, 8, _weight=layer.dense.weight)
+        for layer, (_, _, is_tied) in zip(made, layers, strict=True)
+        if is_tied
+    ]
+    whole = nn.ModuleList([model, *tied])
     states = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
     expected, before = model(states), list(whole.named_modules())
     swap = prepack(whole)
     assert logits_agree(model(states), expected, torch.float32)
     for place, (kind, active, is_tied) in enumerate(layers):
-        is_new = isinstance(model[place].dense, PrepackedLinear)
+        is_new = isinstance(made[place].dense, PrepackedLinear)
         assert is_new == (bool(swap.replaced) and kind is nn.Linear and not is_tied)
-        is_folded = type(model[place].intermediate_act_fn) is not active
+        is_folded = type(made[place].intermediate_act_fn) is not active
         assert is_folded == (is_new and active is GELUActivation)
     swap.undo()
     assert list(whole.named_modules()) == before

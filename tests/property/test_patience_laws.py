@@ -4,10 +4,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.errors import SIEError, error_for
-from sie_sdk.attempts import Attempts
-from sie_sdk.errors import SIEConnectionError, strange_error
+from sie_sdk.attempts import Attempts, LastCall
+from sie_sdk.errors import (
+    ResourceExhaustedError,
+    SIEConnectionError,
+    strange_error,
+    told_error,
+)
 from sie_sdk.exchange import Defaults, encode_calls, older_pieces
-from sie_sdk.patience import Patience, retry_delay_s
+from sie_sdk.patience import Patience, Retry, retry_delay_s
 
 CAPACITY = ["PROVISIONING", "MODEL_LOADING", "GATEWAY_TIMEOUT"]
 BUSY = ["NOT_READY", "QUEUE_FULL", "RATE_LIMIT"]
@@ -28,6 +33,9 @@ PATIENCES = st.builds(
 @example(
     code="RESOURCE_EXHAUSTED", asked_s=0.5, attempt=2, elapsed_s=0.0, chance=0.0,
     patience=Patience(retries_max=5, oom_retries_max=2),
+)  # fmt: skip
+@example(
+    code="LORA_LOADING", asked_s=0.5, attempt=10, elapsed_s=0.0, chance=0.0, patience=Patience(),
 )  # fmt: skip
 @given(
     code=st.sampled_from([*CAPACITY, *BUSY, *TRIES]),
@@ -56,23 +64,35 @@ def test_a_request_is_sent_again_as_long_as_its_lack_is_waited_for_and_never_soo
         assert found == (least if code == "LORA_LOADING" else grown)
 
 
+@example(codes=["QUEUE_FULL", *["RESOURCE_EXHAUSTED"] * 3])
 @given(codes=st.lists(st.sampled_from(["MODEL_LOADING", "QUEUE_FULL", *TRIES]), max_size=40))
 def test_waits_for_one_lack_use_up_no_tries_and_lengthen_no_pause_for_another(codes):
-    attempts = Attempts(Patience(retries_max=5, oom_retries_max=2))
+    told: list[Retry] = []
+    attempts = Attempts(Patience(retries_max=5, oom_retries_max=2), told.append)
     before = dict.fromkeys(codes, 0)
     for code in codes:
-        error = error_for(code, "no", retry_after_s=0.01)
+        error = told_error(code, "no", retry_after_s=0.01)
         try:
             pause_s = attempts.pause_after(error)
         except SIEError as raised:
             assert raised is error
             assert before[code] == TRIES[code]
+            if isinstance(error, ResourceExhaustedError):
+                assert error.retries == len(told)
             return
         assert before[code] < TRIES.get(code, len(codes))
         grown = 1 if code in {"MODEL_LOADING", "LORA_LOADING"} else 2.0 ** before[code]
         assert min(30.0, 0.01 * grown) <= pause_s <= 1.25 * 0.01 * grown
         before[code] += 1
     assert attempts.failed == len(codes)
+    assert [retry.attempt for retry in told] == [*range(1, len(codes) + 1)]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+def test_the_tries_of_an_answer_are_those_of_all_its_pieces(tries):
+    last = LastCall()
+    last.note(*({"request": {"retries": each, "model_revision": "r"}} for each in tries))
+    assert (last.retries, last.model_revision) == (sum(tries), "r")
 
 
 @given(

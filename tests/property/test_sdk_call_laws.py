@@ -21,7 +21,7 @@ OPTIONS = st.dictionaries(st.sampled_from(["lora", "is_query", "x"]), st.sampled
 TOLD = st.fixed_dictionaries(
     {},
     optional={
-        "output_types": st.sampled_from([("dense",), ["sparse", "dense"]]),
+        "output_types": st.sampled_from(["dense", ("dense",), ["sparse", "dense"]]),
         "output_dtype": st.sampled_from(["int8", "float32"]),
         "dimensions": st.integers(0, 8),
         "instruction": st.sampled_from(["", "find"]),
@@ -47,7 +47,8 @@ def test_what_a_call_says_travels_as_it_was_said_and_nothing_else_does(told, usu
     params = msgspec.msgpack.decode(call.body).get("params", {})
     said = {name: value for name, value in told.items() if name not in {"is_query", "options"}}
     if "output_types" in said:
-        said["output_types"] = [*said["output_types"]]
+        named = said["output_types"]
+        said["output_types"] = [named] if isinstance(named, str) else [*named]
     options = {**usual, **told.get("options", {})}
     if "is_query" in told:
         options["is_query"] = told["is_query"]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.arrays import to_wire
@@ -66,17 +66,26 @@ def test_only_what_can_pass_is_sent_again_never_earlier_than_asked_and_within_pa
             assert attempt < TRIES.get(code, patience.retries_max)
 
 
+@example("QUEUE_FULL", None, None, -5, 503, True)
 @given(
     st.sampled_from(sorted(code for code, rule in CODES.items() if rule.branch is Later)),
     st.none() | st.integers(-2_000, 4_000_000),
     st.none() | st.integers(-2, 4_000),
     st.none() | st.integers(-10_000, 10_000),
     st.integers(200, 599).filter(lambda status: status not in {200, 201}),
+    st.booleans(),
 )
 def test_the_most_exact_pause_that_can_be_waited_for_is_heard(
-    code: str, milliseconds: int | None, seconds: int | None, until: int | None, status: int
+    code: str,
+    milliseconds: int | None,
+    seconds: int | None,
+    until: int | None,
+    status: int,
+    is_openai: bool,
 ) -> None:
-    headers = {"x-sie-error-code": code}
+    """OpenAI's envelope has the code in small letters."""
+    headers = {} if is_openai else {"x-sie-error-code": code}
+    body = {"error": {"code": code.lower()}} if is_openai else {}
     now = datetime(2026, 11, 30, 10, tzinfo=UTC)
     if milliseconds is not None:
         headers["retry-after-ms"] = str(milliseconds)
@@ -96,7 +105,7 @@ def test_the_most_exact_pause_that_can_be_waited_for_is_heard(
     own = CODES["PROVISIONING"].retry_after_s if status == 202 else own
 
     with pytest.raises(SIEError) as refused:
-        exchange.read_answer(status, headers, b"")
+        exchange.read_answer(status, headers, msgspec.json.encode(body))
     found = refused.value.retry_after_s
     assert (found is None) is (not told and own is None)
     assert found is None or found == pytest.approx(told[0] if told else own)

@@ -1,5 +1,6 @@
 """Laws of a folder of weights: what is read of it is inside, and pinned where it pins."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sie_schemas.documents import PathSource
 from sie_schemas.errors import OurFault
-from sie_server.weights.sources import Weights
+from sie_server.weights.sources import Weights, resolve
 
 FILES = ("w", "1/w", "1/1/w", "1/10/w", "10/w", "1_w")
 NAMES = st.sampled_from(FILES)
@@ -47,3 +49,17 @@ def test_a_file_is_read_where_it_is_inside_and_pinned_however_deep_one_asks(
     is_itself = not any(inside)
     assert weights.within == (None if is_itself else folder)
     assert weights.may_run_code == (code and is_itself), "code runs of the folder of a source alone"
+
+
+@example(place=63)
+@given(place=st.integers(0, 63))
+def test_a_hash_that_differs_in_one_digit_is_another_files(folder, place):
+    right = hashlib.sha256(b"").hexdigest()
+    wrong = right[:place] + f"{int(right[place], 16) ^ 1:x}" + right[place + 1 :]
+    for stated in (right, wrong):
+        source = PathSource(type="path", path=str(folder), manifest={"w": stated})
+        if stated == right:
+            assert resolve(source).file("w") == folder / "w"
+        else:
+            with pytest.raises(OurFault, match="has SHA-256"):
+                resolve(source)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Encoding
@@ -16,7 +17,11 @@ def encoding(before: int, count: int, behind: int) -> Encoding:
     """A text of so many tokens, numbered from 0, between special ones."""
     mask = [1] * before + [0] * count + [1] * behind
     ids = [SPECIAL] * before + [*range(count)] + [SPECIAL + 1] * behind
-    told: dict[str, Any] = {"special_tokens_mask": mask, "ids": ids, "type_ids": [0] * len(ids)}
+    told: dict[str, Any] = {
+        "special_tokens_mask": mask,
+        "ids": ids,
+        "type_ids": [-each for each in ids],
+    }
     offsets = [(0, 0)] * before + [(at, at + 1) for at in range(count)] + [(0, 0)] * behind
     return cast("Encoding", SimpleNamespace(**told, offsets=offsets, tokens=[*map(str, ids)]))
 
@@ -37,10 +42,13 @@ def test_each_token_is_taken_once_in_order_from_a_window_that_the_model_reads(
     assert taken == [*range(count)]
     assert [int(token) for token in text.tokens] == taken
     for window in windows:
-        assert len(window.ids) == len(window.type_ids) <= tokens_max
+        assert len(window.ids) <= tokens_max
+        assert window.type_ids == [-each for each in window.ids]
         assert window.ids[:before] == [SPECIAL] * before
         assert window.ids[len(window.ids) - behind :] == [SPECIAL + 1] * behind
     assert count > room or len(windows) == min(1, count)
+    with pytest.raises(ValueError, match="no room"):
+        text.windows(before + behind)
 
 
 @given(count=st.integers(1, 80), room=st.integers(4, 20))

@@ -16,7 +16,7 @@ from sie_schemas.errors import Later
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import WithoutAdapters
-from sie_server.device.memory import host_available_bytes
+from sie_server.device.memory import device_bytes, host_available_bytes
 from sie_server.execution.answer_joining import join
 from sie_server.execution.execution import Execution
 from sie_server.execution.memory_ladder import run_batch
@@ -247,3 +247,6 @@ def test_what_a_host_has_left_is_the_least_of_what_kernel_and_container_tell(tmp
     (group / "memory.max").write_text("6000\n")
     (group / "memory.stat").write_text("anon 1\ninactive_file 300\n")
     assert host_available_bytes(meminfo=meminfo, cgroup=group) == 1300
+    assert device_bytes("cpu", cgroup=group) == 6000, "of a machine that has more"
+    (group / "memory.max").write_text("max\n")
+    assert device_bytes("cpu", cgroup=group) > 2**20

@@ -15,12 +15,12 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMINFO: Final = Path("/proc/meminfo")
 
 
-def device_bytes(device: str) -> int:
-    """All the memory of a device: a GPU's own, or the host's."""
+def device_bytes(device: str, *, cgroup: Path = _CGROUP) -> int:
+    """All the memory of a device: a GPU's own, or the host's up to its container's limit."""
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _number(_CGROUP / "memory.max")
+    limit = _number(cgroup / "memory.max")
     return total if limit is None else min(total, limit)
 
 
