@@ -16,6 +16,7 @@ from sie_cli.config.config_work import run_work
 from sie_cli.config.views import audit
 from sie_cli.diagnosis.facts import UNANSWERED, Place, gather
 from sie_cli.models.hub import open_revision
+from sie_cli.supervisor.first_answer import writer_line
 from sie_config.offline.access import asked_json
 from sie_config.offline.compaction import writers_log_id
 from sie_runtime.broker.bus import Bus, BusSettings
@@ -242,6 +243,7 @@ ASKERS: dict[str, Callable[[str], Any]] = {
     "doctor": lambda url: gather(Place(url, gateway_url=url), timeout_s=TIMEOUT_S).replicas.error,
     "doctor of a log": lambda url: asked_json(url, within_s=TIMEOUT_S),
     "compaction": lambda url: writers_log_id(url, within_s=TIMEOUT_S) or "drops",
+    "a start": lambda url: asyncio.run(writer_line(url, within_s=TIMEOUT_S)).rpartition(": ")[2],
 }
 
 

@@ -1,5 +1,6 @@
 """Children and steps of the command, with small real programs in place of the cluster's."""
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -88,6 +89,27 @@ async def test_a_child_that_does_not_become_ready_in_time_is_a_failure_that_says
         await child.wait_ready()
     assert child.running
     await child.stop(drain_s=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the owner of a port is read from /proc")
+async def test_a_stranger_that_answers_at_its_port_is_not_taken_for_it_and_is_named(tmp_path):
+    stranger = child_of(tmp_path, LISTEN)
+    await stranger.start()
+    await stranger.wait_ready()
+    plan = dataclasses.replace(
+        child_of(tmp_path, "").plan,
+        argv=(sys.executable, "-c", "import time; time.sleep(600)"),
+        ready_url=stranger.plan.ready_url,
+        ready_s=0.5,
+    )
+    child = Child(plan, poll_s=0.01, log_tail_lines=3)
+    await child.start()
+    try:
+        with pytest.raises(StartFailed, match=f"is taken by pid {stranger.record.pid} "):
+            await child.wait_ready()
+    finally:
+        await child.stop(drain_s=10)
+        await stranger.stop(drain_s=10)
 
 
 async def test_a_program_that_is_not_there_is_a_failure_that_names_the_role(tmp_path):

@@ -125,6 +125,10 @@ async def toy_cluster(
     for name in refused:
         (folder / "refuse" / name).touch()
     stop, ready, said = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def on_ready(_record: ClusterState) -> None:
+        ready.set()
+
     os.environ["TOY_FOLDER"] = str(folder)
     running = asyncio.create_task(
         run_cluster(
@@ -133,7 +137,7 @@ async def toy_cluster(
             stop=stop,
             kill=asyncio.Event(),
             say=said.append,
-            on_ready=lambda _: ready.set(),
+            on_ready=on_ready,
             scripts=scripts,
         )
     )

@@ -132,8 +132,12 @@ def test_a_taken_port_is_named_with_its_cure():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(FixRequest, match=f"port {port}, where the gateway would listen"):
+        with pytest.raises(
+            FixRequest, match=f"port {port}, where the gateway would listen"
+        ) as told:
             check_free(port, "the gateway")
+    if sys.platform == "linux":
+        assert f"is taken by pid {os.getpid()} (" in str(told.value)
 
 
 def test_a_port_beyond_the_last_does_not_exist():
@@ -247,15 +251,22 @@ def test_a_model_that_a_living_replica_cannot_load_is_told_with_its_reason():
     assert failed_lines(rows) == [f"worker w1 cannot load org/b: {failed['reason']}"]
 
 
-def test_a_log_in_recovery_is_told_at_the_start_and_a_short_pause_is_not():
+async def test_a_writer_that_takes_no_writes_is_told_at_the_start_and_a_short_pause_is_not():
     told = {"state": "recovery", "reason": "epochs 5 to 11 are missing", "code": "LOG_RECOVERY"}
+    pauses = [{"state": "read_only", "reason": "the term is not fenced yet"}, {"state": "serving"}]
 
     async def answers(scope, receive, send):
         await send({"type": "http.response.start", "status": 503, "headers": []})
-        await send({"type": "http.response.body", "body": json.dumps({"writer": told}).encode()})
+        writer = told or pauses.pop(0)
+        await send({"type": "http.response.body", "body": json.dumps({"writer": writer}).encode()})
 
     with served_application(lambda: contextlib.nullcontext(answers)) as url:
-        assert writer_line(url, timeout_s=30) == "epochs 5 to 11 are missing"
-        told["state"] = "read_only"
-        assert writer_line(url, timeout_s=30) == ""
-    assert writer_line(url) == ""
+        line = await writer_line(url, within_s=30, looks=2)
+        assert line == "The writer takes no writes: recovery: epochs 5 to 11 are missing"
+        told |= {"state": "read_only", "reason": "the disk is full"}
+        line = await writer_line(url, within_s=30, looks=2)
+        assert line == "The writer takes no writes: read only: the disk is full"
+        told.clear()
+        assert await writer_line(url, within_s=30) == ""
+        assert not pauses
+    assert (await writer_line(url, within_s=30, looks=2)).startswith("sie-config does not answer: ")

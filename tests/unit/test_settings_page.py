@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.support.settings_page import PAGE, PROCESSES, constants, page, settings
 
+from sie_runtime.settings import SettingsError, parse
+
 ROOT = Path(__file__).parents[2]
 MANUALS = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
 SETTINGS_MAX = 90
@@ -28,6 +30,31 @@ def test_there_are_no_more_settings_than_operators_turn():
     names = {field.name for _, cls in PROCESSES.values() for field in settings(cls)}
 
     assert len(names) <= SETTINGS_MAX
+
+
+ADDRESSES = [
+    pytest.param(prefix, cls, field, id=f"{prefix}_{field.name.upper()}")
+    for prefix, (_, cls) in PROCESSES.items()
+    for field in settings(cls)
+    if field.name.endswith("_url")
+]
+
+
+@pytest.mark.parametrize(("prefix", "cls", "field"), ADDRESSES)
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_an_address_that_is_wanted_is_refused_by_name_where_it_is_empty(prefix, cls, field, text):
+    wanted = {"SIE_CONFIG": {"SIE_CONFIG_DATA_DIR": "/tmp"}}.get(prefix, {})
+    name = f"{prefix}_{field.name.upper()}"
+
+    def read():
+        return parse(cls, prefix=prefix, argv=(), environ=wanted | {name: text})
+
+    if field.default:
+        with pytest.raises(SettingsError, match=f"^{name} is empty: give an address"):
+            read()
+    else:
+        # Absent by default, and so it is in a chart's template.
+        assert getattr(read(), field.name) in (text, None)
 
 
 @pytest.mark.parametrize("name", ["sie-config", "sie-gateway", "sie-worker", "sie-server"])

@@ -6,14 +6,14 @@ Promises the same answers and errors on both ways.
 """
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sie_config.http.doors import Door
@@ -47,7 +47,19 @@ class DirectApp(FastAPI):
         self.router.add_route(path, _guarded(endpoint), methods=[method])
 
     def add_direct(self, method: str, path: str, endpoint: Endpoint) -> None:
-        """Answer this method and path directly; also known to the router, for what it tells."""
+        """Answer this method and path directly; also known to the router, for what it tells.
+
+        Raises `ValueError` where a route that was added before would answer some of it.
+        """
+        own = self._direct.get(method, [])
+        for earlier in (route for route in self.router.routes if route not in own):
+            if method in (getattr(earlier, "methods", None) or {method}) and _meet(
+                path.split("/"), _path_of(earlier).split("/")
+            ):
+                # It would lose to this one, which is looked for first.
+                raise ValueError(
+                    f"{method} {path} would go before {_path_of(earlier)}: add it first"
+                )
         self.add_plain(method, path, endpoint)
         self._direct.setdefault(method, []).append(self.router.routes[-1])
 
@@ -77,6 +89,21 @@ class DirectApp(FastAPI):
         )
         if not at_once:
             await response(scope, receive, send)
+
+
+def _path_of(route: BaseRoute) -> str:
+    path = str(getattr(route, "path", "/{any:path}"))
+    return f"{path}/{{any:path}}" if isinstance(route, Mount) else path
+
+
+def _meet(left: Sequence[str], right: Sequence[str]) -> bool:
+    """True if a path fits both patterns, given by their parts."""
+    if not left or not right:
+        return all(part.endswith(":path}") for part in (*left, *right))
+    for one, other in ((left, right), (right, left)):
+        if one[0].endswith(":path}"):
+            return _meet(one[1:], other) or _meet(one, other[1:])
+    return (left[0] == right[0] or "{" in left[0] + right[0]) and _meet(left[1:], right[1:])
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:

@@ -94,6 +94,10 @@ async def _run(
 ) -> None:
     options = ClusterOptions(data=folder, port=free_ports(1, adjacent=2)[0], workers=1)
     stop, became_ready = asyncio.Event(), asyncio.Event()
+
+    async def on_ready(_record: ClusterState) -> None:
+        became_ready.set()
+
     cluster = asyncio.create_task(
         run_cluster(
             options,
@@ -101,7 +105,7 @@ async def _run(
             stop=stop,
             kill=asyncio.Event(),
             say=say,
-            on_ready=lambda _: became_ready.set(),
+            on_ready=on_ready,
         )
     )
     waiting = asyncio.create_task(became_ready.wait())

@@ -62,7 +62,7 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
         raise
     if record is None:
         raise StartFailed(_last_words(supervisor.returncode, log, before, settings))
-    _show(options.data, record)
+    _show(options.data, record, asyncio.run(writer_line(record.config_url)))
     typer.echo(f"stop it with: ./sie down --data {options.data}")
 
 
@@ -116,6 +116,9 @@ async def _foreground(
 
     stop, kill = asyncio.Event(), asyncio.Event()
 
+    async def on_ready(record: ClusterState) -> None:
+        _show(options.data, record, await writer_line(record.config_url))
+
     def on_signal() -> None:
         if stop.is_set():
             kill.set()
@@ -132,7 +135,7 @@ async def _foreground(
         stop=stop,
         kill=kill,
         say=_say,
-        on_ready=lambda record: _show(options.data, record),
+        on_ready=on_ready,
         scripts=scripts,
     )
     typer.echo("stopped")
@@ -142,13 +145,12 @@ def _say(line: str) -> None:
     typer.echo(f"{time.strftime('%H:%M:%S')} {line}")
 
 
-def _show(data: Path, record: ClusterState) -> None:
+def _show(data: Path, record: ClusterState, trouble: str) -> None:
     typer.echo(
         f"\n  gateway     {record.gateway_url}"
         f"\n  sie-config  {record.config_url}"
         f"\n  data        {data}{os.sep} (logs in {data / 'logs'})"
         f"\n\nTry:\n  {curl_line(record.gateway_url)}\n"
     )
-    reason = writer_line(record.config_url)
-    if reason:
-        typer.echo(f"no writes are taken: {reason}\n`sie doctor` says what to do\n")
+    if trouble:
+        typer.echo(f"{trouble}\n`sie doctor` says what to do\n")

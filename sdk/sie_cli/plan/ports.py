@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
+from sie_cli.plan.listeners import holder
 from sie_schemas.errors import FixRequest
 
 __all__ = ["check_free", "free_ports", "is_free"]
@@ -35,9 +36,10 @@ def check_free(port: int, role: str) -> None:
     if not 0 < port <= _PORT_MAX:
         raise FixRequest(f"port {port} for {role} does not exist: give another with --port")
     if not is_free(port):
+        by = holder(port)
         raise FixRequest(
-            f"port {port}, where {role} would listen, is taken: stop what holds it or give "
-            "another with --port",
+            f"port {port}, where {role} would listen, is taken{by and f' by {by}'}: stop what "
+            "holds it or give another with --port",
             code="ENTITY_CONFLICT",
         )
 

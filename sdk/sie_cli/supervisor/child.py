@@ -15,6 +15,7 @@ import httpx
 
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ProcessRecord, record_process
+from sie_cli.plan.listeners import holder, listens
 from sie_cli.plan.plans import ChildPlan
 from sie_cli.supervisor.spawners import Process, Spawners
 from sie_schemas.errors import OurFault
@@ -90,15 +91,22 @@ class Child:
             async with asyncio.timeout(patience_s), httpx.AsyncClient(verify=False) as http:
                 while True:
                     answered = await _answers(self.plan.ready_url, http)
-                    # A stranger may answer at the port of one that is gone.
                     if not self.running:
                         raise self.failure(f"ended with status {self.returncode} while starting")
-                    if answered:
+                    # A stranger may answer at the port of one that is gone, or not there yet.
+                    if answered and self._listens():
                         return
                     await asyncio.sleep(self._poll_s)
         except TimeoutError as error:
             # The time of one start, which lives that ended before have used up in part.
             raise self.failure(f"was not ready within {self.plan.ready_s:g} s") from error
+
+    def _listens(self) -> bool:
+        """False where it is known that another process is the one that answers."""
+        port = httpx.URL(self.plan.ready_url).port
+        if self._process is None or port is None:
+            return True
+        return listens(self._process.pid, port) is not False
 
     async def wait_gone(self) -> None:
         """Wait until the process has ended, for whatever reason."""
@@ -150,7 +158,17 @@ class Child:
         """The error for a start that failed, with what it wrote since."""
         lines = tail(self.plan.log, self._log_tail_lines, since=self._log_start)
         shown = "\n".join(f"    {line}" for line in lines) or "    (nothing was written)"
-        return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")
+        return StartFailed(
+            f"{self.plan.role} {what}{self._taken()}. The end of {self.plan.log}:\n{shown}"
+        )
+
+    def _taken(self) -> str:
+        """Whoever has its port in its place, in words."""
+        for port in (self.plan.port, httpx.URL(self.plan.ready_url).port):
+            by = holder(port) if port else ""
+            if by and not (self.running and self._listens()):
+                return f"; port {port} is taken by {by}"
+        return ""
 
 
 async def _answers(url: str, http: httpx.AsyncClient) -> bool:

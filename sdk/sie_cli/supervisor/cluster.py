@@ -53,7 +53,7 @@ async def run_cluster(
     stop: asyncio.Event,
     kill: asyncio.Event,
     say: Say,
-    on_ready: Callable[[ClusterState], None],
+    on_ready: Callable[[ClusterState], Awaitable[None]],
     scripts: Path | None = None,
 ) -> None:
     """Run a cluster from its first process to its last, until `stop`; `kill` ends the drain.
@@ -116,7 +116,7 @@ class Cluster:
         *,
         stop: asyncio.Event,
         kill: asyncio.Event,
-        on_ready: Callable[[ClusterState], None],
+        on_ready: Callable[[ClusterState], Awaitable[None]],
     ) -> None:
         """Start, watch from the first process on, until `stop`; drain."""
         self._save()
@@ -124,7 +124,7 @@ class Cluster:
             async with asyncio.TaskGroup() as group:
                 if await self._start_unless(stop, group):
                     self._ready = True
-                    on_ready(self._save())
+                    await on_ready(self._save())
                     scaler = group.create_task(self._scale(group))
                     await stop.wait()
                     scaler.cancel()

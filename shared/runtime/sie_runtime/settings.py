@@ -121,6 +121,9 @@ def parse(cls: type[T], *, prefix: str, argv: Sequence[str], environ: Mapping[st
     for name, (origin, text) in texts.items():
         values[name] = _convert(hints[name], text, origin)
         _require_possible(name, values[name], origin)
+        # An address that may be absent is absent by default.
+        if name.endswith("_url") and fields[name].default and not str(values[name]).strip(" ,"):
+            raise SettingsError(f"{origin} is empty: give an address, or leave it out")
     missing = [
         name
         for name, field in fields.items()
