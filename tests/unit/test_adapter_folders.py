@@ -129,6 +129,42 @@ def test_steps_beside_an_adapter_that_are_not_its_models_are_refused(base, tuned
     assert refused.value.code == "ADAPTER_LOAD_FAILED"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target_modules": ["dense"]}, "self.query, which adapter_config.json does not target"),
+        ({"target_modules": ".*query"}, "does not target"),
+        ({"exclude_modules": ["query"]}, "does not target"),
+        ({"layers_to_transform": [1]}, "layer.0.attention.output.dense, which"),
+        ({"target_modules": "(a+)+"}, "could take for ever"),
+        ({"kasa_config": {}}, "kasa_config is a key that is not known here"),
+        ({"r": None}, "r is None, and a number is wanted"),
+    ],
+)
+def test_an_adapter_that_peft_would_put_elsewhere_is_refused_when_added(base, tuned, change, said):
+    """It leaves out what the config does not target; all tensors were applied, without a word."""
+    write_json(tuned / "adapter_config.json", **change)
+    assert said in str(propose(FolderFiles(tuned), takes_pickles=False).refusals[0])
+    with pytest.raises(OurFault) as refused:
+        _adapted(base, tuned)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        {"target_modules": r".*layer\.[0-1]\.attention\.self\.(query|key)"},
+        {"target_modules": ["query", "key"], "layers_to_transform": 1, "layers_pattern": "layer"},
+        {"target_modules": "all-linear", "exclude_modules": ["pooler.dense"]},
+    ],
+)
+def test_an_adapter_that_peft_saved_targets_its_own_tensors(base, tmp_path, targets):
+    model = st.SentenceTransformer(str(base), device="cpu")
+    model.add_adapter(LoraConfig(r=2, **targets))
+    model.save(str(tmp_path / "tuned"), create_model_card=False)
+    assert propose(FolderFiles(tmp_path / "tuned"), takes_pickles=False).refusals == ()
+
+
 def test_a_model_with_an_adapter_inside_its_folder_is_refused(base, tuned, tmp_path):
     """Its library would put it on, which no revision and no request names."""
     for name in ("config.json", "model.safetensors"):

@@ -161,7 +161,10 @@ def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
     [
         ({"base_model.model.embeddings.word_embeddings.lora_embedding_A": (4, 9)}, "not a factor"),
         ({"base_model.model.encoder.layer.0.attention.self.query.lora_A.weight": (4, 384)}, "only"),
-        ({f"base_model.model.{'a' * 300}.lora_{part}.weight": (4, 4) for part in "AB"}, "300 char"),
+        (
+            {f"base_model.model.{'a' * 300}.lora_{part}.weight": (4, 4) for part in "AB"},
+            "of 300 characters",
+        ),
         ({}, "holds no tensors"),
     ],
 )

@@ -19,14 +19,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
+from sie_layouts.adapter import (
+    ADAPTER_FILE,
+    FACTOR,
+    WEIGHTS_FILE,
+    adapter_refusals,
+    untargeted,
+)
 from sie_schemas.errors import OurFault
 from sie_server.weights.own_tensors import own_tensors
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "LowRank", "read_adapter", "refused"]
 
 CONFIG_FILE: Final = ADAPTER_FILE
-WEIGHTS_FILE: Final = "adapter_model.safetensors"
 
 _REPEATS: Final = re.compile(r"(?<!\()[*+?{]")
 _CHOICES_MAX: Final = 2
@@ -39,7 +44,6 @@ _NAME_CHARS_MAX: Final = 256
 """Of a layer: twice the longest that is known. A search takes the cube of it."""
 _SEARCH_S: Final = 5.0
 """Processor time of all searches: 560 patterns of 560 layers take half a second."""
-_KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,12 @@ def read_adapter(folder: Path, *, search_s: float = _SEARCH_S) -> tuple[LowRank,
         raise refused(
             f"{folder / WEIGHTS_FILE} cannot be read: {error}; restore the file"
         ) from error
+    for reason in untargeted(config, tensors):
+        raise refused(f"the adapter in {folder} cannot be applied as it is: {reason}")
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise refused(f"the tensor {key} is not a factor of a linear layer's low-rank product")
-        parts.setdefault(match["module"], {})[match["part"]] = tensor
+        if match := FACTOR.fullmatch(key):
+            parts.setdefault(match["module"], {})[match["part"]] = tensor
     if not parts:
         raise refused(f"{folder / WEIGHTS_FILE} holds no tensors")
     ranks, alphas = (

@@ -41,7 +41,9 @@ class LateSide(Struct, frozen=True):
     def made(self, ids: list[int], name: str) -> TokensInput:
         """The ids, filled up."""
         form, count = self.form, len(ids)
-        filled = [*ids, *[form.filler] * (form.filled_to - count)]
+        # Fillers that no token looks at have nothing to look at in an empty text: it stays empty.
+        width = form.filled_to if count or form.attended else 0
+        filled = [*ids, *[form.filler] * (width - count)]
         looked_at = count if len(filled) > count and not form.attended else 0
         return TokensInput(int32(filled), attended=looked_at, query=name == "query")
 

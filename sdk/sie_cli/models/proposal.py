@@ -13,13 +13,14 @@ from typing import Any, Final, Literal
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
 from sie_core.counted import counted
-from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
+from sie_layouts.adapter import ADAPTER_FILE, WEIGHTS_FILE, adapter_refusals, untargeted
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
 from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, lacking_of_gliner
 from sie_layouts.architectures.tensors.declared import lacking
 from sie_layouts.architectures.tensors.families import Head
+from sie_layouts.architectures.tensors.headers import read_header
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.extraction.any_labels import (
@@ -364,9 +365,14 @@ def _adapter(files: Files, names: Mapping[str, int], *, takes_pickles: bool) -> 
                 "merge it into the model, or move the adapter to a folder of its own",
             )
         )
-    if "adapter_model.safetensors" not in names:
+    if WEIGHTS_FILE in names:
+        try:
+            refusals += untargeted(config, read_header(files, WEIGHTS_FILE))
+        except ValueError as error:
+            refusals.append(Refusal(WEIGHTS_FILE, str(error), "restore the file"))
+    else:
         if "adapter_model.bin" not in names:
-            refusals.append(Refusal("the folder", "has no adapter_model.safetensors", "restore it"))
+            refusals.append(Refusal("the folder", f"has no {WEIGHTS_FILE}", "restore it"))
         elif not takes_pickles:
             refusals.append(_pickle("adapter_model.bin"))
     if MODULES_FILE in names:

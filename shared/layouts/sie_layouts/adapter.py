@@ -5,21 +5,37 @@ registered model it is the same model only where these are that model's own step
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
 from sie_layouts.facts import Files, Refusal
+from sie_layouts.inputs.expression_costs import takes_for_ever
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader, joined
 from sie_layouts.reading import Layout, kind_of, read
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TextLayout, TransformerStep
 
-__all__ = ["ADAPTER_FILE", "adapter_refusals", "other_steps"]
+__all__ = [
+    "ADAPTER_FILE",
+    "FACTOR",
+    "WEIGHTS_FILE",
+    "adapter_refusals",
+    "other_steps",
+    "untargeted",
+]
 
 ADAPTER_FILE: Final = "adapter_config.json"
+WEIGHTS_FILE: Final = "adapter_model.safetensors"
+FACTOR: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
+"""The name of a factor of a linear layer's product."""
 _CONFIG: Final = "config.json"
+_NAME_CHARS_MAX: Final = 256
+"""Of a layer: twice the longest that is known. A search takes the square of it."""
+_EVERY: Final = "all-linear"
+"""peft's word for each linear layer."""
 _CURE: Final = "train a plain LoRA, or merge it into its base and register that as a model"
 _NOT_PLAIN: Final[Mapping[str, str]] = {
     "alora_invocation_tokens": "makes it an activated LoRA (aLoRA)",
@@ -60,7 +76,7 @@ def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
     if kind != "LORA":
         yield _refusal("peft_type", f"is {kind!r}, not 'LORA'")
     for key, what in _NOT_PLAIN.items():
-        if config.get(key):
+        if _is_set(config.get(key)):
             yield _refusal(key, what)
     if config.get("bias", "none") != "none":
         yield _refusal("bias", f"is {config['bias']!r}: it trains biases")
@@ -72,13 +88,93 @@ def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
             f"is {config['init_lora_weights']!r}, which alters the base's weights",
             "save it with peft's `path_initial_model_for_weight_conversion`",
         )
-    for key in sorted(each for each in config if config[each]):
+    yield from _no_numbers(config)
+    for key in sorted(each for each in config if _is_set(config[each])):
         if key not in _KNOWN and key not in _NOT_PLAIN:
             yield _refusal(key, "is a key that is not known here")
 
 
+def _no_numbers(config: Mapping[str, Any]) -> Iterator[Refusal]:
+    for key in ("r", "lora_alpha"):
+        number = config.get(key)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+            what = f"is {number!r}, and a number is wanted"
+            yield Refusal(f"{ADAPTER_FILE}: {key}", what, "restore it")
+
+
+def _is_set(value: Any) -> bool:
+    # To peft an empty table is a table: with `kasa_config: {}` all products are other ones.
+    return isinstance(value, dict) or bool(value)
+
+
 def _refusal(key: str, what: str) -> Refusal:
     return Refusal(f"{ADAPTER_FILE}: {key}", what, _CURE)
+
+
+def untargeted(config: Mapping[str, Any], tensors: Iterable[str]) -> Iterator[Refusal]:
+    """The first tensor of the weights that is no factor, or that peft would leave out.
+
+    It puts products only where the config says, and passes over the tensors of other layers.
+    """
+    for key in ("target_modules", "exclude_modules"):
+        named = config.get(key)
+        if isinstance(named, str) and (takes_for_ever(named) or not _compiles(named)):
+            what = "holds an expression that could take for ever to look for, or is none"
+            yield Refusal(f"{ADAPTER_FILE}: {key}", what, "write the names of the modules out")
+            return
+    for tensor in sorted(tensors):
+        found = FACTOR.fullmatch(tensor)
+        if found is None:
+            what = f"has the tensor {tensor}, which is not a factor of a linear layer's product"
+        elif len(found["module"]) > _NAME_CHARS_MAX:
+            what = f"has a layer's name of {len(found['module'])} characters: {tensor[:80]!r}"
+        elif not _is_target(config, found["module"]):
+            what = f"has factors of {found['module']}, which {ADAPTER_FILE} does not target"
+        else:
+            continue
+        yield Refusal(WEIGHTS_FILE, what, "restore both files of one training")
+        return
+
+
+def _is_target(config: Mapping[str, Any], module: str) -> bool:
+    excluded, wanted = config.get("exclude_modules"), config.get("target_modules")
+    if excluded and _names(excluded, module):
+        return False
+    if isinstance(wanted, str):
+        return wanted.lower() == _EVERY or _names(wanted, module)
+    if not _names(wanted, module):
+        return False
+    places = config.get("layers_to_transform")
+    if places is None or places == []:
+        return True
+    pattern = config.get("layers_pattern") or r"[^.]*"
+    lists = [pattern] if isinstance(pattern, str) else pattern
+    # The first number behind a list of layers, as peft has it. Without a list's name it wants a
+    # name before that.
+    ahead = r"(?:^|.*?\.)" if config.get("layers_pattern") else r".*?\."
+    for each in lists:
+        part = each if each == r"[^.]*" else re.escape(str(each))
+        place = re.match(rf"{ahead}{part}\.(\d+)\.", module)
+        if place is not None:
+            return int(place[1]) in (places if isinstance(places, list) else [places])
+    return False
+
+
+def _names(named: Any, module: str) -> bool:
+    """True if an expression is the whole of a path, or a list holds an end of it."""
+    if isinstance(named, str):
+        return re.fullmatch(named, module) is not None
+    return isinstance(named, list) and any(
+        module == each or module.endswith(f".{each}") for each in named
+    )
+
+
+def _compiles(expression: str) -> bool:
+    try:
+        re.compile(expression)
+    except re.error:
+        return False
+    return True
 
 
 def other_steps(adapter: Files, base: Files) -> str:

@@ -128,7 +128,9 @@ def _batch(texts: list[Tensor]) -> Sequences:
 def _random_texts(encoder: Encoder, vocabulary: int, tokens_max: int) -> list[Tensor]:
     # One text reaches beyond a sliding window, or the window would not be probed at all.
     window = encoder.window
-    lengths = (max(_LENGTHS[0], window + 17 if window else 0), *_LENGTHS[1:])
+    # And one is far shorter than the rest where texts are cut early, or no padding would be probed.
+    short = min(_LENGTHS[2], max(1, tokens_max // 3))
+    lengths = (max(_LENGTHS[0], window + 17 if window else 0), _LENGTHS[1], short)
     generator = torch.Generator().manual_seed(_SEED)
     # The lowest ids are special in most vocabularies.
     first = min(10, vocabulary - 1)

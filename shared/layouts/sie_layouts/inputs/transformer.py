@@ -87,7 +87,7 @@ def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
         require_head(reader, "config.json", head)
     template = chat_template(reader)
     own = published_form(reader.table("config.json")) == "gritlm"
-    if template and head == "none" and not own:
+    if template and not own:
         reader.refuse(
             template,
             "has a chat template, into which the reference puts every text of a model without "
