@@ -267,7 +267,7 @@ def spoil(messages: dict[int, bytes], log: WrittenLog, held: list[str]) -> None:
 async def fetched(
     asked: Awaitable[tuple[Entry, ...]],
 ) -> tuple[Entry, ...] | type[Exception]:
-    """What a fetch came to."""
+    """The entries of a fetch, or why there are none."""
     try:
         return await asked
     except (RangeGone, SourceFailed) as error:
