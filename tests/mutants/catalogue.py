@@ -19,6 +19,7 @@ from tests.mutants.planted_mutants import PLANTED_MUTANTS
 from tests.mutants.probed_mutants import PROBED_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.sent_mutants import SENT_MUTANTS
+from tests.mutants.sequencer_mutants import SEQUENCER_MUTANTS
 from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
 from tests.mutants.slipped_config_mutants import SLIPPED_CONFIG_MUTANTS
@@ -62,4 +63,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SENT_MUTANTS,
     *LOADED_MUTANTS,
     *WEIGHTS_MUTANTS,
+    *SEQUENCER_MUTANTS,
 )

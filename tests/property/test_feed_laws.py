@@ -2,19 +2,22 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from typing import Any, cast
 
-from hypothesis import given, settings
+import httpx
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sie_core.chain import Position, position_of
 from sie_core.replica.events import EntryArrived, Event
 from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.stored_log import StoredLog, _Feed
 from sie_runtime.streams.log_stream import entry_subject, stored_subject, stream_name
 from sie_runtime.streams.stored import StoredMessage
-from sie_schemas.entry import to_envelope
+from sie_schemas.entry import Entry, to_envelope, to_stub
 from sie_testing.stage.broker import Broker
 from sie_testing.stage.broker_client import BrokerClient
 from sie_testing.stage.loop import Host, SimulatedLoop
@@ -214,6 +217,100 @@ def test_a_replica_hears_of_each_log_that_it_follows_what_comes_after_its_place_
         stopping.set()
         feeds.follow_anew()
         await running
+        await bus.close()
+
+    loop.run_until_complete(story())
+
+
+class Writer(httpx.AsyncBaseTransport):
+    """A sie-config that answers every fetch so."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._status, self._body = status, body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(self._status, content=self._body)
+
+
+PAGE = 3
+EPOCHS = len(LOGS[0].entries)
+HELD = st.lists(
+    st.sampled_from(["whole", "whole", "whole", "a stub", "noise", "missing"]),
+    min_size=EPOCHS,
+    max_size=EPOCHS,
+)
+
+
+def led_to(log: WrittenLog, held: list[str], after: int, until: int) -> tuple[Entry, ...] | None:
+    """The entries that a stream leads to, at most a page; None where noise is among them."""
+    found: list[Entry] = []
+    part = held[after : min(until, after + PAGE)]
+    for entry, how in zip(log.entries[after:], part, strict=False):
+        if how == "missing":
+            break
+        found.append(entry)
+    kinds = part[: len(found)]
+    if "a stub" in kinds:
+        kinds = kinds[: kinds.index("a stub")]
+    return None if "noise" in kinds else tuple(found[: len(kinds)])
+
+
+def spoil(messages: dict[int, bytes], log: WrittenLog, held: list[str]) -> None:
+    """Leave of a stream's messages what it is to hold."""
+    for entry, how in zip(log.entries, held, strict=True):
+        if how == "missing":
+            del messages[entry.epoch]
+        elif how != "whole":
+            messages[entry.epoch] = to_stub(entry) if how == "a stub" else b"noise"
+
+
+async def fetched(
+    asked: Awaitable[tuple[Entry, ...]],
+) -> tuple[Entry, ...] | type[Exception]:
+    """The entries of a fetch, or why there are none."""
+    try:
+        return await asked
+    except (RangeGone, SourceFailed) as error:
+        return type(error)
+
+
+@given(
+    writer=st.sampled_from(["there", "gone", "away", "away", "a stub"]),
+    after=st.integers(0, EPOCHS - 1),
+    more=st.integers(1, EPOCHS),
+    helds=st.tuples(HELD, HELD | st.just(["missing"] * EPOCHS)),
+)
+@example(writer="away", after=0, more=1, helds=(["whole"] * EPOCHS, ["missing"] * EPOCHS))
+@settings(max_examples=40)
+def test_a_fetch_is_what_the_writer_says_or_else_the_page_that_the_stream_leads_to(
+    writer, after, more, helds
+):
+    rng = random.Random(1)
+    loop = SimulatedLoop(rng)  # type: ignore[abstract]
+    led = led_to(LOGS[0], helds[0], after, after + more) or SourceFailed
+    # Where it is gone a snapshot is the way, whatever the stream still has.
+    status, lines, expected = {
+        "there": (200, map(to_envelope, LOGS[0].entries), tuple(LOGS[0].entries)),
+        "gone": (410, (), RangeGone),
+        "away": (503, (), led),
+        "a stub": (200, map(to_stub, LOGS[0].entries), led),
+    }[writer]
+    # Of two logs nobody knows which one is followed.
+    begun = [place for place, held in enumerate(helds) if held[0] != "missing"]
+    first = led_to(LOGS[begun[0]], helds[begun[0]], 0, EPOCHS) if len(begun) == 1 else None
+
+    async def story() -> None:
+        broker = Broker(loop, Network(rng))
+        bus = await streamed(rng, broker)
+        for log, held in zip(LOGS, helds, strict=True):
+            spoil(broker.streams[stream_name(log.log_id)].messages, log, held)
+        answering = Writer(status, b"".join(line + b"\n" for line in lines))
+        client = httpx.AsyncClient(base_url="http://writer", transport=answering)
+        source = LogSource("", bus, timeout_s=1, page_entries=PAGE, client=client)
+        assert await fetched(source.entries(LOGS[0].log_id, after, after + more)) == expected
+        found = await fetched(source.whole_log_from_stream())
+        assert found == (SourceFailed if first is None else first)
+        await source.close()
         await bus.close()
 
     loop.run_until_complete(story())

@@ -16,10 +16,16 @@ from sie_testing.written_log import WrittenLog
 
 
 class Refusing(httpx.AsyncBaseTransport):
-    """A sie-config that takes no report from this token."""
+    """A sie-config that takes no report from this token, but the third."""
+
+    def __init__(self) -> None:
+        self.asked = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["content-type"] == "application/json"
+        self.asked += 1
+        if self.asked == 3:
+            return httpx.Response(200, content=msgspec.json.encode(WrittenLog().head))
         told = {"detail": {"code": "FORBIDDEN", "message": "names no replica"}}
         return httpx.Response(403, json=told)
 
@@ -43,18 +49,21 @@ async def test_a_connection_that_is_reset_while_it_is_made_fails_a_fetch_and_end
         await source.close()
 
 
-async def test_a_replica_whose_token_is_none_says_so_once(caplog):
+async def test_a_replica_whose_token_is_none_says_so_once_and_again_after_it_was_one(caplog):
     bus = Bus(BusSettings(), role="gateway", process_id="g1")
     client = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=Refusing())
     source = LogSource("", bus, timeout_s=1, page_entries=10, client=client)
     try:
-        for _ in range(3):
+        for number in range(1, 6):
+            if number == 3:
+                await source.report(b"{}")
+                continue
             with pytest.raises(SourceFailed, match="403"):
                 await source.report(b"{}")
     finally:
         await source.close()
     told = [line for line in caplog.messages if "takes no report of this replica" in line]
-    assert len(told) == 1
+    assert len(told) == 2
     assert "names no replica" in told[0]
 
 
