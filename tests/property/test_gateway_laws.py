@@ -401,8 +401,9 @@ def _asked(operation: Operation, texts: list[str]) -> Asked:
     return Asked(operation, items, sum(map(len, texts)), query=query)
 
 
-def _route(spec: str, operation: Operation) -> Route:
-    found = Routes().find(RESOLVER, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
+def _route(spec: str, operation: Operation, *, lora: str | None = None) -> Route:
+    wanted = Wanted(spec, operation, lora=lora)
+    found = Routes().find(RESOLVER, _fleet([heartbeat()]), wanted, now=1.0)
     assert isinstance(found, Route)
     return found
 
@@ -612,6 +613,28 @@ def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_o
     assert [n for n, entry in enumerate(decoded) if "error" in entry] == bad
 
 
+@given(
+    st.sampled_from([1, 2, 150]),
+    st.sampled_from(["INPUT_TOO_LONG", "OF_ANOTHER_RELEASE"]),
+    st.sampled_from(["$.params", "$"]),
+    st.sampled_from([None, "$.params.options.size", "$.items[0].text"]),
+)
+def test_the_failure_of_a_whole_job_has_a_code_of_ours_and_the_path_in_the_clients_form(
+    count: int, code: str, params: str, field: str | None
+) -> None:
+    asked = msgspec.structs.replace(_asked("encode", ["t"] * count), params=params)
+    route = _route("org/dense", "encode")
+    jobs = _jobs(asked, route, 200)
+    failure = JobFailure(code, f"{field}: it is wrong", field=field)
+    results = [echo_result(job, failure=failure, answers=()) for job in jobs]
+    with pytest.raises(SIEError) as failed:
+        assemble(asked, route, jobs, results)
+    told = field and field.replace("$.params", params)
+    assert failed.value.code == ("INFERENCE_ERROR" if code.startswith("OF") else code)
+    assert (failed.value.field, failed.value.message) == (told, f"{told}: it is wrong")
+    assert [each["item_index"] for each in failed.value.details] == [*range(min(count, 100))]
+
+
 @given(st.sampled_from([float("nan"), float("inf"), -float("inf"), "1", None, True]))
 def test_a_score_that_is_no_number_is_no_rank(score: Any) -> None:
     asked, route = _asked("score", ["a", "b"]), _route("ranker", "score")
@@ -653,7 +676,8 @@ def test_a_worker_is_ready_under_the_kind_of_its_last_word_and_no_more_are_known
 def test_one_job_at_another_revision_spoils_the_whole_answer(
     texts: list[str], items_max: int, data: st.DataObject
 ) -> None:
-    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    lora = data.draw(st.sampled_from([None, "legal"]))
+    asked, route = _asked("encode", texts), _route("org/dense", "encode", lora=lora)
     jobs = _jobs(asked, route, items_max)
     odd = data.draw(st.integers(0, len(jobs) - 1))
     other: dict[str, Any] = data.draw(

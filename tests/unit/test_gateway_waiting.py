@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_gateway.request.waiting import ClientGone, Waiting, heard
+from sie_gateway.request.waiting import ClientGone, Takerless, Waiting, heard
 from sie_schemas.errors import Later
 from sie_schemas.jobs import JobResult
 
@@ -101,13 +101,47 @@ async def test_what_ends_a_request_ends_its_pause(end):
     elif end == "leaves":
         waiting.attend()
         loop.call_soon(left.set)
-    change = asyncio.sleep(0 if end == "goes on" else 60)
+    is_over = asyncio.Event()
+
+    async def change() -> None:
+        try:
+            await asyncio.sleep(0 if end == "goes on" else 60)
+        finally:
+            is_over.set()
+
     if end == "goes on":
-        await waiting.pause(change, timeout_s=60.0)
+        await waiting.pause(change(), timeout_s=60.0)
     else:
         with pytest.raises(TimeoutError if end == "expires" else ClientGone):
-            await waiting.pause(change, timeout_s=60.0)
+            await waiting.pause(change(), timeout_s=60.0)
+    # Nobody waits for the change any more.
+    await asyncio.wait_for(is_over.wait(), 5)
     waiting.close()
+
+
+async def test_who_was_turned_away_or_answered_waits_anew_and_its_client_is_watched_no_more():
+    never = asyncio.Event()
+    watched = asyncio.Event()
+
+    async def until_gone() -> None:
+        try:
+            await never.wait()
+        finally:
+            watched.set()
+
+    waiting = Waiting(60.0, until_gone)
+    waiting.attend()
+    complete = waiting.begin(["a"])
+    waiting.turn_away()
+    with pytest.raises(Takerless):
+        await complete
+    # What turned one run away says nothing of the next one.
+    second = waiting.begin(["b"])
+    waiting.take(result("b"))
+    assert [each.job_id for each in await second] == ["b"]
+    await asyncio.sleep(0)
+    waiting.close()
+    await asyncio.wait_for(watched.wait(), 5)
 
 
 @pytest.mark.parametrize("between", [True, False])

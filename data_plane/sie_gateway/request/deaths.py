@@ -114,12 +114,12 @@ class Deaths:
 
     async def _give_back(self, kind: WorkerKind, why: Why) -> bool:
         """Give back the jobs of one kind; true if it is known who holds what. Raises `SIEError`."""
-        self._suspects.discard(kind)
         queues = self._queues(kind)
         # Any worker of the pool: the one that died may have been the last of its kind.
         speaker = next(iter(self._lives.speakers(kind.pool, self._clock())), None)
         if speaker is None:
             return not queues
+        has_suspects = False
         for queue in queues:
             # First how far the queue has handed out, and only then who holds what: what is handed
             # out between the two is behind `last`, and stays.
@@ -139,8 +139,13 @@ class Deaths:
                 now=self._clock(),
             )
             if any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs):
-                self._suspects.add(kind)
+                has_suspects = True
             await self._hand_out_again(speaker, queue, found, out, why)
+        # Only now: where a question was in vain, those that wait for their turn still have it.
+        if has_suspects:
+            self._suspects.add(kind)
+        else:
+            self._suspects.discard(kind)
         return True
 
     async def _hand_out_again(

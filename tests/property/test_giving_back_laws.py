@@ -1,0 +1,265 @@
+"""Laws of the loop that gives the jobs of dead workers back, over a queue in memory."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.support.gateway_world import echo_result, heartbeat
+from tests.support.polling import until
+
+from sie_gateway.fleet.holders import Holders
+from sie_gateway.fleet.lives import Lives
+from sie_gateway.fleet.routing import Route
+from sie_gateway.request.deaths import Deaths
+from sie_gateway.request.giving_back import Limits
+from sie_gateway.request.runs import Run
+from sie_gateway.request.waiting import Waiting
+from sie_runtime.broker.bus import NoResponders
+from sie_schemas.errors import TimeRanOut
+from sie_schemas.fleet import (
+    HOLDING_ASKED_DECODER,
+    QUEUE_ASKED_DECODER,
+    GiveBack,
+    HandedOut,
+    HoldingAnswer,
+    QueueAnswer,
+    WorkerKind,
+)
+from sie_schemas.items import Item
+from sie_schemas.jobs import Job, consumer_name
+
+DOUBT_S, DEAD_S = 1.5, 3.0
+DEAD, LIVING, OTHER = "aa", "bb", "cc"
+"""Lives: the first two are of one kind, the third is of another kind in their pool."""
+PROFILES = {DEAD: "cpu", LIVING: "cpu", OTHER: "l4"}
+LOOKS = 4
+"""So many looks are all that anything takes where nothing fails."""
+
+
+class Watched(Lives):
+    """Counts the looks of the loop."""
+
+    looks = 0
+
+    def forget_old(self, now: float) -> None:
+        """Each look begins with this."""
+        self.looks += 1
+        super().forget_old(now)
+
+
+class World:
+    """Workers that answer, and that speak with a queue; the time, and the jobs that wait.
+
+    The next `fails` questions to the queue get a no, the next `unheard` to workers no answer.
+    """
+
+    def __init__(self, dead_is: str, *, other_first: bool) -> None:
+        self.dead_is = dead_is
+        self.now = 2.0
+        self.fails = 0
+        self.unheard = 0
+        self.asked = 0
+        self.holds: dict[str, set[str]] = {life: set() for life in PROFILES}
+        self.outs: dict[str, HandedOut] = {}
+        self.runs: list[Run] = []
+        self.given: list[tuple[str, int]] = []
+        self.ended: list[str] = []
+        self.lives = Watched(doubt_s=DOUBT_S, dead_s=DEAD_S)
+        self.lives.hear_from(1.0)
+        for life in (OTHER, DEAD, LIVING) if other_first else (DEAD, LIVING, OTHER):
+            self.hear(life, leaving=life == DEAD)
+
+    def hear(self, life: str, *, leaving: bool = False) -> None:
+        """A heartbeat of a life."""
+        beat = heartbeat(life, life=life, machine_profile=PROFILES[life], leaving=leaving)
+        self.lives.heard(beat, self.now)
+
+    def pass_to(self, now: float) -> None:
+        """Time goes by, and those who live are heard."""
+        self.now = now
+        self.hear(LIVING)
+        self.hear(OTHER)
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The answer of a worker. Raises `NoResponders`, `TimeRanOut`."""
+        self.asked += 1
+        _, _, life, *queue = subject.split(".")
+        if life == DEAD and self.dead_is == "gone":
+            raise NoResponders("nobody listens")
+        if life == DEAD:
+            raise TimeRanOut(f"nothing within {timeout_s:g} s")
+        if not queue and self.unheard:
+            self.unheard -= 1
+            raise TimeRanOut(f"nothing within {timeout_s:g} s")
+        if not queue:
+            ids = HOLDING_ASKED_DECODER.decode(data).job_ids
+            held = tuple(job for job in ids if job in self.holds[life])
+            return msgspec.msgpack.encode(HoldingAnswer(job_ids=held))
+        asked = QUEUE_ASKED_DECODER.decode(data)
+        if self.fails:
+            self.fails -= 1
+            return msgspec.msgpack.encode(QueueAnswer(error="the queue is away"))
+        if isinstance(asked, GiveBack):
+            self.given += [(asked.consumer, sequence) for sequence in asked.sequences]
+            return msgspec.msgpack.encode(QueueAnswer())
+        return msgspec.msgpack.encode(QueueAnswer(out=self.outs.get(asked.consumer)))
+
+    def send(self, profile: str, model: str, sequence: int) -> Run:
+        """A run of one job."""
+        job = job_of(f"{profile}.{model}.{sequence}")
+        kind = WorkerKind("default", profile, "default")
+        route = SimpleNamespace(kind=kind, model=SimpleNamespace(model_id=model))
+        run = Run(cast(Route, route), [job], Waiting(60.0))
+        # Stored twice: the broker lost the first, so that the last word counts.
+        for seq in (90 - sequence, sequence):
+            run.stored(job.job_id, b'{"seq":%d}' % seq)
+        self.runs.append(run)
+        return run
+
+    def place(
+        self, jobs: list[tuple[str, str, str]], *, acknowledged: bool
+    ) -> set[tuple[str, int]]:
+        """Jobs at their places; those that the dead one held, by consumer and sequence. What was
+        handed out lies before what is queued. Of model `n` all may be acknowledged."""
+        lost: set[tuple[str, int]] = set()
+        order = ("dead", "living", "answered", "queue")
+        for profile, model, where in sorted(jobs, key=lambda job: order.index(job[2])):
+            run = self.send(profile, model, sequence := len(self.runs) + 1)
+            name = consumer_name(profile, "default", model)
+            is_out = not (acknowledged and model == "n")
+            if where == "answered":
+                run.waiting.take(echo_result(run.jobs[0]))
+            if where == "living":
+                self.holds[LIVING if profile == "cpu" else OTHER].add(run.jobs[0].job_id)
+            if where == "dead" and profile == "cpu" and is_out:
+                lost.add((name, sequence))
+            if where != "queue":
+                self.outs[name] = HandedOut(sequence, sequence, int(is_out))
+        return lost
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """The loop runs."""
+        limits = Limits(pause_s=DEAD_S, deliveries_max=5)
+        busy, stop = asyncio.Event(), asyncio.Event()
+        busy.set()
+        deaths = Deaths(
+            self.lives,
+            Holders(self, answer_s=0.1, queue_s=0.1),
+            runs=lambda: self.runs,
+            busy=busy,
+            is_over=lambda life: self.ended.append(life.name),
+            limits=limits,
+            look_s=0.0,
+            clock=lambda: self.now,
+        )
+        loop = asyncio.get_running_loop().create_task(deaths.run(stop))
+        try:
+            yield
+            assert not loop.done()
+        finally:
+            loop.cancel()
+
+    async def look(self, times: int = LOOKS) -> None:
+        """So many whole looks."""
+        before = self.lives.looks
+        await until(lambda: self.lives.looks > before + times)
+
+
+def job_of(job_id: str) -> Job:
+    return Job(
+        job_id=job_id,
+        request_id=job_id,
+        first_item=0,
+        operation="encode",
+        log_id="ab" * 16,
+        epoch=1,
+        model_id="m",
+        profile="default",
+        model_revision="r",
+        items=(Item(text="x"),),
+        reply_to="sie.result.inbox",
+        deadline=60.0,
+        published_at=0.0,
+    )
+
+
+JOBS = st.lists(
+    st.tuples(
+        st.sampled_from(["cpu", "cpu", "l4"]),
+        st.sampled_from(["m", "n"]),
+        st.sampled_from(["dead", "living", "queue", "answered"]),
+    ),
+    max_size=6,
+)
+
+
+@given(
+    jobs=JOBS,
+    dead_is=st.sampled_from(["gone", "silent"]),
+    acknowledged=st.booleans(),
+    fails=st.integers(0, 2),
+    unheard=st.integers(0, 2),
+    other_first=st.booleans(),
+)
+@example([("cpu", "m", "dead")], "gone", False, 1, 1, True)
+@settings(max_examples=40, deadline=None)
+async def test_the_jobs_of_a_dead_worker_go_back_however_often_it_was_asked_in_vain(
+    jobs, dead_is, acknowledged, fails, unheard, other_first
+):
+    """No job that another one holds goes with them."""
+    world = World(dead_is, other_first=other_first)
+    lost = world.place(jobs, acknowledged=acknowledged)
+    with world.watched():
+        await world.look()
+        assert (world.asked, world.given) == (0, []), "nobody had the time to be heard"
+        world.fails, world.unheard = fails, unheard
+        world.pass_to(2.6)
+        await world.look(LOOKS + fails + unheard)
+        if dead_is == "silent":
+            assert (world.given, world.ended) == ([], [])
+            for now in (6.0, 7.2, 8.4, 9.6, 10.8):
+                world.pass_to(now)
+                await world.look()
+    assert set(world.given) == lost
+    assert fails or len(world.given) == len(lost)
+    assert world.ended == ([DEAD] if dead_is == "gone" else [])
+    assert world.lives.over() == []
+
+
+@given(
+    count=st.integers(2, 4),
+    vain=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=4, max_size=4),
+)
+@example(2, [(0, 0), (1, 0), (0, 0), (0, 0)])
+@example(2, [(0, 0), (0, 1), (0, 0), (0, 0)])
+@settings(max_examples=20, deadline=None)
+async def test_each_suspect_has_its_turn_however_often_it_was_asked_in_vain(count, vain):
+    world = World("gone", other_first=True)
+    runs = [world.send("cpu", "m", sequence) for sequence in range(1, count + 1)]
+    for run in runs:
+        for out in run.out():
+            out.given.deaths = out.given.times = 2
+    name = consumer_name("cpu", "default", "m")
+    world.outs[name] = HandedOut(count, count, count)
+    with world.watched():
+        for number, (run, (fails, unheard)) in enumerate(zip(runs, vain, strict=False), start=1):
+            world.fails, world.unheard = fails, unheard
+            if number == 1:
+                world.pass_to(2.6)
+            else:
+                runs[number - 2].waiting.take(echo_result(runs[number - 2].jobs[0]))
+            await world.look(LOOKS + fails + unheard)
+            assert world.given == [(name, n) for n in range(1, number + 1)], "one at a time"
+            assert run.open_jobs()
+        # Who has nothing to tell of suspects is asked no more.
+        runs[-1].waiting.take(echo_result(runs[-1].jobs[0]))
+        await world.look()
+        asked = world.asked
+        await world.look()
+        assert world.asked == asked
