@@ -9,22 +9,17 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TypeVar
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.table import table
 from tests.mutants.zoo import Outcome, Zoo, digest_of
+from tests.mutants.zoos import zoos
 
 CHECKOUT = Path(__file__).parents[2]
-_One = TypeVar("_One")
-_Told = TypeVar("_Told")
 
 
 def main() -> int:
@@ -41,7 +36,7 @@ def main() -> int:
     outcomes = kept(options.keep, chosen)
     done = {outcome.mutant for outcome in outcomes}
     left = [mutant for mutant in chosen if mutant.name not in done]
-    with zoos(options.jobs, options.timeout_s) as each_in_a_zoo:
+    with zoos(options.jobs, CHECKOUT, timeout_s=options.timeout_s) as each_in_a_zoo:
         for outcome in each_in_a_zoo(Zoo.run, left):
             outcomes.append(outcome)
             _tell(outcome, as_json=options.json)
@@ -58,39 +53,6 @@ def main() -> int:
         sys.stderr.write("killers that fail without any mutant:\n" + "".join(failing))
         return 2
     return 1 if survivors else 0
-
-
-@contextmanager
-def zoos(
-    jobs: int, timeout_s: float
-) -> Iterator[Callable[[Callable[[Zoo, _One], _Told], Iterable[_One]], Iterator[_Told]]]:
-    """So many zoos side by side: a function that does something with each of many in one."""
-    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
-        # They are entered before the pool is left, and left after it: what runs has its zoo.
-        free: SimpleQueue[Zoo] = SimpleQueue()
-        opened = [Zoo(CHECKOUT, timeout_s=timeout_s) for _ in range(jobs)]
-        for zoo in pool.map(Zoo.__enter__, opened):
-            stack.push(zoo)
-            free.put(zoo)
-
-        def in_a_zoo(what: Callable[[Zoo, _One], _Told], one: _One) -> _Told:
-            zoo = free.get()
-            try:
-                return what(zoo, one)
-            finally:
-                free.put(zoo)
-
-        def each_in_a_zoo(
-            what: Callable[[Zoo, _One], _Told], many: Iterable[_One]
-        ) -> Iterator[_Told]:
-            try:
-                for done in as_completed([pool.submit(in_a_zoo, what, one) for one in many]):
-                    yield done.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-        yield each_in_a_zoo
 
 
 def kept(file: Path | None, mutants: Iterable[Mutant]) -> list[Outcome]:

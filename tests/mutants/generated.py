@@ -1,8 +1,9 @@
-"""Generated mutants: `python -m tests.mutants.generated [--only MODULE] [--list]`.
+"""Generated mutants: `python -m tests.mutants.generated [--only MODULE] [--jobs N] [--list]`.
 
-*main.* cosmic-ray, in a folder of its own, makes every small change of a module. Each is judged by
-the tests of that module (`judging`). A survivor is judged in `judged`, or a test is missing. Exit
-status 0 if every mutant was killed or is judged, 1 if one is not, 2 if the tests fail without any.
+*main.* cosmic-ray, in a folder of its own, makes every small change of a module. Each lives in a
+zoo, with the tests of that module and few examples. A survivor is judged in `judged`, or a test is
+missing. Exit status 0 if every mutant was killed or is judged, 1 if one is not, 2 if the tests fail
+without any.
 """
 
 import argparse
@@ -11,14 +12,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pytest
-from tests.mutants.judged import JUDGED, Judged, key_of
-from tests.mutants.judging import CHECKOUT, Judge, Target
+from tests.mutants.judged import JUDGED, key_of
+from tests.mutants.mutant import edit
+from tests.mutants.zoo import Zoo
+from tests.mutants.zoos import EachInAZoo, zoos
+
+CHECKOUT: Final = Path(__file__).parents[2]
 
 _REQUIREMENT: Final = "cosmic-ray==8.7.0"
 _FOLDER: Final = Path(sys.prefix) / "apart" / "cosmic-ray"
@@ -43,6 +46,8 @@ _PAIRS: Final = {
     ),
     "ReplaceBinaryOperator": "Add_Sub Sub_Add Mul_Add FloorDiv_Mul Div_Mul Mod_Add Pow_Mul",
 }
+_TIMEOUT_S: Final = 300.0
+"""For the tests of one module with one change; one that makes them endless is seen, too."""
 OPERATORS: Final = (
     *[f"core/{kind}_{pair}" for kind, pairs in _PAIRS.items() for pair in pairs.split()],
     "core/AddNot",
@@ -54,6 +59,14 @@ OPERATORS: Final = (
     "core/ReplaceOrWithAnd",
     "core/ReplaceTrueWithFalse",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A module, and the tests that are to see every change of it."""
+
+    module: str
+    tests: tuple[str, ...]
 
 
 GATEWAY: Final = "data_plane/sie_gateway"
@@ -146,47 +159,39 @@ def main() -> int:
             mutants = mutants_of(target.module)
             sys.stdout.writelines(f"{target.module}: {m.before} -> {m.after}\n" for m in mutants)
         return 0
-    os.environ["HYPOTHESIS_PROFILE"] = "generated"
-    found = _Found()
-    judge = Judge(lambda judge: found.judge_all(judge, chosen))
-    quiet = ["-q", "--no-header", "--no-summary", "--capture=no", "-p", "no:xdist"]
-    tests = list(dict.fromkeys(test for target in chosen for test in target.tests))
-    status = pytest.main([*quiet, *tests], plugins=[judge])
-    if judge.failed is not None or status != pytest.ExitCode.OK:
-        sys.stderr.write(f"{judge.failed or 'the tests could not be collected'}\n")
-        return 2
-    return 1 if found.open_ones else 0
+    open_ones = 0
+    with zoos(options.jobs, CHECKOUT, timeout_s=_TIMEOUT_S, profile="generated") as each_in_a_zoo:
+        for failing in each_in_a_zoo(lambda zoo, each: zoo.failing_unmutated(each.tests), chosen):
+            if failing:
+                sys.stderr.write(f"the tests fail without any mutant:\n{failing}\n")
+                return 2
+        for target in chosen:
+            open_ones += _judge(target, each_in_a_zoo)
+    return 1 if open_ones else 0
 
 
-class _Found:
-    """The survivors that nobody has judged, told as they are found."""
+def _judge(target: Target, each_in_a_zoo: EachInAZoo) -> int:
+    """Run every mutant of a module; how many live that nobody has judged."""
+    source = (CHECKOUT / target.module).read_text()
+    judged = {key_of(each) for each in JUDGED}
+    began = time.monotonic()
 
-    def __init__(self) -> None:
-        self.open_ones = 0
-        self._judged = {key_of(each) for each in JUDGED}
+    def lives(zoo: Zoo, each: Generated) -> tuple[Generated, bool]:
+        mutant = edit(each.operator, "", target.module, source, each.code, target.tests)
+        outcome = zoo.run(mutant)
+        return each, not outcome.killer and not outcome.hung
 
-    def judge_all(self, judge: Judge, targets: Sequence[Target]) -> None:
-        """Every mutant of these modules."""
-        for target in targets:
-            began = time.monotonic()
-            judge.begin(target)
-            mutants = mutants_of(target.module)
-            lived = open_ones = 0
-            for mutant in mutants:
-                if not judge.lives(target, mutant.code):
-                    continue
-                lived += 1
-                if (target.module, mutant.before, mutant.after) not in self._judged:
-                    open_ones += 1
-                    told = f"  {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}\n"
-                    sys.stdout.write(told)
-                    sys.stdout.flush()
-            self.open_ones += open_ones
-            sys.stdout.write(
-                f"{target.module}: {len(mutants)} mutants, {lived} live, "
-                f"{open_ones} of them not judged, {time.monotonic() - began:.0f} s\n"
-            )
-            sys.stdout.flush()
+    mutants = mutants_of(target.module)
+    lived = [each for each, alive in each_in_a_zoo(lives, mutants) if alive]
+    open_ones = [each for each in lived if (target.module, each.before, each.after) not in judged]
+    for each in open_ones:
+        sys.stdout.write(f"  {each.operator}\n  - {each.before}\n  + {each.after}\n")
+    sys.stdout.write(
+        f"{target.module}: {len(mutants)} mutants, {len(lived)} live, "
+        f"{len(open_ones)} of them not judged, {time.monotonic() - began:.0f} s\n"
+    )
+    sys.stdout.flush()
+    return len(open_ones)
 
 
 def _changed(before: str, after: str) -> tuple[str, str]:
@@ -199,11 +204,10 @@ def _changed(before: str, after: str) -> tuple[str, str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.generated")
     parser.add_argument("--only", action="append", default=[], metavar="MODULE")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
     parser.add_argument("--list", action="store_true", help="only list them")
     return parser.parse_args()
 
-
-__all__ = ["OPERATORS", "TARGETS", "Generated", "Judged", "Target", "main", "mutants_of"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -123,7 +123,10 @@ HUNTED_MUTANTS = (
         PATIENCE,
         "grown = max(delay, min(_DELAY_MAX_S, delay * float(2 ** min(attempt, 30))))",
         "grown = min(_DELAY_MAX_S, float(2 ** min(attempt, 30)) / 10)",
-        (EXCHANGE_LAWS,),
+        (
+            "tests/property/test_patience_laws.py::test_a_request_is_sent_again_as_long_as_its_lack_is_waited"
+            "_for_and_never_sooner_than_asked",
+        ),
     ),
     edit(
         "export-is-older-than-its-request",

@@ -90,7 +90,7 @@ SERVING_MUTANTS = (
         BATCHING,
         "self._drop(lambda item: item.request_id == request_id)",
         "self._drop(lambda item: not item.request_id)",
-        WORLD,
+        ("tests/property/test_batching_laws.py",),
     ),
     edit(
         "job-in-hand-is-held-twice",

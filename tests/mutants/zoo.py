@@ -95,11 +95,13 @@ class Zoo:
         *,
         timeout_s: float,
         test_timeout_s: int = 60,
+        profile: str = "mutants",
         libraries: Sequence[str] = LIBRARIES,
     ) -> None:
         self._checkout = checkout
         self._timeout_s = timeout_s
         self._test_timeout_s = test_timeout_s
+        self._profile = profile
         self._libraries = libraries
         self._folder = tempfile.TemporaryDirectory(prefix="sie-mutants-")
         self._root = Path(self._folder.name)
@@ -116,9 +118,9 @@ class Zoo:
         compileall.compile_dir(
             self._root, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
         )
-        # A test that fails needs no smallest example here: profile `mutants` shrinks nothing.
+        # A test that fails needs no smallest example here: neither profile shrinks.
         path = os.pathsep.join(str(self._root / source) for source in _SOURCES)
-        environment = {**os.environ, "PYTHONPATH": path, "HYPOTHESIS_PROFILE": "mutants"}
+        environment = {**os.environ, "PYTHONPATH": path, "HYPOTHESIS_PROFILE": self._profile}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._nursery = subprocess.Popen(
             [sys.executable, "-P", nursery.__file__, *self._libraries],

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.gateway_world import heartbeat
 
@@ -60,6 +60,7 @@ def _lived(steps: list[tuple[str, tuple[str, str], float]]) -> tuple[Lives, dict
     return lives, known
 
 
+@example([("heard", ("w1", "aa"), 0.0), ("heard", ("w1", "bb"), 0.1)], 0.1)
 @given(_STEPS, st.sampled_from([0.0, 0.1, 1.0]) | st.floats(0, 8))
 def test_a_life_is_over_when_nobody_listens_and_stuck_when_somebody_does_and_says_nothing(
     steps: list[tuple[str, tuple[str, str], float]], later: float

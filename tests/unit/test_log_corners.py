@@ -16,7 +16,6 @@ from tests.support.written_disk import ENTRIES, LOG_NAME
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.replicas.reports import Reports
-from sie_config.start.recovery import reclaim
 from sie_config.stream.announcer import announce
 from sie_config.writer.rules import Expectation, etag
 from sie_core.apply import apply
@@ -30,13 +29,11 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import (
     Change,
     ChangeKind,
-    Entry,
     Idempotency,
     Supersedes,
     build_entry,
     to_envelope,
 )
-from sie_schemas.entry import put as put_change
 from sie_schemas.errors import SIEError
 from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import FIRST_CONTACT, PINNED
@@ -232,42 +229,6 @@ async def test_a_new_entry_is_told_twice_also_after_a_long_silence(tmp_path):
 
 
 # ---- recovery -----------------------------------------------------------------------------------
-
-
-def successor(entry: Entry, digest: str) -> Entry:
-    """An entry that hangs on this one and claims a digest."""
-    return build_entry(
-        log_id=entry.log_id,
-        epoch=entry.epoch + 1,
-        term=entry.term,
-        writer=entry.writer,
-        ts="2026-01-01T00:00:00.000000Z",
-        actor="somebody",
-        reason="",
-        request_id="",
-        changes=[put_change("pool", "other", {"name": "other"})],
-        prev_hash=entry.hash,
-        state_digest=digest,
-    )
-
-
-async def test_an_entry_that_is_given_back_and_folds_to_another_state_is_not_taken(tmp_path):
-    async with running(tmp_path) as plane:
-        await put(plane, "m")
-        last = plane.sequencer.last
-        assert last is not None
-        stream = MemoryStream()
-        forged = successor(last, "0" * 64)
-        stream.put(forged.epoch, to_envelope(forged))
-        await reclaim(
-            plane.sequencer,
-            until=forged.epoch,
-            stream=stream,
-            bus=None,
-            replicas=list,
-            timeout_s=1,
-        )
-        assert plane.sequencer.last == last
 
 
 def test_a_trigger_that_lost_a_letter_is_damage(tmp_path):

@@ -17,13 +17,14 @@ from tests.support.config_writer import (
 from tests.support.log_tools import closed_log, forged_log, run_log, states, tamper, whats
 
 from sie_config.log.log_file import LogFile
+from sie_config.log.log_rows import entry_of
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import NotReadable
 from sie_config.offline.others import verify_export
 from sie_config.offline.replaying import replay_to
 from sie_config.offline.verification import verify_log
 from sie_config.writer.draft import Write
-from sie_schemas.entry import Idempotency
+from sie_schemas.entry import EntryCorrupt, Idempotency
 from sie_schemas.errors import FixRequest
 
 
@@ -91,6 +92,15 @@ def test_a_row_that_was_tampered_with_is_found(tmp_path, statement, what, epoch)
     report = verify_log(path).report
     assert what in whats(report.findings)
     assert report.first_bad_epoch == epoch
+
+
+@pytest.mark.parametrize("damage", [{"claimed": None}, {"claimed": b"f" * 64}, {"body": "text"}])
+def test_a_row_of_other_types_than_the_schemas_is_damage_in_words(damage):
+    entry = sign(begun_log())[-1]
+    row = {"claimed": entry.hash, "prev": entry.prev_hash, "log": entry.log_id, "body": entry.body}
+    assert entry_of((entry.epoch, *row.values())).hash == entry.hash
+    with pytest.raises(EntryCorrupt, match=f"the row of epoch {entry.epoch} holds no entry"):
+        entry_of((entry.epoch, *(row | damage).values()))
 
 
 def test_a_missing_trigger_is_damage(tmp_path):
