@@ -1,67 +1,67 @@
-"""Every mutant.
+"""Every mutant, by the room that it edits.
 
 *types.*
 """
 
 from typing import Final
 
-from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
-from tests.mutants.gleaned_mutants import GLEANED_MUTANTS
-from tests.mutants.heart_mutants import HEART_MUTANTS
-from tests.mutants.hunted_mutants import HUNTED_MUTANTS
-from tests.mutants.loaded_mutants import LOADED_MUTANTS
+from tests.mutants.cli import CLI_MUTANTS
+from tests.mutants.config_doors import CONFIG_DOORS_MUTANTS
+from tests.mutants.config_replicas import CONFIG_REPLICAS_MUTANTS
+from tests.mutants.config_start import CONFIG_START_MUTANTS
+from tests.mutants.core import CORE_MUTANTS
+from tests.mutants.execution import EXECUTION_MUTANTS
+from tests.mutants.execution_weights import EXECUTION_WEIGHTS_MUTANTS
+from tests.mutants.follower import FOLLOWER_MUTANTS
+from tests.mutants.follower_log_source import FOLLOWER_LOG_SOURCE_MUTANTS
+from tests.mutants.gateway_faces import GATEWAY_FACES_MUTANTS
+from tests.mutants.gateway_fleet import GATEWAY_FLEET_MUTANTS
+from tests.mutants.gateway_leases import GATEWAY_LEASES_MUTANTS
+from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
+from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
+from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
-from tests.mutants.option_mutants import OPTION_MUTANTS
-from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
-from tests.mutants.overlooked_mutants import OVERLOOKED_MUTANTS
-from tests.mutants.planted_data_mutants import PLANTED_DATA_MUTANTS
-from tests.mutants.planted_mutants import PLANTED_MUTANTS
-from tests.mutants.probed_mutants import PROBED_MUTANTS
-from tests.mutants.replica_mutants import REPLICA_MUTANTS
-from tests.mutants.sent_mutants import SENT_MUTANTS
-from tests.mutants.sequencer_mutants import SEQUENCER_MUTANTS
-from tests.mutants.serving_mutants import SERVING_MUTANTS
-from tests.mutants.signing_mutants import SIGNING_MUTANTS
-from tests.mutants.slipped_config_mutants import SLIPPED_CONFIG_MUTANTS
-from tests.mutants.slipped_gateway_mutants import SLIPPED_GATEWAY_MUTANTS
-from tests.mutants.slipped_request_mutants import SLIPPED_REQUEST_MUTANTS
-from tests.mutants.slipped_worker_mutants import SLIPPED_WORKER_MUTANTS
-from tests.mutants.sought_mutants import SOUGHT_MUTANTS
-from tests.mutants.storage_mutants import STORAGE_MUTANTS
-from tests.mutants.tired_mutants import TIRED_MUTANTS
-from tests.mutants.unsurveyed_mutants import UNSURVEYED_MUTANTS
-from tests.mutants.upkeep_mutants import UPKEEP_MUTANTS
-from tests.mutants.weights_mutants import WEIGHTS_MUTANTS
-from tests.mutants.writer_mutants import WRITER_MUTANTS
+from tests.mutants.past import PAST_MUTANTS
+from tests.mutants.replica import REPLICA_MUTANTS
+from tests.mutants.runtime import RUNTIME_MUTANTS
+from tests.mutants.sdk import SDK_MUTANTS
+from tests.mutants.sdk_exchange import SDK_EXCHANGE_MUTANTS
+from tests.mutants.worker_device import WORKER_DEVICE_MUTANTS
+from tests.mutants.worker_forms import WORKER_FORMS_MUTANTS
+from tests.mutants.worker_intake import WORKER_INTAKE_MUTANTS
+from tests.mutants.worker_jobs import WORKER_JOBS_MUTANTS
+from tests.mutants.worker_scheduling import WORKER_SCHEDULING_MUTANTS
+from tests.mutants.writer import WRITER_MUTANTS
 
 __all__ = ["MUTANTS"]
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
+    *CORE_MUTANTS,
     *REPLICA_MUTANTS,
-    *SIGNING_MUTANTS,
-    *STORAGE_MUTANTS,
+    *FOLLOWER_MUTANTS,
+    *FOLLOWER_LOG_SOURCE_MUTANTS,
+    *RUNTIME_MUTANTS,
+    *LOG_MUTANTS,
+    *CONFIG_START_MUTANTS,
     *WRITER_MUTANTS,
-    *DATA_PLANE_MUTANTS,
-    *OUTSIDE_MUTANTS,
-    *HUNTED_MUTANTS,
-    *SOUGHT_MUTANTS,
-    *UPKEEP_MUTANTS,
-    *OPTION_MUTANTS,
-    *SERVING_MUTANTS,
-    *GLEANED_MUTANTS,
-    *PLANTED_MUTANTS,
-    *PLANTED_DATA_MUTANTS,
-    *SLIPPED_WORKER_MUTANTS,
-    *SLIPPED_CONFIG_MUTANTS,
-    *SLIPPED_GATEWAY_MUTANTS,
-    *SLIPPED_REQUEST_MUTANTS,
-    *PROBED_MUTANTS,
-    *UNSURVEYED_MUTANTS,
-    *HEART_MUTANTS,
-    *OVERLOOKED_MUTANTS,
-    *TIRED_MUTANTS,
-    *SENT_MUTANTS,
-    *LOADED_MUTANTS,
-    *WEIGHTS_MUTANTS,
-    *SEQUENCER_MUTANTS,
+    *PAST_MUTANTS,
+    *CONFIG_REPLICAS_MUTANTS,
+    *CONFIG_DOORS_MUTANTS,
+    *GATEWAY_REQUEST_MUTANTS,
+    *GATEWAY_REQUEST_DISPATCH_MUTANTS,
+    *GATEWAY_REQUEST_RESPONSES_MUTANTS,
+    *GATEWAY_LEASES_MUTANTS,
+    *GATEWAY_FACES_MUTANTS,
+    *GATEWAY_FLEET_MUTANTS,
+    *WORKER_INTAKE_MUTANTS,
+    *WORKER_JOBS_MUTANTS,
+    *WORKER_SCHEDULING_MUTANTS,
+    *WORKER_DEVICE_MUTANTS,
+    *WORKER_FORMS_MUTANTS,
+    *EXECUTION_WEIGHTS_MUTANTS,
+    *EXECUTION_MUTANTS,
+    *CLI_MUTANTS,
+    *SDK_MUTANTS,
+    *SDK_EXCHANGE_MUTANTS,
 )

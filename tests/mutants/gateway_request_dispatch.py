@@ -1,29 +1,24 @@
-"""Slips of a tired maintainer where a gateway sends jobs, hears results and gives leases.
+"""Mutants of `dispatch.py` (a request in a gateway).
 
 *types.*
 """
 
 from tests.mutants.mutant import edit
 
-__all__ = ["SENT_MUTANTS"]
+__all__ = ["GATEWAY_REQUEST_DISPATCH_MUTANTS"]
 
 _DISPATCH = "data_plane/sie_gateway/request/dispatch.py"
-_DESK = "data_plane/sie_gateway/leases/lease_desk.py"
-_TAKERS = "data_plane/sie_gateway/request/takers.py"
-_TURNED_AWAY = (
-    "tests/property/test_lost_job_laws.py::test_a_run_is_turned_away_as_soon_as_nobody_holds_its"
-    "_job_and_not_after_its_end",
-)
 _LAWS = "tests/property/test_dispatch_laws.py::"
 _FIRST_WORD = (
     f"{_LAWS}test_a_request_has_the_first_word_of_its_own_pool_on_each_job_and_leaves_nothing"
     "_behind",
 )
 _OPENED = (f"{_LAWS}test_an_inbox_is_opened_once_for_all_who_ask_and_anew_where_that_failed",)
-_LEASES = "tests/property/test_lease_laws.py::"
-_SAID = (f"{_LEASES}test_what_a_desk_has_said_of_a_lease_is_so_at_once",)
+WORLD = (
+    "tests/property/test_simulated_requests.py::test_every_law_holds_in_every_seed_of_the_budget",
+)
 
-SENT_MUTANTS = (
+GATEWAY_REQUEST_DISPATCH_MUTANTS = (
     edit(
         "any-pool-answers",
         "a worker of one pool answers the requests of another one's users",
@@ -114,83 +109,27 @@ SENT_MUTANTS = (
         (f"{_LAWS}test_a_queue_that_stays_away_is_for_later",),
     ),
     edit(
-        "a-lease-ends-only-where-it-is-known",
-        "behind two gateways a lease cannot be ended at every other try",
-        _DESK,
-        "if name not in (await self._store.read()).held:",
-        "if name not in self._table.held:",
-        _SAID,
+        "chunk-without-room-is-confirmed",
+        "where large results meet, one of them is confirmed and thrown away",
+        _DISPATCH,
+        "            metrics.CHUNKS_REFUSED.inc()\n            return ResultReceipt(job_ids=())\n",
+        "            return ResultReceipt(job_ids=(chunk.job_id,))\n",
+        WORLD,
     ),
     edit(
-        "a-lease-is-given-by-an-old-table",
-        "a gateway that read the leases before another one gave any gives none itself",
-        _DESK,
-        "version=table.version)",
-        "version=self._table.version)",
-        _SAID,
+        "objects-are-remembered",
+        "a gateway keeps a place for each large job that it ever sent",
+        _DISPATCH,
+        "            ref = self._stored.pop(job.job_id, None)\n",
+        "            ref = self._stored.get(job.job_id)\n",
+        WORLD,
     ),
     edit(
-        "a-renewal-is-told-to-no-worker",
-        "the models of a lease stay away after a worker that had them is replaced",
-        _DESK,
-        "            await self._tell_pinned(lease)\n            return {",
-        "            return {",
-        _SAID,
-    ),
-    edit(
-        "a-lease-hides-a-pool",
-        "the list of pools shows a lease where the log has a pool of that name",
-        _DESK,
-        """        views = {
-            lease.spec.name: lease_view(lease, there.get(lease.spec.queue_pool, ()))
-            for lease in leases
-        } | views
-""",
-        """        views |= {
-            lease.spec.name: lease_view(lease, there.get(lease.spec.queue_pool, ()))
-            for lease in leases
-        }
-""",
-        (f"{_LEASES}test_a_pool_that_comes_to_the_log_is_meant_where_a_lease_had_its_name",),
-    ),
-    edit(
-        "who-is-overtaken-comes-back-late",
-        "a client whose lease was changed by many at once waits longer than for a restart",
-        _DESK,
-        "        retry_after_s=0.5,\n",
+        "room-of-a-chunk-is-kept",
+        "a gateway that gave up large requests refuses large results until it starts anew",
+        _DISPATCH,
+        "                self._chunks.forget(job.job_id)\n",
         "",
-        (f"{_LEASES}test_who_is_always_overtaken_is_asked_to_come_again_soon",),
-    ),
-    edit(
-        "one-lease-more-than-there-may-be",
-        "the table of leases grows beyond its bound",
-        "data_plane/sie_gateway/leases/leases.py",
-        "len(others) >= caps.leases_max",
-        "len(others) > caps.leases_max",
-        (f"{_LEASES}test_a_share_is_given_exactly_where_its_pool_has_so_much_left",),
-    ),
-    edit(
-        "silence-holds-no-job",
-        "a job is taken from under a worker that was slow to answer, and runs twice",
-        _TAKERS,
-        "        if held is None:\n            return\n",
-        "        held = held or frozenset()\n",
-        _TURNED_AWAY,
-    ),
-    edit(
-        "what-is-in-hand-is-turned-away",
-        "after a model was moved, requests run anew that a worker was about to answer",
-        _TAKERS,
-        "if run in waiting and held.isdisjoint(run.open_jobs()):",
-        "if run in waiting:",
-        _TURNED_AWAY,
-    ),
-    edit(
-        "who-has-ended-turns-the-next-away",
-        "a request that just began anew begins once more",
-        _TAKERS,
-        "if run in waiting and held.isdisjoint(run.open_jobs()):",
-        "if held.isdisjoint(run.open_jobs()):",
-        _TURNED_AWAY,
+        ("tests/unit/test_gateway_result_order.py",),
     ),
 )

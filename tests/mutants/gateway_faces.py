@@ -1,13 +1,19 @@
-"""Slips planted in the gateway: other APIs, and leases.
+"""Mutants of a gateway's APIs, ours and others'.
 
 *types.*
 """
 
 from tests.mutants.mutant import edit
 
-__all__ = ["SLIPPED_GATEWAY_MUTANTS"]
+__all__ = ["GATEWAY_FACES_MUTANTS"]
 
-SLIPPED_GATEWAY_MUTANTS = (
+_FACES = "tests/property/test_face_answer_laws.py::"
+_RANKED = (f"{_FACES}test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose",)
+_TYPES = (f"{_FACES}test_coheres_types_are_told_once_each_and_are_all_of_one_vector",)
+_FACES_TOO = "data_plane/sie_gateway/faces"
+_EVERY = "tests/property/test_every_face_laws.py::"
+
+GATEWAY_FACES_MUTANTS = (
     edit(
         "units-rounded-down",
         "a client of Cohere is told of fewer units than were searched",
@@ -35,6 +41,22 @@ SLIPPED_GATEWAY_MUTANTS = (
         ),
     ),
     edit(
+        "ten-documents-by-default",
+        "of a long list the eleventh document has no place",
+        "data_plane/sie_gateway/faces/cohere.py",
+        "ranking(answer)[: request.top_n]",
+        "ranking(answer)[: request.top_n or 10]",
+        _RANKED,
+    ),
+    edit(
+        "every-version-is-the-second",
+        "clients of the first version are told another",
+        "data_plane/sie_gateway/faces/cohere.py",
+        "lambda answer: _render(version, answer, request))",
+        'lambda answer: _render("2", answer, request))',
+        _RANKED,
+    ),
+    edit(
         "only-search-is-a-document",
         "texts to be clustered are read as queries",
         "data_plane/sie_gateway/faces/cohere_embed.py",
@@ -59,6 +81,30 @@ SLIPPED_GATEWAY_MUTANTS = (
                 "_and_our_own_options_go_before_its_words"
             ),
         ),
+    ),
+    edit(
+        "several-types-of-the-first",
+        "of several types of numbers the exact ones are made of rounded ones",
+        "data_plane/sie_gateway/faces/cohere_embed.py",
+        'if len(kinds) == 1 else "float32",',
+        'if kinds else "float32",',
+        _TYPES,
+    ),
+    edit(
+        "width-is-dropped",
+        "a vector of all numbers goes where a shorter one was asked for",
+        "data_plane/sie_gateway/faces/cohere_embed.py",
+        "dimensions=request.output_dimension,",
+        "dimensions=None,",
+        (f"{_FACES}test_cohere_has_vectors_of_the_width_that_was_asked_for",),
+    ),
+    edit(
+        "what-is-false-may-be-anything",
+        "a client that asks for what is not there, by a nought, is answered as if it had it",
+        f"{_FACES_TOO}/face.py",
+        "if value is not None and value != default:",
+        "if value and value != default:",
+        (f"{_EVERY}test_what_may_only_be_so_is_taken_and_anything_else_is_refused_by_its_name",),
     ),
     edit(
         "relevance-zero-is-none",
@@ -121,6 +167,19 @@ SLIPPED_GATEWAY_MUTANTS = (
         ),
     ),
     edit(
+        "weights-of-types-are-not-read",
+        "a client gets the form that it likes least",
+        "data_plane/sie_gateway/faces/native.py",
+        "return float(found.group(1)) if found is not None else 1.0",
+        "return 1.0",
+        (
+            (
+                "tests/property/test_negotiation_laws.py::test_the_form_that_is_liked_bes"
+                "t_is_given_and_json_where_none_is"
+            ),
+        ),
+    ),
+    edit(
         "truncate-true-is-none",
         "a text that may be cut is refused as too long",
         "data_plane/sie_gateway/faces/openai.py",
@@ -155,81 +214,19 @@ SLIPPED_GATEWAY_MUTANTS = (
         ),
     ),
     edit(
-        "assigned-over-the-cap",
-        "a lease is shown more workers than it may use",
-        "data_plane/sie_gateway/leases/leases.py",
-        "            left[worker.machine_profile] -= 1\n",
-        "",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_a_lease_shows_the_workers_that"
-                "_it_may_use_and_is_active_with_all_it_counts_on"
-            ),
-        ),
+        "rankings-go-to-the-embedder",
+        "a ranking that names no model is asked of one that cannot rank",
+        f"{_FACES_TOO}/voyage.py",
+        "model = models.ranker(",
+        "model = models.encoder(",
+        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
     ),
     edit(
-        "lease-of-another-bundle",
-        "a lease counts as active with workers that cannot run its models",
-        "data_plane/sie_gateway/leases/leases.py",
-        "fits = worker.pool == spec.queue_pool and spec.bundle in (None, worker.bundle)",
-        "fits = worker.pool == spec.queue_pool",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_a_lease_shows_the_workers_that"
-                "_it_may_use_and_is_active_with_all_it_counts_on"
-            ),
-        ),
-    ),
-    edit(
-        "active-with-any",
-        "a lease counts as active while half of its workers are missing",
-        "data_plane/sie_gateway/leases/leases.py",
-        "active = bool(assigned) and all(have[name]",
-        "active = bool(assigned) and any(have[name]",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_a_lease_shows_the_workers_that"
-                "_it_may_use_and_is_active_with_all_it_counts_on"
-            ),
-        ),
-    ),
-    edit(
-        "warm-beyond-the-pool",
-        "leases keep more workers than their pool may have",
-        "data_plane/sie_gateway/leases/leases.py",
-        "return wanted if most is None else min(wanted, most)",
-        "return wanted",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_a_pool_keeps_what_its_leases_w"
-                "ant_warm_together_and_never_more_than_it_may"
-            ),
-        ),
-    ),
-    edit(
-        "default-is-leased",
-        "a lease hides the pool of every request that names none",
-        "data_plane/sie_gateway/leases/leases.py",
-        "if name in resolver.pools or name == _DEFAULT_POOL:",
-        "if name in resolver.pools:",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_no_lease_has_the_name_of_a_poo"
-                "l_nor_default_also_where_there_is_no_such_pool"
-            ),
-        ),
-    ),
-    edit(
-        "share-by-wanted-only",
-        "a lease waits for workers that it may not use",
-        "data_plane/sie_gateway/leases/leases.py",
-        "if request.gpus.get(name, 0) > request.share[name]:",
-        "if False:",
-        (
-            (
-                "tests/property/test_lease_laws.py::test_a_lease_counts_on_no_more_work"
-                "ers_than_it_may_use"
-            ),
-        ),
+        "unsaid-is-not-to-be-cut",
+        "long texts are refused to clients that said nothing of them",
+        f"{_FACES_TOO}/voyage.py",
+        "if request.truncation is False:",
+        "if not request.truncation:",
+        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
     ),
 )

@@ -1,0 +1,153 @@
+"""Mutants of the command line.
+
+*types.*
+"""
+
+from tests.mutants.mutant import Edit, Mutant, edit
+
+__all__ = ["CLI_MUTANTS"]
+
+APPLYING = "sdk/sie_cli/config/applying.py"
+SCALING = "sdk/sie_cli/supervisor/scaling.py"
+
+CLI_MUTANTS = (
+    edit(
+        "pruning-goes-by-name-alone",
+        "what was taken out of the files stays, where another kind has its name",
+        APPLYING,
+        "            if (kind, key) not in wanted\n",
+        "            if key not in {name for _, name in wanted}\n",
+        ("tests/property/test_cli_folder_laws.py",),
+    ),
+    edit(
+        "pruning-forgets-the-users-condition",
+        "an apply that was to rest on one epoch is made on another",
+        "sdk/sie_cli/config/config_work.py",
+        "if_epoch=self.if_epoch if self.if_epoch is not None else if_epoch,",
+        "if_epoch=if_epoch if if_epoch is not None else self.if_epoch,",
+        (
+            (
+                "tests/property/test_cli_prune_laws.py::test_it_leaves_what_the_files_say"
+                "_or_changes_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "one-name-in-two-kinds-is-refused",
+        "a pool and a bundle cannot both be called default",
+        (
+            Edit(
+                "sdk/sie_cli/config/documents.py",
+                "seen: dict[tuple[str, str], LocalDocument] = {}",
+                "seen: dict[str, LocalDocument] = {}",
+            ),
+            Edit(
+                "sdk/sie_cli/config/documents.py",
+                "seen.setdefault((each.kind, each.key), each)",
+                "seen.setdefault(each.key, each)",
+            ),
+        ),
+        (
+            (
+                "tests/property/test_cli_prune_laws.py::test_it_leaves_what_the_files_say"
+                "_or_changes_nothing"
+            ),
+        ),
+    ),
+    edit(
+        "events-go-on-behind-the-head",
+        "what was written while a connection was away is never shown",
+        "sdk/sie_cli/config/events.py",
+        (
+            '                if event.name != "head":\n'
+            "                    last_id = event.id or last_id"
+        ),
+        "                last_id = event.id or last_id",
+        (
+            (
+                "tests/property/test_cli_event_laws.py::test_every_entry_is_shown_once_an"
+                "d_in_order_whenever_it_was_written"
+            ),
+        ),
+    ),
+    edit(
+        "the-past-is-read-before-the-present",
+        "what is written between the two looks of a command is shown by neither",
+        "sdk/sie_cli/config/events.py",
+        (
+            "    last_id, amiss = _present(work, changes)\n"
+            "    rows, has_more = audited(work, told, number)\n"
+        ),
+        (
+            "    rows, has_more = audited(work, told, number)\n"
+            "    last_id, amiss = _present(work, changes)\n"
+        ),
+        (
+            (
+                "tests/property/test_cli_event_laws.py::test_every_entry_is_shown_once_an"
+                "d_in_order_whenever_it_was_written"
+            ),
+        ),
+    ),
+    edit(
+        "an-audit-shows-more-than-was-asked",
+        "the newest three rows are four, or a thousand",
+        "sdk/sie_cli/config/views.py",
+        "limit=min(_PAGE, left)",
+        "limit=min(_PAGE, number)",
+        (
+            (
+                "tests/property/test_cli_event_laws.py::test_the_newest_rows_of_an_audit_"
+                "are_as_many_as_were_asked_for"
+            ),
+        ),
+    ),
+    edit(
+        "of-a-list-the-first-is-read",
+        "an apply that prunes deletes all of a kustomization but its first document",
+        "sdk/sie_cli/config/wrapped.py",
+        ("            yield from unwrapped(item)\n        return"),
+        ("            yield from unwrapped(item)\n            return"),
+        (
+            (
+                "tests/property/test_cli_wrapped_laws.py::test_every_document_of_a_list_i"
+                "s_read_in_its_order_as_the_plain_one"
+            ),
+        ),
+    ),
+    edit(
+        "pruned-on-an-older-look",
+        "what somebody added while files were applied stays, and nobody is told",
+        "sdk/sie_cli/config/writes.py",
+        (
+            "    if_epoch = _begun_at(work, ask) if prune is not None else None\n"
+            "    operations = _operations(work, documents, prune)"
+        ),
+        (
+            "    operations = _operations(work, documents, prune)\n"
+            "    if_epoch = _begun_at(work, ask) if prune is not None else None"
+        ),
+        (
+            (
+                "tests/property/test_cli_prune_laws.py::test_it_leaves_what_the_files_say"
+                "_or_changes_nothing"
+            ),
+        ),
+    ),
+    edit(
+        "pruning-takes-the-first-bundles",
+        "a folder of models deletes the pool and bundles that sie-config brought",
+        "sdk/sie_cli/config/writes.py",
+        'return [row for row in rows if row["modified_epoch"] not in own]',
+        "return list(rows)",
+        ("tests/integration/test_cli_config.py",),
+    ),
+    edit(
+        "idle-is-since-the-start",
+        "workers are stopped while requests come",
+        SCALING,
+        "if cold or asked or demand.in_flight or demand.warm:",
+        "if cold or demand.in_flight or demand.warm:",
+        ("tests/property/test_scaling_laws.py",),
+    ),
+)

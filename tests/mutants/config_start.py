@@ -1,0 +1,225 @@
+"""Mutants of a writer's start and its stream: recovery, roll call, announcing.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["CONFIG_START_MUTANTS"]
+
+FORGED = "tests/adversary/test_forged_positions.py"
+_CONFIG = "control_plane/sie_config"
+_LAWS = "tests/property/"
+_LOST = (
+    f"{_LAWS}test_start_laws.py::test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas"
+    "_lead_it",
+)
+RECOVERY = "control_plane/sie_config/start/recovery.py"
+ROLL_CALL = "control_plane/sie_config/start/roll_call.py"
+SIMULATED = "tests/property/test_simulated_cluster.py::test_each_fault_alone_is_survived"
+_LOG_RECOVERY = "tests/integration/test_log_recovery.py"
+JUDGED = "tests/unit/test_config_witnesses.py"
+DISK = "tests/unit/test_disk_faults.py"
+ANNOUNCER = "control_plane/sie_config/stream/announcer.py"
+CORNERS = "tests/unit/test_log_corners.py"
+PUBLISHER = "control_plane/sie_config/stream/publisher.py"
+PUBLISHING = "tests/unit/test_config_publisher.py"
+TWO = "tests/unit/test_config_two_histories.py"
+
+CONFIG_START_MUTANTS = (
+    edit(
+        "recovery-takes-what-nobody-signed",
+        "a forged entry on the stream becomes history when the writer starts again",
+        "control_plane/sie_config/start/recovery.py",
+        "for entry in sequencer.log_keys.trust.proven(offered):",
+        "for entry in offered:",
+        (FORGED,),
+    ),
+    edit(
+        "one-replica-is-asked-for-lost-entries",
+        "entries are given up that the second replica has",
+        f"{_CONFIG}/start/recovery.py",
+        "                if await _adopt(sequencer, offered):\n                    break",
+        "                await _adopt(sequencer, offered)\n                break",
+        _LOST,
+    ),
+    edit(
+        "the-stream-s-end-loses-its-beginning",
+        "one message of noise on the stream gives up the entries before it",
+        f"{_CONFIG}/start/recovery.py",
+        'the stream gave back no entry", extra={"reason": str(error)})\n    return found',
+        'the stream gave back no entry", extra={"reason": str(error)})\n        return []\n'
+        "    return found",
+        _LOST,
+    ),
+    edit(
+        "what-folds-wrongly-is-taken-back",
+        "a restored log goes on from a state that no replica comes to",
+        f"{_CONFIG}/start/recovery.py",
+        "if after.digest != entry.state_digest:",
+        "if not after.digest:",
+        _LOST,
+    ),
+    edit(
+        "lost-entries-are-believed",
+        "what a replica gives back is written although it folds to another state",
+        RECOVERY,
+        "    if after.digest != entry.state_digest:\n",
+        "    if not after.digest:\n",
+        (
+            "tests/property/test_start_laws.py::test_a_log_that_lost_its_end_goes_as_far_as_stream_and_replicas"
+            "_lead_it",
+        ),
+    ),
+    edit(
+        "nothing-is-taken-back",
+        "entries that the stream and every replica have are given up",
+        ROLL_CALL,
+        "            await self._reclaim(verdict.claim.epoch)\n            verdict",
+        "            verdict",
+        (f"{SIMULATED}[tail-lost]", f"{SIMULATED}[backup-restored]"),
+    ),
+    edit(
+        "stream-is-not-asked-at-the-start",
+        "a writer goes on over what the stream has",
+        ROLL_CALL,
+        "        if self._stream_of is None:\n            return None\n",
+        "        if not self._reports.claims() or self._stream_of is None:\n"
+        "            return None\n",
+        (f"{_LOG_RECOVERY}::test_a_restored_file_gets_its_entries_back_from_the_stream",),
+    ),
+    edit(
+        "superseded-log-is-written-on",
+        "an old backup put back by mistake takes writes, and the newer log is gone",
+        ROLL_CALL,
+        "            epoch = superseded_at(tip, head.log_id)\n",
+        "            epoch = superseded_at(tip, log_id)\n",
+        (f"{_LOG_RECOVERY}::test_a_file_of_before_the_log_that_superseded_it_is_not_written_on",),
+    ),
+    edit(
+        "the-broker-s-connecting-uses-up-the-roll-call",
+        "a writer behind its replicas begins over what they have: the broker was slow to come",
+        "control_plane/sie_config/start/roll_call.py",
+        "await asyncio.sleep(self._listen_s)",
+        "await asyncio.sleep(0.0)",
+        ("tests/property/test_simulated_cluster.py::test_a_seed_that_once_found_something_holds",),
+    ),
+    edit(
+        "term-is-used-again",
+        "two tenures cannot be told apart: the fence has no edge",
+        ROLL_CALL,
+        "                term = self._sequencer.term + 1\n",
+        "                term = self._sequencer.term\n",
+        (JUDGED,),
+    ),
+    edit(
+        "empty-volume-mints-a-log",
+        "a lost disk is a new log, and every replica is told to forget",
+        ROLL_CALL,
+        "        if known:\n",
+        "        if known is None:\n",
+        (DISK,),
+    ),
+    edit(
+        "bookmark-before-its-entries",
+        "a replica that heard the bookmark believes that it missed nothing",
+        ANNOUNCER,
+        "    if publisher.published >= sequencer.position.epoch:\n",
+        "    if publisher.published >= 1:\n",
+        (CORNERS,),
+    ),
+    edit(
+        "published-before-the-brokers-word",
+        "an answer says that the stream has what it refused",
+        "control_plane/sie_config/stream/publisher.py",
+        "                await self._stream.append(entry.epoch, data)\n",
+        "                self._set_published(entry.epoch)\n"
+        "                await self._stream.append(entry.epoch, data)\n",
+        ("tests/unit/test_config_publisher.py",),
+    ),
+    edit(
+        "a-stream-made-anew-says-its-own-first",
+        "a stream that was lost says of itself another beginning than it has",
+        f"{_CONFIG}/stream/publisher.py",
+        '"base_epoch": str(low_water - 1)',
+        '"base_epoch": str(low_water)',
+        (
+            "tests/unit/test_log_compact.py::test_whatever_befalls_a_stream_it_is_the_log_from_its"
+            "_mark_on_and_says_what_is_before",
+        ),
+    ),
+    edit(
+        "wrong-sequence-is-fatal",
+        "one lost acknowledgement of the broker, and nothing is published any more",
+        PUBLISHER,
+        "            # It lost its tail, or has this entry already, or another: where it ends tells"
+        " which.\n            await self._verify()\n",
+        "            raise\n",
+        (PUBLISHING,),
+    ),
+    edit(
+        "lost-tail-of-the-stream-is-judged",
+        "a broker that lost its last messages stops the log",
+        PUBLISHER,
+        "        epoch = await self._first_other(tip, head.epoch)\n",
+        "        epoch = min(await self._first_other(tip, head.epoch), head.epoch)\n",
+        (PUBLISHING,),
+    ),
+    edit(
+        "fence-is-ignored",
+        "a zombie overwrites what its successor published",
+        PUBLISHER,
+        "            if found is not None and await self._may_be_lost(",
+        "            if found is None and await self._may_be_lost(",
+        (PUBLISHING,),
+    ),
+    edit(
+        "zombie-fences-its-successor",
+        "an old writer that wakes up stops the new one",
+        PUBLISHER,
+        " and found.term >= term\n",
+        " and found.term >= 0\n",
+        (PUBLISHING,),
+    ),
+    edit(
+        "lost-entries-are-overwritten",
+        "what a writer lost, and the stream still has, is deleted with the stream",
+        PUBLISHER,
+        " and found.term >= term\n",
+        " and found.term >= ours.term\n",
+        (TWO,),
+    ),
+    edit(
+        "stream-is-never-verified-again",
+        "a stream that was wiped stays empty",
+        PUBLISHER,
+        '        """Verify the stream before the next append: after a reconnect,'
+        ' and every few seconds."""\n        self._verified = False\n',
+        '        """Nothing."""\n',
+        (PUBLISHING,),
+    ),
+    edit(
+        "oversized-entry-goes-whole",
+        "a batch above the broker's limit is never delivered, nor anything after it",
+        PUBLISHER,
+        "to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)",
+        "to_envelope(entry)",
+        (PUBLISHING,),
+    ),
+    edit(
+        "stream-bears-witness-unsigned",
+        "a forged entry on the stream puts the writer into recovery",
+        "control_plane/sie_config/stream/stream_witness.py",
+        "return found if keys.vouch_for(found) else None",
+        "return found",
+        (FORGED,),
+    ),
+    edit(
+        "empty-stream-bears-no-witness",
+        "a restored file is written on at epochs that were lost",
+        "control_plane/sie_config/stream/stream_witness.py",
+        "    if tip.last >= tip.first or tip.last <= head.epoch:\n",
+        "    if tip.last >= 0:\n",
+        (FORGED,),
+    ),
+)

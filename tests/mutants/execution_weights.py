@@ -1,0 +1,148 @@
+"""Mutants of weights, layers in files, pooling and steps of vectors.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["EXECUTION_WEIGHTS_MUTANTS"]
+
+_SERVER = "data_plane/sie_server"
+_LAWS = "tests/property/"
+_DENSE = (
+    f"{_LAWS}test_layer_file_laws.py::test_a_dense_layer_is_its_product_its_activation_and_what_is"
+    "_added_of_its_input",
+)
+_LAYERS = "data_plane/sie_server/vectors/layer_files.py"
+_LATENT = (
+    f"{_LAWS}test_layer_file_laws.py::test_of_the_latent_weights_the_greatest_are_kept_and_none"
+    "_below_zero",
+)
+_HALVES = (
+    f"{_LAWS}test_pooling_laws.py::test_a_model_in_half_precision_is_pooled_as_exactly_as_one_in"
+    "_whole",
+)
+_VECTORS = "tests/property/test_vector_laws.py::"
+_SPLADE = (
+    f"{_VECTORS}test_the_weights_of_a_vocabulary_are_those_of_all_tokens_however_long_the_text",
+)
+_WRITTEN = "tests/adversary/test_changed_weights.py::"
+_OWN = (f"{_WRITTEN}test_what_a_library_took_from_a_file_as_it_lies_there_is_the_models_own",)
+_AGAIN = (f"{_WRITTEN}test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told",)
+_FOLDER = ("tests/property/test_weights_laws.py",)
+
+EXECUTION_WEIGHTS_MUTANTS = (
+    edit(
+        "a-small-layer-is-a-view-of-its-file",
+        "vectors are other ones from the moment at which somebody writes into a layer's file",
+        f"{_SERVER}/vectors/layer_files.py",
+        "own_tensors(load_file(path))",
+        "load_file(path)",
+        ("tests/property/test_layer_file_laws.py",),
+    ),
+    edit(
+        "residual-inside-the-activation",
+        "vectors of models with a residual layer are near the right ones, and not those",
+        _LAYERS,
+        "return result if self.residual is None else result + self.residual(values)",
+        "return result if self.residual is None else self.activation(\n"
+        "            self.linear(values) + self.residual(values)\n        )",
+        _DENSE,
+    ),
+    edit(
+        "greatest-latents-whatever-their-sign",
+        "of a sparse vector weights are missing where stronger ones were below zero",
+        _LAYERS,
+        "greatest = torch.topk(latent, step.kept, dim=-1)",
+        "greatest = torch.topk(latent.abs(), step.kept, dim=-1)",
+        _LATENT,
+    ),
+    edit(
+        "pooled-in-half-precision",
+        "vectors of long texts have two digits where the model runs in bfloat16",
+        "data_plane/sie_server/vectors/pooling.py",
+        "_Pool(hidden.float(), lengths, skips)",
+        "_Pool(hidden, lengths, skips)",
+        _HALVES,
+    ),
+    edit(
+        "the-root-is-forgotten",
+        "a model that divides by the root of a length divides by the length",
+        "data_plane/sie_server/vectors/pooling.py",
+        "self._sums(self._counted) / self._counts().sqrt()",
+        "self._sums(self._counted) / self._counts()",
+        _HALVES,
+    ),
+    edit(
+        "long-text-counts-by-its-end",
+        "of a long text the weights of its last part are its weights",
+        f"{_SERVER}/vectors/steps.py",
+        "found = torch.maximum(found, row) if strongest else found + row",
+        "found = row if strongest else found + row",
+        _SPLADE,
+    ),
+    edit(
+        "length-one-before-the-cut",
+        "vectors that were cut are told to have length 1, and have not",
+        f"{_SERVER}/vectors/steps.py",
+        (
+            "vectors = vectors if self._kept is None else vectors[:, : self._kept]\n        return "
+            "nn.functional.normalize(vectors.float(), dim=-1) if unit else vectors"
+        ),
+        (
+            "vectors = nn.functional.normalize(vectors.float(), dim=-1) if unit else vectors\n"
+            "        return vectors if self._kept is None else vectors[:, : self._kept]"
+        ),
+        (
+            f"{_VECTORS}test_a_vector_has_length_one_where_the_request_wants_it_also_when_it_was_cut",
+        ),
+    ),
+    edit(
+        "word-counts-as-often-as-it-is-there",
+        "repeated words outweigh all others in a search",
+        f"{_SERVER}/vectors/tables.py",
+        "row[ids.to(place)] = 1",
+        "row[ids.to(place)] += ids.to(place).bincount(minlength=len(row))[ids.to(place)]",
+        (f"{_VECTORS}test_a_token_of_a_table_of_weights_counts_once_however_often_it_is_there",),
+    ),
+    edit(
+        "what-is-no-parameter-stays-the-files",
+        "a layer's mean changes under a loaded model with what is written into its file",
+        f"{_SERVER}/weights/own_tensors.py",
+        "(*model.parameters(), *model.buffers())",
+        "model.parameters()",
+        _OWN,
+    ),
+    edit(
+        "the-last-file-is-looked-at-again",
+        "of weights in several files those that are written during the load are not noticed",
+        f"{_SERVER}/weights/sources.py",
+        "    return stamps",
+        "    return dict([stamps.popitem()]) if stamps else stamps",
+        _AGAIN,
+    ),
+    edit(
+        "a-package-is-not-looked-at-again",
+        "a package's weights that are written during the load answer under the pinned version",
+        f"{_SERVER}/weights/sources.py",
+        "return Weights(folder, pinned, as_verified=verified, written_once=installed)",
+        "return Weights(folder, pinned, written_once=installed)",
+        _AGAIN,
+    ),
+    edit(
+        "a-manifest-of-nothing-is-none",
+        "a source that pins no file has each of its files read unpinned",
+        f"{_SERVER}/weights/sources.py",
+        "if self.pinned is not None and name not in self.pinned:",
+        "if self.pinned and name not in self.pinned:",
+        _FOLDER,
+    ),
+    edit(
+        "code-runs-of-an-inner-folder",
+        "code runs that lies deeper in a repository than what the operator looked at",
+        f"{_SERVER}/weights/sources.py",
+        "            may_run_code=False,\n",
+        "",
+        _FOLDER,
+    ),
+)

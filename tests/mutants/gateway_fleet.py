@@ -1,0 +1,205 @@
+"""Mutants of the fleet as a gateway sees it: lives, holders, routing, demand.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["GATEWAY_FLEET_MUTANTS"]
+
+FLEET = "data_plane/sie_gateway/fleet/fleet.py"
+GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
+DEATH_LAWS = "tests/property/test_death_laws.py"
+HOLDERS = "data_plane/sie_gateway/fleet/holders.py"
+LIVES = "data_plane/sie_gateway/fleet/lives.py"
+WORLD = (
+    "tests/property/test_simulated_requests.py::test_every_law_holds_in_every_seed_of_the_budget",
+)
+ROUTING = "data_plane/sie_gateway/fleet/routing.py"
+LEASE_LAWS = "tests/property/test_lease_laws.py"
+
+GATEWAY_FLEET_MUTANTS = (
+    edit(
+        "never-news-again",
+        "the second request of the day for a model waits for its load",
+        "data_plane/sie_gateway/fleet/demand.py",
+        "return before is None or now - before > self._keep_s",
+        "return before is None",
+        (
+            (
+                "tests/property/test_asked_laws.py::test_what_was_asked_for_is_news_onc"
+                "e_in_its_time_and_the_newest_are_remembered"
+            ),
+        ),
+    ),
+    edit(
+        "oldest-wish-first",
+        "a worker that starts loads what was asked for longest ago",
+        "data_plane/sie_gateway/fleet/demand.py",
+        "return list(reversed(kept))",
+        "return list(kept)",
+        (
+            (
+                "tests/property/test_asked_laws.py::test_what_was_asked_for_is_news_onc"
+                "e_in_its_time_and_the_newest_are_remembered"
+            ),
+        ),
+    ),
+    edit(
+        "ready-under-its-old-kind",
+        "requests go to a worker of a kind that it is no more",
+        "data_plane/sie_gateway/fleet/fleet.py",
+        (
+            "        kind = known.heartbeat.kind\n        there = self._ready[kind]\n"
+            "        del there[worker_id]\n        if not there:\n            del "
+            "self._ready[kind]"
+        ),
+        "        return",
+        (
+            (
+                "tests/property/test_gateway_laws.py::test_a_worker_is_ready_under_the_"
+                "kind_of_its_last_word_and_no_more_are_known_than_may_be"
+            ),
+        ),
+    ),
+    edit(
+        "full-fleet-forgets",
+        "a fleet holds more workers than may be",
+        "data_plane/sie_gateway/fleet/fleet.py",
+        "len(self._seen) < WORKERS_MAX",
+        "len(self._seen) <= WORKERS_MAX",
+        (
+            (
+                "tests/property/test_gateway_laws.py::test_a_worker_is_ready_under_the_"
+                "kind_of_its_last_word_and_no_more_are_known_than_may_be"
+            ),
+        ),
+    ),
+    edit(
+        "leaving-is-live",
+        "requests go to workers that said farewell",
+        "data_plane/sie_gateway/fleet/fleet.py",
+        "if not heartbeat.leaving and len",
+        "if len",
+        (
+            (
+                "tests/property/test_gateway_laws.py::test_a_worker_is_ready_under_the_"
+                "kind_of_its_last_word_and_no_more_are_known_than_may_be"
+            ),
+        ),
+    ),
+    edit(
+        "silent-worker-is-warm",
+        "requests wait in a queue that nobody pulls, where a 202 would have brought a worker",
+        FLEET,
+        "            if now - seen.at > self.ttl_s:\n                return\n            yield",
+        "            yield",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "death-takes-the-next-life-too",
+        "a worker that was started again gets no requests until it is heard once more",
+        FLEET,
+        "if known is not None and known.heartbeat.life == life:",
+        "if known is not None:",
+        (DEATH_LAWS,),
+    ),
+    edit(
+        "silence-is-no-answer-held",
+        "what a stopped worker runs is given to another one",
+        HOLDERS,
+        "return frozenset().union(*told) if len(told) == len(asked) else None",
+        "return frozenset().union(*told)",
+        ("tests/unit/test_gateway_holders.py",),
+    ),
+    edit(
+        "silence-is-death",
+        "a worker that is slow to answer loses its jobs to another one",
+        HOLDERS,
+        "                return Unheard.SILENT\n",
+        "                return Unheard.GONE\n",
+        ("tests/unit/test_gateway_holders.py",),
+    ),
+    edit(
+        "another-life-doubts-nobody",
+        "jobs of a worker that was replaced under its name wait until it counts as silent",
+        LIVES,
+        "self._seen[other].doubted = True",
+        "self._seen[other].doubted |= False",
+        (DEATH_LAWS,),
+    ),
+    edit(
+        "routes-of-an-older-registry",
+        "requests go on at the revision of before a change, until a gateway starts anew",
+        ROUTING,
+        "        if resolver is not self._resolver or len(",
+        "        if self._resolver is None or len(",
+        WORLD,
+    ),
+    edit(
+        "route-is-remembered-without-its-adapter",
+        "a request for an adapter gets the route, and the weights, of the one before it",
+        ROUTING,
+        "            wanted.lora,\n            wanted.bundle,\n        )",
+        "            wanted.bundle,\n        )",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "route-of-an-older-registry",
+        "after a change requests are sent where the model was",
+        ROUTING,
+        "if resolver is not self._resolver or len(self._remembered) >= _REMEMBERED_MAX:",
+        "if self._resolver is None or len(self._remembered) >= _REMEMBERED_MAX:",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "cold-request-asks-for-the-last-choice",
+        "the machine profile that its operator prefers least is started",
+        ROUTING,
+        "return fallback if fallback is not None else Cold(choices[0])",
+        "return fallback if fallback is not None else Cold(choices[-1])",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "lease-runs-anywhere",
+        "a client under a lease takes machines that another one leased",
+        ROUTING,
+        "tuple(name for name in model.machine_profiles if name in leased)",
+        "tuple(name for name in model.machine_profiles if leased)",
+        (LEASE_LAWS,),
+    ),
+    edit(
+        "used-now-is-oldest",
+        "a model in use may be deleted without a word, in a large cluster",
+        "data_plane/sie_gateway/fleet/traffic.py",
+        "        asked.pop(name, None)\n",
+        "",
+        (
+            (
+                "tests/unit/test_gateway_traffic.py::test_a_name_is_told_by_its_last_re"
+                "quest_of_the_hour_and_the_newest_stay"
+            ),
+        ),
+    ),
+    edit(
+        "adapter-under-its-name",
+        "the traffic of one model's adapter is told as another's",
+        "data_plane/sie_gateway/fleet/traffic.py",
+        'f"{model_id}/{adapter}"',
+        "adapter",
+        (
+            (
+                "tests/unit/test_gateway_traffic.py::test_a_name_is_told_by_its_last_re"
+                "quest_of_the_hour_and_the_newest_stay"
+            ),
+        ),
+    ),
+    edit(
+        "what-a-broker-forgot-is-left",
+        "requests wait out their time for jobs that a broker forgot as it was killed",
+        "data_plane/sie_gateway/main.py",
+        "        bus.on_reconnect(parts.lost_jobs.suspect)\n",
+        "        assert parts.lost_jobs\n",
+        ("tests/adversary/test_broker_killed.py",),
+    ),
+)

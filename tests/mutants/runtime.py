@@ -1,0 +1,113 @@
+"""Mutants of what every process runs on: access, the broker, HTTP, streams.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["RUNTIME_MUTANTS"]
+
+ACCESS = "shared/runtime/sie_runtime/access/access.py"
+GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
+STREAM = "shared/runtime/sie_runtime/streams/log_stream.py"
+
+RUNTIME_MUTANTS = (
+    edit(
+        "replica-pattern-is-any-prefix",
+        "a gateway's token reports as another whose name begins with its own",
+        ACCESS,
+        "        return told == self.replica\n",
+        "        return told.startswith(self.replica)\n",
+        ("tests/unit/test_access.py",),
+    ),
+    edit(
+        "token-taken-back-stays",
+        "a token that was taken back is good until the process ends",
+        ACCESS,
+        "            self._grants = self._read(path)\n        except",
+        "            self._grants = tuple(dict.fromkeys((*self._grants, *self._read(path))))\n"
+        "        except",
+        ("tests/unit/test_access.py",),
+    ),
+    edit(
+        "refused-requests-count",
+        "a client that is told to wait, and asks, waits for ever",
+        "shared/runtime/sie_runtime/access/rates.py",
+        "self._free_at[caller] = free_at + self._step_s if taken else free_at",
+        "self._free_at[caller] = free_at + self._step_s",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "one-timer-for-the-first-alone",
+        "a request waits for ever beside one that was answered",
+        "shared/runtime/sie_runtime/broker/overdue.py",
+        ("                self._timer = loop.call_at(due_at, self._look)\n                break"),
+        "                break",
+        (
+            (
+                "tests/property/test_overdue_laws.py::test_each_that_waits_is_told_once_a"
+                "t_its_time_in_order_and_who_left_is_not"
+            ),
+        ),
+    ),
+    edit(
+        "what-is-overdue-is-told-again",
+        "a job is given up, and again, and again",
+        "shared/runtime/sie_runtime/broker/overdue.py",
+        ("            found = self._waiting.pop(key, None)\n            if found is not None:"),
+        ("            found = self._waiting.get(key)\n            if found is not None:"),
+        (
+            (
+                "tests/property/test_overdue_laws.py::test_each_that_waits_is_told_once_a"
+                "t_its_time_in_order_and_who_left_is_not"
+            ),
+        ),
+    ),
+    edit(
+        "a-body-of-the-very-bound-is-refused",
+        "what may just be sent is refused",
+        "shared/runtime/sie_runtime/http/bodies.py",
+        "        if size > bytes_max:",
+        "        if size >= bytes_max:",
+        (
+            (
+                "tests/unit/test_http_words.py::test_a_body_is_read_up_to_its_bound_and_r"
+                "efused_from_the_next_byte_on"
+            ),
+        ),
+    ),
+    edit(
+        "newest-connections-leave-first",
+        "who just came in is sent away, and a crowd that asks for nothing stays",
+        "shared/runtime/sie_runtime/http/connections.py",
+        "most.sort(key=lambda visitor: visitor.since)",
+        "most.sort(key=lambda visitor: -visitor.since)",
+        (
+            (
+                "tests/property/test_connection_laws.py::test_who_leaves_for_a_newcomer_w"
+                "aited_longest_of_the_address_that_has_most"
+            ),
+        ),
+    ),
+    edit(
+        "half-a-body-is-a-body",
+        "a document that was cut on its way is written as far as it came",
+        "shared/runtime/sie_runtime/http/encodings.py",
+        ('            raise _malformed("it breaks off")\n'),
+        "            break\n",
+        (
+            (
+                "tests/unit/test_http_words.py::test_a_coded_body_that_breaks_off_is_refu"
+                "sed_and_never_read_as_a_shorter_one"
+            ),
+        ),
+    ),
+    edit(
+        "stream-takes-any-order",
+        "a second writer's entry is stored under our next epoch",
+        STREAM,
+        '            "Nats-Expected-Last-Sequence": str(epoch - 1),\n',
+        "",
+        ("tests/integration/test_runtime_on_nats.py",),
+    ),
+)
