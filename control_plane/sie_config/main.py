@@ -37,7 +37,7 @@ _CANNOT_START: Final = 3
 """Not 1 (a crash) and not 2 (a wrong setting): a supervisor can tell a log that will not open."""
 _ROLE: Final = "config"
 _SWITCH_INTERVAL_S: Final = 0.002
-"""How long the commit's thread waits for a busy loop at each of its steps (5 ms is Python's own).
+"""The wait of the commit's thread for a busy loop at each of its steps (5 ms is Python's own).
 
 Eight clients that export keep the loop busy: at 5 ms the slowest of 200 writes took 200 ms, at 2 a
 third of it. Below 1 ms the thread of the head file breaks into every request: 10 % fewer writes."""
