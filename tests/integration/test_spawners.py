@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,11 +152,24 @@ async def test_whoever_stops_waiting_for_what_has_ended_already_hinders_nobody(t
     assert children_of(parent_of(other.pid)) == [other.pid]
 
 
-@pytest.mark.parametrize("line", [b"no answer\n", b'{"type":"Ended","pid":1,"status":0}\n'])
-async def test_a_spawner_that_says_what_is_no_answer_is_ended(tmp_path, spawners, line):
-    plan = toy(tmp_path, f"import os; os.write(spawner._answers, {line!r})")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        r"os.write(spawner._answers, b'no answer\n')",
+        r"""os.write(spawner._answers, b'{"type":"Ended","pid":1,"status":0}\n')""",
+        "os.kill(os.getpid(), 9)",
+    ],
+    ids=["no answer", "of nobody", "it dies first"],
+)
+async def test_a_spawner_that_says_what_is_no_answer_is_ended(tmp_path, spawners, wrong):
+    plan = toy(
+        tmp_path,
+        f"import os; tell = spawner._tell; spawner._tell = lambda told: ({wrong}, tell(told))",
+    )
     with pytest.raises(OSError, match=f"ended with status -{signal.SIGKILL.value}"):
-        await spawners.make(child(tmp_path, SLEEPS, ready_s=5), plan)
+        await spawners.make(child(tmp_path, SLEEPS), plan)
+    # What it had made by then is of its command line, and ends with it.
+    await until(lambda: not running_toys(tmp_path), within_s=10)
 
 
 async def test_what_fails_in_the_new_process_ends_it_and_makes_no_second_spawner(
@@ -228,6 +242,16 @@ async def test_that_of_model_execution_has_no_thread_to_lose_and_makes_servers(t
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def running_toys(folder: Path) -> list[int]:
+    """The toy spawners of a folder, and what they made."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if os.fsencode(folder / "hold") in each.read_bytes().split(b"\0"):
+                found.append(int(each.parent.name))
+    return found
 
 
 def threads_of(pid: int) -> int:

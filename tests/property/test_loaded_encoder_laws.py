@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support.sameness import assert_same
 from tests.support.encoder_models import VOCABULARY, fresh_device, write_tiny
 from torch import Tensor
 from transformers import AutoModel, BertConfig
@@ -311,5 +312,5 @@ def test_a_pair_scores_the_nearest_of_the_document_to_each_vector_of_its_query(l
         total = float((sides[0] @ sides[1].T).max(axis=1).sum()) if both else 0.0
         average = total / max(1, len(sides[0]))
         values, relevance = (np.frombuffer(part, "<f4") for part in (found.values, found.relevance))
-        assert values[place] == pytest.approx(average if mean else total, abs=1e-5)
-        assert relevance[place] == pytest.approx(min(1.0, max(0.0, (average + 1) / 2)), abs=1e-5)
+        assert_same(values[place], average if mean else total)
+        assert_same(relevance[place], min(1.0, max(0.0, (average + 1) / 2)))

@@ -17,7 +17,7 @@ import msgspec
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import start_time
 from sie_cli.plan.plans import ChildPlan, SpawnerPlan
-from sie_runtime.process.spawning import Ended, NotBegun, Told, Wanted
+from sie_runtime.process.spawning import Begun, Ended, NotBegun, Told, Wanted
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Process", "Spawners"]
@@ -114,6 +114,7 @@ class _Spawner:
             # It lives on, and nobody hears it any more. One that ended by itself is not killed:
             # that would take its status from who waits for it.
             self._kill()
+            await self._hear_of_the_last()
             # After a line that answers nothing it is unknown what it did.
             if not isinstance(error, (*MALFORMED, ValueError, KeyError)):
                 raise
@@ -129,6 +130,15 @@ class _Spawner:
                 answer.set_exception(
                     OSError(f"its spawner ended with status {status} (log: {self._plan.log})")
                 )
+
+    async def _hear_of_the_last(self) -> None:
+        """Know what else it made before it was killed: that would be left behind."""
+        assert self._process.stdout is not None
+        for line in (await self._process.stdout.read()).splitlines():
+            with suppress(*MALFORMED):
+                told = msgspec.json.decode(line, type=Told)
+                if isinstance(told, Begun):
+                    self._living[told.pid] = _Spawned(told.pid)
 
     def _take(self, told: Told) -> None:
         if isinstance(told, Ended):

@@ -104,18 +104,27 @@ class Spawner:
     def _make(self, wanted: Wanted) -> bool:
         try:
             log = os.open(wanted.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            gate, opens = os.pipe()
             try:
                 pid = os.fork()
                 if not pid:
-                    _become(wanted, log)
+                    _become(wanted, log, gate, opens)
                     return True
+            except OSError:
+                os.close(opens)
+                raise
             finally:
+                os.close(gate)
                 os.close(log)
         except OSError as error:
             self._tell(NotBegun(id=wanted.id, why=str(error)))
             return False
         self._children += 1
         self._tell(Begun(id=wanted.id, pid=pid))
+        # It may have been killed meanwhile.
+        with suppress(BrokenPipeError):
+            os.write(opens, b"1")
+        os.close(opens)
         return False
 
     def _reap(self) -> None:
@@ -132,9 +141,13 @@ class Spawner:
             os.write(self._answers, msgspec.json.encode(told) + b"\n")
 
 
-def _become(wanted: Wanted, log: int) -> None:
+def _become(wanted: Wanted, log: int, gate: int, opens: int) -> None:
     """Be a process of one's own, in the place of the spawner that was forked, or end."""
     try:
+        os.close(opens)
+        if not os.read(gate, 1):
+            # The spawner is gone before it told of this process: nobody could end it.
+            os._exit(os.EX_OSERR)
         _take_place(wanted, log)
     except BaseException:
         # Whatever goes on from here would be a second spawner.
