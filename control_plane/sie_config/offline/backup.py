@@ -76,6 +76,7 @@ def back_up(log: Path, target: Path) -> tuple[Path, Report]:
         if not verified.report.sound or position is None:
             return target, verified.report
         name = target if folder != target else folder / f"log-{position}.sqlite"
+        # Once more after the copy: the rename would replace a file that came meanwhile.
         _check_free(name)
         _finish(partial, name, position)
     verified.report.ok("backup", f"{name} holds the log up to {position}")

@@ -36,6 +36,7 @@ def compact_file(log: Path, *, keep: int | None, low_water: int | None) -> dict[
         pass
     file = LogFile.open(log)
     try:
+        # Verified once the lock is held: nobody writes between the check and the mark.
         head, before = _sound_head(log), file.low_water()
         file.move_low_water(low_water_for(head, keep=keep, low_water=low_water))
         after = file.low_water()

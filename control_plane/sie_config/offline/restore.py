@@ -291,6 +291,7 @@ def _lost(
 
 
 def _copy_prefix(source: Path, target: Path, until: int, begin: Entry) -> None:
+    # Appended anew: the triggers of the copy let nobody delete the rows after it.
     file = LogFile.open(target)
     try:
         with LogReader.open(source) as reader:
@@ -310,6 +311,7 @@ def _put_in_place(partial: Path, path: Path, own: Claim | None, verified: Verifi
     head = position_of(verified.last)
     # In one file before it gets its name: a copy in WAL mode, nothing beside it.
     LogFile.open(partial).close()
+    # A head that goes further stays: by it the writer knows that it has to recover.
     evidence = own is not None and own.log_id == head.log_id and own.epoch > head.epoch
     # A crash before the next line leaves no log. After it: the log, and a head file that lags it.
     partial.replace(path)

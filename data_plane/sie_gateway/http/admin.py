@@ -102,6 +102,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     _add_models(app, cluster)
     _add_tei(app, cluster)
     _add_documents(app, cluster)
+    # After the documents: it takes every other path below /v1/configs.
     _add_configs(app, cluster)
     add_pools(app, cluster.desk)
     _add_openapi(app)
@@ -220,6 +221,7 @@ def _add_tei(app: FastAPI, cluster: Cluster) -> None:
 
 
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
+    # The first route that fits is taken: the path of a model would take `/status` for its end.
     @app.get("/v1/configs/models/{model_id:path}/status")
     async def config_model_status(model_id: str) -> Response:
         """The revision of a model that each worker serves, against the one that the log wants.

@@ -138,6 +138,7 @@ class GatewayApp:
         took_s = time.perf_counter() - call.started_at
         named = call.model
         if named is None:
+            # Never as the client spelled it: invented names would use up the labels of real models.
             named = self._inference.model_named(call.spec) or _NO_MODEL
         (model,) = self._models.of(named)
         outcome = metrics.outcome(call.operation, status, code, model)

@@ -47,10 +47,12 @@ class LiveStatus:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        # `websocket.connect`: ASGI takes no answer before it.
         await receive()
         if scope.get("path") != CLUSTER_STATUS:
             await send({"type": "websocket.close", "code": _NO_SUCH_PATH})
             return
+        # Before it is accepted a close is an HTTP 403, which tells no code to try again later.
         await send({"type": "websocket.accept"})
         async with self._watchers.until(None, caller_of(scope)) as watching:
             await self._watched(receive, send)

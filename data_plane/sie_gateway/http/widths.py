@@ -52,6 +52,7 @@ class Widths:
             found = {}
             for output in model.outputs:
                 found[output] = await self._measured(spec, cast(OutputType, output))
+            # Once all are measured: a part of them would be taken for the whole from then on.
             self._found[model.revision] = found
         return found
 

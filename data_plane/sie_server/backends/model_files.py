@@ -186,6 +186,7 @@ def _by_transformers(wanted: _Wanted) -> tuple[Any, dict[str, Any]]:
             trust_remote_code=wanted.runs_own_code,
             **wanted.config_options,
         )
+        # The kernel is the device's choice, whatever the file names.
         made._attn_implementation = None
         if both_ways:
             made.is_causal = False

@@ -123,6 +123,7 @@ def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: 
     if not folder.is_dir():
         raise FixRequest(f"{folder} is not there: give --data with the folder of a cluster")
     _check_roles(folder, wanted.roles)
+    # Before the files are read: a line that is written meanwhile comes twice, and is never missed.
     following = Following(folder, wanted)
     newest: deque[Line] = deque(maxlen=count)
     total = 0

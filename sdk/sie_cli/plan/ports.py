@@ -16,6 +16,9 @@ from sie_schemas.errors import FixRequest
 __all__ = ["check_free", "free_ports", "is_free"]
 
 _RANGE: Final = (20_000, 32_000)
+"""Linux takes ports of outgoing connections from 32768 on."""
+_APART: Final = 4
+"""Blocks begin so far apart that none overlaps another; the longest asked for is two."""
 _PORT_MAX: Final = 65_535
 """The last port of TCP."""
 
@@ -23,6 +26,7 @@ _PORT_MAX: Final = 65_535
 def is_free(port: int) -> bool:
     """True if a process could listen on this loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As our servers do: else a port of connections that just ended (TIME_WAIT) looks taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -49,7 +53,7 @@ def free_ports(count: int, *, adjacent: int = 1) -> list[int]:
     found: list[int] = []
     for port in _candidates():
         block = range(port, port + adjacent)
-        if all(is_free(candidate) and candidate not in found for candidate in block):
+        if all(map(is_free, block)):
             found.append(port)
         if len(found) == count:
             return found
@@ -58,6 +62,6 @@ def free_ports(count: int, *, adjacent: int = 1) -> list[int]:
 
 def _candidates() -> Iterator[int]:
     # Spread over the range, so that two clusters that start together seldom choose the same.
-    ports = list(range(*_RANGE, 4))
+    ports = list(range(*_RANGE, _APART))
     random.SystemRandom().shuffle(ports)
     yield from ports
