@@ -13,8 +13,8 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.support.sameness import assert_same
 from tests.support.encoder_models import VOCABULARY, fresh_device, write_tiny
+from tests.support.sameness import assert_same
 from torch import Tensor
 from transformers import AutoModel, BertConfig
 

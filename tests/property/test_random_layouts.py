@@ -40,6 +40,7 @@ _ODD_SEEDS: dict[int, Judgement] = {
     58: "equal",  # a prompt longer than a text may be, sparse
     73: "equal",  # tensors under a head's names
     93: "equal",  # a prompt longer than a text may be, late
+    1128462873: "equal",  # fillers that look at the padding beside a text
     1356065425: "equal",  # an empty query, whose fillers nothing looks at
     1566221265: "refused",  # a chat template around every text, sparse
     1831221565: "equal",  # cut so early that the probe's padding was one token

@@ -31,7 +31,7 @@ from sie_server.backends.backend import (
     require_operation,
 )
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
-from sie_server.backends.forward.probe import Finish, probe, settle
+from sie_server.backends.forward.probe import Finish, probe, settle, unlike_alone
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, tokens_max
 from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.weights.file_hashes import sha256_as_of, stamp_of
@@ -185,9 +185,19 @@ class LoadedEncoder:
             if pin is not None:
                 self._shelf.get(self.spec.revision, pin)
 
-    def pad(self, reason: str) -> None:
-        """From now on run padded, and say why."""
-        self._verdict = self._probe(padded_because=reason)
+    def try_together(self, texts: Sequences, finish: Finish, what: str) -> None:
+        """Try texts of a kind that the probe has not. Where they differ from each alone, the model
+        runs padded from now on, or else each text by itself."""
+        if self._verdict.execution == "packed":
+            differs = unlike_alone(self.encoder, finish, texts, "packed")
+            if differs:
+                self._verdict = self._probe(padded_because=f"{what}: {differs}")
+        # The fillers of DeBERTa look at the whole row, its padding too.
+        if self._verdict.execution == "padded":
+            differs = unlike_alone(self.encoder, finish, texts, "padded")
+            if differs:
+                self.encoder.choose("alone")
+                self._verdict = Verdict("alone", f"{what}, padded: {differs} to running alone")
 
     def leave(self) -> None:
         """Let go of the adapters."""

@@ -9,7 +9,7 @@ this process has probed before gets the same verdict again.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from sie_server.failures import load_failed
 from sie_server.packed.packed_attention import NotPackable
 from sie_server.tolerances import disagreement
 
-__all__ = ["Finish", "probe", "settle"]
+__all__ = ["Finish", "probe", "settle", "unlike_alone"]
 
 _LENGTHS: Final = (130, 33, 5)
 """Attention takes another way for long texts, middling and short ones."""
@@ -84,6 +84,21 @@ def probe(
             "right; choose a model whose answers do not change"
         )
     return Verdict("alone", f"{reason}; padded, {told}: each text runs by itself")
+
+
+def unlike_alone(
+    encoder: Encoder, finish: Finish, texts: Sequences, execution: Literal["packed", "padded"]
+) -> str:
+    """The difference between these texts together and each alone; empty if they agree.
+
+    The encoder is left in this execution.
+    """
+    encoder.choose("alone")
+    alone = _padded(encoder, finish, texts)
+    encoder.choose(execution)
+    if execution == "packed":
+        return _unlike(encoder, finish, texts, alone)
+    return disagreement(_padded(encoder, finish, texts), alone, encoder.dtype)
 
 
 def _packs(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> str:

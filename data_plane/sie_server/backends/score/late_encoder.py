@@ -37,15 +37,15 @@ from sie_server.backends.heads.vector_answers import (
 )
 from sie_server.backends.model_files import encoder_kind, load_model
 from sie_server.backends.score.late import late_scores
-from sie_server.tolerances import disagreement
 from sie_server.vectors.pooling import pool
 from sie_server.vectors.steps import VectorSteps
 from sie_server.weights.tokenizer_file import tokenizer_file
 
 __all__ = ["LateEncoder"]
 
-_TRIED: Final = ((24, 9), (24, 24), (24, 2))
-"""Lengths of the texts that are tried, and at how many tokens each looks."""
+_TRIED: Final = ((24, 9), (24, 24), (24, 2), (40, 40))
+"""Lengths of the texts that are tried, and at how many tokens each looks. The last is longer than
+the others, which are padded beside it."""
 
 
 class LateEncoder(EncoderBackend):
@@ -143,10 +143,8 @@ class LateEncoder(EncoderBackend):
 
     @torch.inference_mode()
     def _try_filled(self) -> None:
-        """Texts that are filled up, packed and padded: they have to agree, or all run padded."""
+        """Texts that are filled up, beside others and alone: they have to agree."""
         core = self._core
-        if core.describe().execution != "packed":
-            return
         generator = torch.Generator().manual_seed(7)
         vocabulary = core.limits.vocabulary
         ids = [
@@ -155,17 +153,12 @@ class LateEncoder(EncoderBackend):
         ]
         nothing = [None] * len(ids)
         texts = Sequences(ids, nothing, nothing, attended=[seen for _, seen in _TRIED])
-        packed = core.encoder.packed(texts)
-        core.encoder.choose("padded")
-        padded = core.encoder.padded(texts, tokens_max=sum(length for length, _ in _TRIED))
-        core.encoder.choose("packed")
-        rows = [
-            torch.cat(as_given(torch.split(each.hidden, lengths_of(each, texts)), each.order))
-            for each in (packed, padded)
-        ]
-        reason = disagreement(rows[0], rows[1], core.encoder.dtype)
-        if reason:
-            core.pad(f"queries that are filled up: {reason} to the model's own attention")
+
+        def rows(states: States, texts: Sequences) -> Tensor:
+            parts = torch.split(states.hidden, lengths_of(states, texts))
+            return torch.cat(as_given(parts, states.order))
+
+        core.try_together(texts, rows, "queries that are filled up")
 
 
 def _forms(layout: TokenLayout, names: PreTrainedTokenizerBase) -> dict[str, TextForm]:
