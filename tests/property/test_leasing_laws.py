@@ -32,7 +32,7 @@ def test_a_lease_is_due_long_before_it_ends_and_soon_again_after_a_failure(
             renewals.renewed("eval", now=now)
             assert (renewals.wait_s(now) or 0) <= min(60.0, ttl_s / 3) + 1e-6
         else:
-            assert not renewals.failed("eval", Later("away"), now=now)
+            assert renewals.failed("eval", Later("away"), now=now) == "again"
             assert 0 < (renewals.wait_s(now) or 0) <= max(0.05, ttl_s / 20) + 1e-6
 
 
@@ -41,7 +41,7 @@ def test_a_lease_is_lost_by_what_no_time_mends_and_by_nothing_else(ttl_s, refusa
     renewals = Renewals()
     renewals.hold("eval", ttl_s=ttl_s, now=0.0)
     passes = isinstance(refusal, Later) or not isinstance(refusal, FixRequest)
-    assert renewals.failed("eval", refusal, now=1.0) is not passes
+    assert renewals.failed("eval", refusal, now=1.0) == ("again" if passes else "lost")
     assert renewals.names == (["eval"] if passes else [])
 
 
@@ -52,13 +52,14 @@ def test_what_is_lost_or_forgotten_is_renewed_no_more(names: list[str], gone: bo
         renewals.hold(name, ttl_s=30, now=float(number))
     for name in set(names):
         if gone:
-            assert renewals.failed(name, FixRequest("no", code="POOL_NOT_FOUND"), now=50.0)
+            refusal = FixRequest("no", code="POOL_NOT_FOUND")
+            assert renewals.failed(name, refusal, now=50.0) == "lost"
         else:
             renewals.forget(name.upper())
         renewals.renewed(name, now=60.0)
         assert name not in renewals.names
     assert renewals.wait_s(100.0) is None
-    assert not renewals.failed("a", Later("away"), now=1.0)
+    assert renewals.failed("a", Later("away"), now=1.0) == "forgotten"
 
 
 @given(
@@ -75,7 +76,7 @@ def test_of_several_leases_those_are_due_whose_time_has_come_and_the_most_urgent
     assert renewals.due(now) == [name for _, name in due]
     # One that was late is not due again at once: the gateway that is away would be asked in a loop.
     for _, name in due:
-        assert not renewals.failed(name, told_error("RATE_LIMIT", "no"), now=now)
+        assert renewals.failed(name, told_error("RATE_LIMIT", "no"), now=now) == "again"
     assert renewals.due(now) == []
 
 

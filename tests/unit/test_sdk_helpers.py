@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.served import served_gateway
 
 import sie_sdk
+from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Item
 from sie_sdk import ProvisioningError, RequestError, SIEAsyncClient, SIEClient
 from sie_sdk.encoding import (
@@ -25,6 +26,7 @@ from sie_sdk.encoding import (
     sparse_embedding,
     sparse_embedding_dict,
 )
+from sie_sdk.leases.keeper import AsyncLeaseKeeper, LeaseKeeper
 from sie_sdk.scoring import maxsim, maxsim_batch
 from sie_sdk.wire.pieces import cut, older
 
@@ -209,3 +211,26 @@ async def test_capacity_is_told_waited_for_and_watched(is_async: bool) -> None:
 async def _first(watching: Any) -> Any:
     for _ in range(2):
         yield await anext(watching)
+
+
+@pytest.mark.parametrize("refusal", [Later("away"), FixRequest("no", code="POOL_NOT_FOUND")])
+@pytest.mark.parametrize("kind", [LeaseKeeper, AsyncLeaseKeeper])
+async def test_a_lease_that_is_forgotten_during_its_own_renewal_is_no_news(kind, refusal, caplog):
+    renewed = threading.Event()
+
+    def renew(name: str) -> NoReturn:
+        keeper.forget(name)
+        renewed.set()
+        raise refusal
+
+    async def renew_in_the_loop(name: str) -> NoReturn:
+        renew(name)
+
+    keeper = kind(renew if kind is LeaseKeeper else renew_in_the_loop)
+    keeper.hold("eval", ttl_s=0)
+    # In the loop's own pool: the asynchronous keeper needs the loop meanwhile.
+    assert await asyncio.to_thread(renewed.wait, 30)
+    closed = keeper.close()
+    if closed is not None:
+        await closed
+    assert caplog.messages == []

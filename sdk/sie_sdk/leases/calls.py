@@ -7,7 +7,7 @@ renewed again. Time is an argument, in seconds of one clock.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +16,7 @@ from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_sdk.wire.call import Call
 
 __all__ = [
+    "Failure",
     "Renewals",
     "create_call",
     "named",
@@ -25,6 +26,9 @@ __all__ = [
     "renew_call",
     "ttl_of",
 ]
+
+Failure: TypeAlias = Literal["again", "lost", "forgotten"]
+"""A failed renewal comes to a next try, to the end of a lease, or to nothing that matters."""
 
 _PATH: Final = "/v1/pools"
 _RENEW_S_MAX: Final = 60.0
@@ -145,15 +149,15 @@ class Renewals:
         if held is not None:
             self.hold(name, ttl_s=held.ttl_s, now=now)
 
-    def failed(self, name: str, error: SIEError, *, now: float) -> bool:
-        """A renewal did not succeed; whether the lease is lost for good."""
+    def failed(self, name: str, error: SIEError, *, now: float) -> Failure:
+        """A renewal did not succeed; "forgotten" where the lease is not held any more."""
         held = self._held.get(name)
         if held is None:
-            return False
+            return "forgotten"
         # A 429 is both: the caller is at fault, and is taken later.
         if isinstance(error, FixRequest) and not isinstance(error, Later):
             self.forget(name)
-            return True
+            return "lost"
         again_at = now + min(_RENEW_S_MAX, max(0.05, held.ttl_s * _AGAIN_SHARE_OF_TTL))
         self._held[name] = replace(held, due_at=again_at)
-        return False
+        return "again"

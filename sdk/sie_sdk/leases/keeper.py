@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sie_schemas.errors import SIEError
-from sie_sdk.leases.calls import Renewals
+from sie_sdk.leases.calls import Failure, Renewals
 
 __all__ = ["AsyncLeaseKeeper", "LeaseKeeper"]
 
@@ -76,8 +76,8 @@ class LeaseKeeper:
             self._renew(name)
         except SIEError as error:
             with self._changed:
-                lost = self._renewals.failed(name, error, now=time.monotonic())
-            _say_failed(name, error, lost)
+                failure = self._renewals.failed(name, error, now=time.monotonic())
+            _say_failed(name, error, failure)
         else:
             with self._changed:
                 self._renewals.renewed(name, now=time.monotonic())
@@ -130,8 +130,9 @@ class AsyncLeaseKeeper:
             self._renewals.renewed(name, now=time.monotonic())
 
 
-def _say_failed(name: str, error: SIEError, lost: bool) -> None:
-    if lost:
+def _say_failed(name: str, error: SIEError, failure: Failure) -> None:
+    if failure == "lost":
         _LOG.error("the lease %r is lost: %s", name, error.message)
-    else:
+    elif failure == "again":
         _LOG.warning("the lease %r was not renewed, and is tried again: %s", name, error.message)
+    # Nothing of one that was forgotten meanwhile: its user ended it.
