@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, connected_execution
@@ -134,6 +134,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, says=st.booleans())
+@example(steps=[(what, NAMES[0]) for what in ("load", "pin", "load")], says=False)
 @settings(deadline=None, max_examples=40)
 async def test_what_is_taken_for_loaded_is_what_the_process_has(steps, says):
     async with world(says=says) as there:

@@ -4,7 +4,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.jobs import AdapterPin
@@ -26,6 +26,14 @@ STEPS = st.lists(
 )
 
 
+# One that had to leave is being read again as its model leaves.
+@example(
+    [
+        ("put", "m", PINS[0], 60),
+        ("put", "m", PINS[1], 60),
+        ("leave while it is read", "m", PINS[0], 60),
+    ]
+)
 @given(STEPS)
 def test_an_adapter_is_found_until_its_model_leaves_and_then_holds_no_memory(steps):
     shelf = AdapterShelf(BUDGET)
