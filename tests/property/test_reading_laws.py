@@ -199,7 +199,8 @@ def of_side(text: str, name: str, model: Loaded, *, may_be_cut: bool) -> TokensI
     limits = [each for each in (form.tokens_max, model.max_sequence_length) if each]
     read = min(limits, default=0)
     ids = ids_of(text, model, read, model.truncation_side, may_be_cut=may_be_cut)
-    filled = ids + [FILLER] * (form.filled_to - len(ids))
+    filled_to = form.filled_to if ids or form.attended else 0
+    filled = ids + [FILLER] * (filled_to - len(ids))
     sees = len(ids) if len(filled) > len(ids) and not form.attended else 0
     return TokensInput(packed(filled), attended=sees, query=name == "query")
 
@@ -328,6 +329,13 @@ FORMS = st.sampled_from(
         SHARED,
         replace(SHARED, restores_suffix=True, trims=True),
         PairForm(
+            parts=(PairPart("{instruction}|{query}|{document}|end"),),
+            bare=(PairPart("{query}|{document}|end"),),
+            bounded=(0, 1),
+            cut=0,
+            trims_bare=True,
+        ),
+        PairForm(
             parts=(
                 PairPart("<"),
                 PairPart("q:{query}", share=0.5),
@@ -356,12 +364,15 @@ def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
     form, query, document, instruction, spare
 ):
     told = form.instruction if instruction is None else instruction
-    parts = form.bare if form.bare and not told else form.parts
+    is_bare = bool(form.bare) and not told
+    parts = form.bare if is_bare else form.parts
     if told and "{instruction}" not in "".join(part.template for part in parts):
         with pytest.raises(FixRequest):
             Pairing(letters, form, instruction, 10)
         return
-    texts = (query.strip(), document.strip()) if form.trims else (query, document)
+    texts = (query, document)
+    if form.trims_bare if is_bare else form.trims:
+        texts = (query.strip(), document.strip())
     values = {"query": texts[0], "document": texts[1], "instruction": told}
     pieces = [part.template.format(**values) for part in parts]
     first, last = form.bounded

@@ -155,8 +155,21 @@ def test_a_decoder_without_modules_scores_as_its_reference_does(tmp_path):
     _same(_decoder(tmp_path, chat=_CHAT))
 
 
-def test_the_instruction_of_a_request_is_the_system_message(tmp_path):
-    _same(_saved(tmp_path), instruction="find the skill")
+_TRIMMED = [place.replace("| first }}", "| first | trim }}") for place in _ROLES]
+
+
+@pytest.mark.parametrize("trimmed", ["never", "without", "with"])
+def test_the_instruction_of_a_request_is_the_system_message(trimmed, tmp_path):
+    chat = _CHAT
+    if trimmed != "never":
+        # Some templates trim in one branch alone: each form of the pairs is judged by itself.
+        test = "told" if trimmed == "with" else "not told"
+        for place, shorn in zip(_ROLES, _TRIMMED, strict=True):
+            chat = chat.replace(place, f"{{% if {test} %}}{shorn}{{% else %}}{place}{{% endif %}}")
+    folder = _saved(tmp_path, chat=chat)
+    _same(folder, instruction="find the skill")
+    if trimmed != "never":
+        _same(folder)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,9 @@ class Pairing:
         self._form = form
         self._instruction = told
         self._tokens_max = tokens_max
-        self._parts: Sequence[PairPart] = form.bare if form.bare and not told else form.parts
+        is_bare = bool(form.bare) and not told
+        self._parts: Sequence[PairPart] = form.bare if is_bare else form.parts
+        self._trims = form.trims_bare if is_bare else form.trims
         self._templates = [read_part(part.template) for part in self._parts]
         if told and not any(INSTRUCTION in each.names for each in self._templates):
             raise FixRequest(
@@ -68,7 +70,7 @@ class Pairing:
         return found
 
     def _pieces(self, query: str, document: str) -> list[list[int]]:
-        if self._form.trims:
+        if self._trims:
             query, document = query.strip(), document.strip()
         values = {QUERY: query, DOCUMENT: document, INSTRUCTION: self._instruction}
         return [self._piece(place, part, values) for place, part in enumerate(self._templates)]

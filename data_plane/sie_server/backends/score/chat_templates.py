@@ -72,8 +72,9 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
         layout,
         [{name: trial[name] for name in names} for names in (pair, instructed) for trial in trials],
     )
-    bare, trims = _form(texts[: len(trials)], pair, required=True)
-    parts, _ = _form(texts[len(trials) :], instructed, required=False)
+    # Each by itself: a template may trim where it has an instruction, or only where it has none.
+    bare, trims_bare = _form(texts[: len(trials)], pair, required=True)
+    parts, trims = _form(texts[len(trials) :], instructed, required=False)
     return PairForm(
         parts=(PairPart(parts),),
         bare=(PairPart(bare),),
@@ -82,6 +83,7 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
         instruction=layout.prompt,
         restores_suffix=True,
         trims=trims,
+        trims_bare=trims_bare,
     )
 
 
