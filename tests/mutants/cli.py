@@ -19,12 +19,22 @@ CLI_MUTANTS = (
         "            if key not in {name for _, name in wanted}\n",
         ("tests/property/test_cli_folder_laws.py",),
     ),
-    edit(
+    Mutant(
         "pruning-forgets-the-users-condition",
         "an apply that was to rest on one epoch is made on another",
-        "sdk/sie_cli/config/config_work.py",
-        "if_epoch=self.if_epoch if self.if_epoch is not None else if_epoch,",
-        "if_epoch=if_epoch if if_epoch is not None else self.if_epoch,",
+        # Either of them alone changes nothing: the other still refuses what moved.
+        (
+            Edit(
+                "sdk/sie_cli/config/writes.py",
+                "if ask.if_epoch not in {None, head}:",
+                "if False:",
+            ),
+            Edit(
+                "sdk/sie_cli/config/config_work.py",
+                "if_epoch=self.if_epoch if self.if_epoch is not None else if_epoch,",
+                "if_epoch=if_epoch if if_epoch is not None else self.if_epoch,",
+            ),
+        ),
         (
             (
                 "tests/property/test_cli_prune_laws.py::test_it_leaves_what_the_files_say"
