@@ -185,13 +185,17 @@ class LoadedEncoder:
             if pin is not None:
                 self._shelf.get(self.spec.revision, pin)
 
+    def pad(self, reason: str) -> None:
+        """From now on run padded, and say why."""
+        self._verdict = self._probe(padded_because=reason)
+
     def try_together(self, texts: Sequences, finish: Finish, what: str) -> None:
         """Try texts of a kind that the probe has not. Where they differ from each alone, the model
         runs padded from now on, or else each text by itself."""
         if self._verdict.execution == "packed":
             differs = unlike_alone(self.encoder, finish, texts, "packed")
             if differs:
-                self._verdict = self._probe(padded_because=f"{what}: {differs}")
+                self.pad(f"{what}: {differs}")
         # The fillers of DeBERTa look at the whole row, its padding too.
         if self._verdict.execution == "padded":
             differs = unlike_alone(self.encoder, finish, texts, "padded")
