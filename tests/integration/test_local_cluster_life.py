@@ -167,7 +167,11 @@ def test_ctrl_c_in_a_terminal_drains_and_stops_every_process(folder):
         text=True,
         start_new_session=True,
     )
-    eventually(lambda: (found := state.load(folder)) and found.ready, within_s=90)
+    eventually(
+        lambda: foreground.poll() is not None or ((found := state.load(folder)) and found.ready),
+        within_s=90,
+    )
+    assert foreground.returncode is None, foreground.communicate()[0]
     processes = record_of(folder).processes
     assert len(processes) == 3 + 2 * 2
 
