@@ -171,7 +171,8 @@ def test_ctrl_c_in_a_terminal_drains_and_stops_every_process(folder):
         lambda: foreground.poll() is not None or ((found := state.load(folder)) and found.ready),
         within_s=90,
     )
-    assert foreground.returncode is None, foreground.communicate()[0]
+    ended = foreground.poll()
+    assert ended is None, foreground.communicate()[0]
     processes = record_of(folder).processes
     assert len(processes) == 3 + 2 * 2
 
