@@ -36,8 +36,16 @@ function Timeline({ query, may }) {
   const first = list.pages.length ? list.pages[0].rows[0] : undefined;
   const newest = useAsked(async (signal) => {
     // Under a filter nobody knows how many came: its newest entry may be far below the head.
-    const missed = first && list.round === round && wanted === "{}" ? head - first.epoch : 0;
-    const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: Math.min(PAGE_MAX, Math.max(PAGE, missed + 1)) }, signal);
+    const known = first && list.round === round && wanted === "{}" ? first.epoch : Infinity;
+    const reaching = (epoch) => Math.min(PAGE_MAX, Math.max(PAGE, epoch - known + 1));
+    let limit = reaching(head);
+    const asked = () => get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit }, signal);
+    let page = await asked();
+    // More may have come since the head was told: an answer that ends above what is known would lose the reader's place.
+    while (page.entries.length && reaching(page.entries[0].epoch) > limit) {
+      limit = reaching(page.entries[0].epoch);
+      page = await asked();
+    }
     return { round, page };
   }, [round, JSON.parse(wanted).at ? 0 : head]); // What was up to a moment stays as it is.
   useEffect(() => {
