@@ -114,6 +114,9 @@ class Manifests:
             found = await while_wanted(
                 _read(ask), left(), self._closing.wait(), what="the reading of the weights"
             )
+        except TimeoutError as error:
+            # The bound, and not what was left of it: that is what an operator can change.
+            raise _refused(f"{path} takes longer than {self._time_s:g} s to read") from error
         finally:
             self._readers -= 1
         if found.refused:
@@ -169,19 +172,15 @@ def _unpinned_path(document: Any) -> str | None:
 
 
 async def _read(ask: Ask) -> _Found:
-    """Read a manifest in a process apart. Raises `OurFault`, `FixRequest` where its time is
-    over."""
-    try:
-        return await answer_of(
-            (sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
-            asdict(ask),
-            _Found,
-            within_s=ask.time_s,
-            bytes_max=_ANSWER_BYTES_MAX,
-            inherited=_INHERITED,
-        )
-    except TimeoutError as error:
-        raise _refused(f"{ask.path} takes longer than {ask.time_s:.3g} s to read") from error
+    """Read a manifest in a process apart. Raises `OurFault`, `TimeoutError`."""
+    return await answer_of(
+        (sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
+        asdict(ask),
+        _Found,
+        within_s=ask.time_s,
+        bytes_max=_ANSWER_BYTES_MAX,
+        inherited=_INHERITED,
+    )
 
 
 def _refused(problem: str) -> SIEError:
