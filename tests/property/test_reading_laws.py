@@ -336,6 +336,13 @@ FORMS = st.sampled_from(
             trims_bare=True,
         ),
         PairForm(
+            parts=(PairPart("{instruction}|{query}|{document}|end"),),
+            bare=(PairPart("{query}|{document}|end"),),
+            bounded=(0, 1),
+            cut=0,
+            trims=True,
+        ),
+        PairForm(
             parts=(
                 PairPart("<"),
                 PairPart("q:{query}", share=0.5),
@@ -371,7 +378,8 @@ def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
             Pairing(letters, form, instruction, 10)
         return
     texts = (query, document)
-    if form.trims_bare if is_bare else form.trims:
+    own = form.trims_bare if is_bare else None
+    if form.trims if own is None else own:
         texts = (query.strip(), document.strip())
     values = {"query": texts[0], "document": texts[1], "instruction": told}
     pieces = [part.template.format(**values) for part in parts]

@@ -81,16 +81,16 @@ def restore(
         copy_log(backup, partial)
         verified = _verified(partial, manifest.hash)
         own = HeadFile(path).read()
-        foreign = own is not None and is_of_another_log(own, verified.lineage)
-        if own is not None and foreign:
-            _check_given_up(own, verified, discard)
+        foreign = own if own and is_of_another_log(own, verified.lineage) else None
+        if foreign is not None:
+            _check_given_up(foreign, verified, discard)
         claims = _complete(partial, verified, bus)
         claims += [own] if own is not None else []
         if discard is None:
             _check_complete(partial, verified, claims, incomplete=incomplete)
         else:
             _discard(partial, verified, claims, discard, key_path(path))
-        if foreign:
+        if foreign is not None:
             # Before the log is there: a crash never leaves it beside another's head.
             HeadFile(path).remove()
         _put_in_place(partial, path, own, verified)

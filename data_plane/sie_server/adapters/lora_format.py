@@ -40,8 +40,6 @@ Eighty of `(aa|a)` behind each other were never found or missed."""
 _GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
 _PATTERN_CHARS_MAX: Final = 512
 """Names of layers by a pattern; a longer one is no pattern that a person wrote."""
-_NAME_CHARS_MAX: Final = 256
-"""Of a layer: twice the longest that is known. A search takes the cube of it."""
 _SEARCH_S: Final = 5.0
 """Processor time of all searches: 560 patterns of 560 layers take half a second."""
 
@@ -136,8 +134,6 @@ class _Patterned:
     def of(self, module: str) -> float:
         """That of the first pattern that ends the module's path. Raises ADAPTER_LOAD_FAILED."""
         patterns, default = self._names
-        if len(module) > _NAME_CHARS_MAX:
-            raise refused(f"a layer's name has {len(module)} characters: {module[:80]!r}")
         value, began = self._usual, time.thread_time()
         for pattern, number in self._found:
             if pattern.fullmatch(module):

@@ -35,7 +35,7 @@ class Pairing:
         self._tokens_max = tokens_max
         is_bare = bool(form.bare) and not told
         self._parts: Sequence[PairPart] = form.bare if is_bare else form.parts
-        self._trims = form.trims_bare if is_bare else form.trims
+        self._trims = form.trims if not is_bare or form.trims_bare is None else form.trims_bare
         self._templates = [read_part(part.template) for part in self._parts]
         if told and not any(INSTRUCTION in each.names for each in self._templates):
             raise FixRequest(

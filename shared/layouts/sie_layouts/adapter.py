@@ -33,7 +33,8 @@ FACTOR: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[A
 """The name of a factor of a linear layer's product."""
 _CONFIG: Final = "config.json"
 _NAME_CHARS_MAX: Final = 256
-"""Of a layer: twice the longest that is known. A search takes the square of it."""
+"""Of a layer: twice the longest that is known. A search for a target takes the square of it, one
+for a rank of its own the cube."""
 _EVERY: Final = "all-linear"
 """peft's word for each linear layer."""
 _CURE: Final = "train a plain LoRA, or merge it into its base and register that as a model"
