@@ -21,6 +21,7 @@ from sie_config.log.log_file import LogFile
 from sie_config.settings import ConfigSettings
 from sie_config.writer.draft import Write
 from sie_config.writer_process import ControlPlane
+from sie_runtime.process.lifecycle import spare_collections
 from sie_schemas.entry import Entry
 
 __all__ = ["exports", "group_commits", "sequential_writes"]
@@ -183,7 +184,11 @@ def group_commits(folder: Path, entries: Sequence[Entry], *, writes: int) -> lis
             file.append(entries[start : start + 256])
         best = max(best, len(entries) / (time.perf_counter() - began))
         file.close()
-    through = uvloop.run(_through_the_sequencer(folder / "sequencer", writes))
+    spare_collections()  # as sie-config does: what a benchmark keeps alive is not its server's
+    through = max(
+        uvloop.run(_through_the_sequencer(folder / f"sequencer-{turn}", writes))
+        for turn in range(_ROUNDS)
+    )
     return [
         Figure("entries by group commit at the store", best, "/s", 8000),
         Figure("writes of 256 at once through the sequencer", through, "/s", 8000),
