@@ -37,6 +37,7 @@ def main() -> None:
     chosen = arguments("The start of a local cluster, and of a process that was killed.")
     environ = {name: each for name, each in os.environ.items() if not name.startswith("SIE_")}
     environ["SIE_CLUSTER_READY_S"] = str(_PATIENCE_S)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as `./sie` starts it
     with tempfile.TemporaryDirectory(prefix="sie-start-") as name:
         data, port = Path(name) / "data", free_ports(1, adjacent=2)[0]
         _up(data, port, environ)

@@ -27,6 +27,7 @@ backend-path = ["."]
 name = "toy"
 version = "1"
 """
+TOY_MAIN = "def main(): import sys; print('toy', *sys.argv[1:])"
 # A build backend of the project's own, so that no index is asked for one.
 BACKEND = """\
 import pathlib, zipfile
@@ -101,6 +102,13 @@ def test_the_first_run_installs_and_hands_over_and_later_runs_only_hand_over(che
     (checkout / "pyproject.toml").write_text(PROJECT + "# changed\n")
     assert run(checkout, "up").returncode == 0
     assert builds(checkout) == 2
+
+
+def test_a_machine_that_writes_no_bytecode_compiles_the_libraries_once_all_the_same(checkout):
+    code = "def main(): import sys; print(sys.dont_write_bytecode)"
+    (checkout / "backend.py").write_text(BACKEND.replace(TOY_MAIN, code))
+
+    assert run(checkout, "up", PYTHONDONTWRITEBYTECODE="1").stdout == "False\n"
 
 
 def lock(checkout: Path, *, digest: str | None = None) -> None:

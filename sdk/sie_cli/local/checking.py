@@ -45,7 +45,6 @@ OPTIONAL_TOOLS: Final = {"shellcheck": "apt-get install shellcheck"}
 """Tools that some tests need and the environment cannot bring -> how they are had."""
 _TIME_RAN_OUT: Final = 124
 """As `timeout` says it."""
-_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 _NO_TESTS: Final = 5
 """pytest's status where it collected none."""
 
@@ -99,15 +98,12 @@ def _run(step: Step, root: Path) -> int:
     if not program.is_file():
         raise FixRequest(f"{step.argv[0]} is not installed: pip install -e '.[dev]'")
     timeout_s = None if step.budget_s == float("inf") else step.budget_s
-    # Tests start hundreds of interpreters: each would compile its libraries anew, in seconds.
-    environment = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
     try:
         status = subprocess.run(
             [str(program), *step.argv[1:]],
             cwd=root,
             timeout=timeout_s,
             check=False,
-            env=environment,
         ).returncode
     except subprocess.TimeoutExpired:
         return _TIME_RAN_OUT
