@@ -277,8 +277,6 @@ def replay(
 
 def _writer(log: Path, url: str) -> str:
     """The address of a log's writer; empty where nobody said it and no record does."""
-    import os  # noqa: PLC0415
-
     from sie_cli.access import state  # noqa: PLC0415
     from sie_cli.access.named_cluster import is_alive  # noqa: PLC0415
 
@@ -292,8 +290,6 @@ def _writer(log: Path, url: str) -> str:
 
 
 def _bus(url: str) -> "BusSettings":
-    import os  # noqa: PLC0415
-
     from sie_cli.access.operator_access import broker_access  # noqa: PLC0415
 
     return broker_access(Path(), url, os.environ)

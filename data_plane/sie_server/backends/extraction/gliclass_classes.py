@@ -68,6 +68,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise load_failed(f"gliclass cannot load {folder}: {error}; restore the folder") from error
+    # transformers fills what a file lacks with random numbers and warns in a log.
     unmatched = sorted({*found["missing_keys"], *found["unexpected_keys"]})
     if unmatched:
         raise load_failed(
@@ -119,6 +120,7 @@ class GliclassClasses(WithoutAdapters):
         for name, words in (("labels", labels), ("text", texts)):
             _require_plain(name, words)
         cut = [self._cut(text, labels) for text in texts]
+        # Of like length together: the library pads each few to the longest of them.
         order = sorted(range(len(cut)), key=lambda place: len(cut[place]))
         found: list[tuple[dict[str, Any], ...]] = [()] * len(cut)
         counts = [0] * len(cut)
@@ -127,6 +129,7 @@ class GliclassClasses(WithoutAdapters):
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
             given = self._library.prepare_inputs([cut[place] for place in some], list(labels), True)
+            # A model with fixed room gives numbers for classes that nobody named, too.
             rows = self._model(**given, max_num_classes=room).logits[:, : len(labels)]
             scores = activated(rows.float().cpu().numpy(), activation)
             lengths = given["attention_mask"].sum(dim=1).tolist()

@@ -57,6 +57,7 @@ class SequenceLogits:
         if not self._model.config.is_encoder_decoder:
             self._try_packed(device)
         self._limits = self._core.limits if self._core is not None else _limits(spec, self._model)
+        # Tried, as no config says it: a head that reads the last place reads padding in a batch.
         self._pads = self._core is not None or self._may_pad()
         self.names = label_names(self._model)
         """The label of each logit."""
@@ -136,6 +137,7 @@ class SequenceLogits:
             some = slice(start, start + _AT_ONCE)
             own = replace(batch, adapters=tuple(pins[some]))
             parts.append(self._some(own, inputs[some]).float().cpu())
+        # Before anything is made of them: softmax would turn one NaN into a NaN for every label.
         found = torch.cat(parts)
         if not found.isfinite().all():
             raise OurFault(
@@ -224,6 +226,7 @@ class SequenceLogits:
             ]
             inputs["token_type_ids"] = self._pad(given, 0)
         if "use_cache" in parameters:
+            # Nobody asks for a next token, for which alone keys and values would be kept.
             inputs["use_cache"] = False
         rows: Tensor = self._model(**inputs).logits
         return rows

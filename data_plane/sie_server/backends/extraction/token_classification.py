@@ -62,6 +62,7 @@ class TokenClassifier(EncoderBackend):
         self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states)
         self._tokens_max = self._core.limits.tokens_max
         self._tokenizer = read_tokenizer(file.path, tokens_max=self._tokens_max)
+        # A long text is cut into windows below, and what it has beyond the first must be there.
         self._tokenizer.no_truncation()
         self._tags = read_tags(label_names(model))
         kinds = [tag.kind for tag in self._tags if tag.kind is not None]
@@ -108,6 +109,7 @@ class TokenClassifier(EncoderBackend):
         each = [pin for pin, own in zip(pins, windows, strict=True) for _ in own]
         for start in range(0, len(flat), _WINDOWS_AT_ONCE):
             some = slice(start, start + _WINDOWS_AT_ONCE)
+            # Across texts: sixty-four short texts are one run, and a long text is several.
             inputs = [TokensInput(_int32(window.ids)) for window in flat[some]]
             states, sequences = self._core.run(replace(batch, adapters=tuple(each[some])), inputs)
             lengths = lengths_of(states, sequences)

@@ -65,6 +65,7 @@ class ZeroShotClassifier(LogitsBackend):
         self._tokenizer = read_tokenizer(
             self._core.tokenizer.path, tokens_max=self._core.tokens_max
         )
+        # The first is the text: a hypothesis without its label would be about nothing.
         self._tokenizer.enable_truncation(self._core.tokens_max, strategy="only_first")
 
     def describe(self) -> Loaded:
@@ -117,6 +118,7 @@ class ZeroShotClassifier(LogitsBackend):
             ) from error
 
     def _input(self, pair: Encoding) -> TokensInput:
+        # A tokenizer may tell two types where the model's table has one.
         types = _int32(pair.type_ids) if self._core.takes_types else b""
         return TokensInput(_int32(pair.ids), types)
 

@@ -125,6 +125,7 @@ class GlinerEntities(WithoutAdapters):
         self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
         self._at_once = _at_once(model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        # A field, so that a test need not read for a minute.
         self._run_s_max = _RUN_S_MAX
 
     def describe(self) -> Loaded:
@@ -191,6 +192,7 @@ class GlinerEntities(WithoutAdapters):
         self._candidates.begin()
         began = time.monotonic()
         for group in _groups([tokens for _, tokens in parts]):
+            # Between groups: nothing interrupts the library in the midst of one.
             if time.monotonic() - began > self._run_s_max:
                 raise FixRequest(
                     f"{self._spec.model_id} read for {self._run_s_max:g} s and was not at the end: "
@@ -206,6 +208,8 @@ class GlinerEntities(WithoutAdapters):
 
     def _embedded(self, labels: tuple[str, ...]) -> Any:
         """The embeddings of labels, computed as the library does within a batch."""
+        # Taken out and put back at the end: the first is then the one that was not asked for
+        # longest.
         known = self._embeddings.pop(labels, None)
         if known is None:
             read = self._model.data_processor.labels_tokenizer(
