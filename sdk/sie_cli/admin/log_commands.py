@@ -339,7 +339,9 @@ def _guarded(run: Callable[[], T]) -> T:
         # Whoever read from us has enough: typer ends the process without a word.
         raise
     except OSError as error:
-        _talk(f"sie: {error.filename}: {error.strerror}")
+        from sie_cli.show.exit_statuses import line_of_os  # noqa: PLC0415
+
+        _talk(line_of_os(error))
         sys.exit(3)
 
 
