@@ -33,6 +33,7 @@ from sie_server.backends.backend import (
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
+    library_dtype,
     loaded_of_library,
     require_tensors,
     whole_layout,
@@ -48,7 +49,6 @@ _TOKENS_MAX: Final = 1024
 """The library's own bound, where the profile sets none."""
 _AT_ONCE: Final = 8
 """Texts of a batch: their labels are in each row, which is long already."""
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -60,10 +60,10 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     _require_known_encoder(spec.weights.folder / "config.json")
     spec.weights.file("model.safetensors", cure="pickles are not read: convert them to safetensors")
     require_tensors(lacking_of_gliclass(FolderFiles(spec.weights.folder)))
-    dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    dtype, torch_dtype = library_dtype(spec)
     try:
         model, found = GLiClassModel.from_pretrained(
-            folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
+            folder, local_files_only=True, dtype=torch_dtype, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:

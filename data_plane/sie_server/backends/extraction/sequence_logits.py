@@ -20,6 +20,7 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import LoadedEncoder
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.trial_texts import first_plain, trial_texts
 from sie_server.backends.heads.class_heads import Head, first_states, require_same, sequence_head
 from sie_server.backends.heads.vector_answers import rows_as_given
 from sie_server.backends.model_files import (
@@ -193,17 +194,13 @@ class SequenceLogits:
     @torch.inference_mode()
     def _may_pad(self) -> bool:
         """True if texts of several lengths answer together as each alone."""
-        generator = torch.Generator().manual_seed(7)
         vocabulary = self._limits.vocabulary
         end = getattr(self._model.config, "eos_token_id", None)
-        texts = [
-            torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
-            for length in (min(length, self._limits.tokens_max) for length in _TRIED)
-        ]
+        texts = trial_texts(vocabulary, [min(each, self._limits.tokens_max) for each in _TRIED])
         if isinstance(end, int):
             for text in texts:
                 # One end in each text, as tokenizers give it: BART takes no batch of others.
-                text[text == end] = min(10, vocabulary - 1)
+                text[text == end] = first_plain(vocabulary)
                 text[-1] = end
         try:
             together = self._whole(texts, [None] * len(texts))

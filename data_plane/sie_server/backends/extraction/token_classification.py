@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
-from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput, TokensInput
+from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.extraction.characters import placed
 from sie_server.backends.extraction.labels import FixedLabels
@@ -26,6 +26,7 @@ from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.extraction.windows import TextTokens, Window
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.token_inputs import token_input
 from sie_server.backends.heads.class_heads import first_states, require_same, token_head
 from sie_server.backends.heads.vector_answers import as_given, lengths_of
 from sie_server.backends.model_files import backbone_of, label_names, load_model
@@ -110,7 +111,7 @@ class TokenClassifier(EncoderBackend):
         for start in range(0, len(flat), _WINDOWS_AT_ONCE):
             some = slice(start, start + _WINDOWS_AT_ONCE)
             # Across texts: sixty-four short texts are one run, and a long text is several.
-            inputs = [TokensInput(_int32(window.ids)) for window in flat[some]]
+            inputs = [token_input(window.ids) for window in flat[some]]
             states, sequences = self._core.run(replace(batch, adapters=tuple(each[some])), inputs)
             lengths = lengths_of(states, sequences)
             rows: Tensor = self._head(states, sequences).float().softmax(dim=-1)
@@ -129,7 +130,3 @@ def _tokens(read: TextTokens, rows: Sequence[NDArray[Any]]) -> list[Token]:
 
 def _count(windows: Sequence[Window]) -> int:
     return sum(len(window.ids) for window in windows)
-
-
-def _int32(ids: Sequence[int]) -> bytes:
-    return np.asarray(ids, dtype="<i4").tobytes()
