@@ -106,7 +106,7 @@ class Scene:
             await self.cluster.programs[name].kill()
 
     def runs(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
-        """What a fault has running, until it is let go."""
+        """The tasks of a fault, cancelled and awaited when it is let go."""
 
         async def stop() -> None:
             for task in tasks:
