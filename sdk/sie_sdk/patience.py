@@ -86,6 +86,7 @@ def retry_delay_s(
     if not isinstance(error, Later | TimeRanOut) or error.retry_after_s is None:
         return None
     delay = error.retry_after_s * (1 + _JITTER * chance)
+    # Thirty doublings are beyond any bound; after a thousand the power is no float any more.
     grown = max(delay, min(_DELAY_MAX_S, delay * float(2 ** min(attempt, 30))))
     match lack_of(error):
         case "connection":

@@ -9,7 +9,6 @@ from tests.support.sameness import assert_same
 
 from sie_server.packed.packing import ADAPTERS_MAX, end_to_end, packed_rows, padded_chunks
 
-_LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 _OWNERS = st.one_of(st.none(), st.integers(0, 30))
 _SIZES = st.integers(1, 300) | st.sampled_from([15, 16, 17, 127, 128, 129])
 """Lengths about those of blocks too."""

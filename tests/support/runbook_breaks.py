@@ -49,7 +49,6 @@ _HEARD_S: Final = 5.0
 _BURSTS_S: Final = 240.0
 _IN_ITS_PAGE: Final = 400
 """Bytes of a row that SQLite keeps together, of pages of 4,096 bytes."""
-_HEARS: Final = "_INBOX.gateway.>"
 
 
 async def model_that_does_not_load(world: World) -> None:

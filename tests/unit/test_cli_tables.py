@@ -88,3 +88,9 @@ def test_colours_are_for_terminals_whose_user_wants_them(capsys, monkeypatch):
 def test_a_replica_that_is_gone_is_shown_as_no_live_one_whatever_it_said_last(told, state, live):
     shown = replica_row({"role": "worker", "id": "w1", "state": "fresh", **told})
     assert (shown["state"], shown["live"]) == (state, live)
+
+
+def test_a_wide_character_is_shown_where_not_even_one_fits():
+    lines = list(table_lines(["n", "s"], [["漢字", "ok"]], 3))
+
+    assert [line.split()[0] for line in lines] == ["n", "漢", "字"]

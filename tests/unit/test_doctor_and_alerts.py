@@ -15,6 +15,7 @@ from tests.support.runbook_pages import PAGE, sections
 from sie_cli.access.state import ClusterState, ProcessRecord, record_process
 from sie_cli.diagnosis import metered
 from sie_cli.diagnosis.facts import Answer, Facts, Place
+from sie_cli.diagnosis.figures import Figures, model_rates, read_figures
 from sie_cli.diagnosis.verdict import judge
 from sie_core.troubles import Trouble
 from sie_runtime.dated_counts import DatedCount
@@ -245,3 +246,13 @@ def test_a_certificate_is_bad_on_its_last_day_and_its_file_is_quoted_in_the_comm
     assert "has ended" in told[-1].what
     assert told[2 * DAY_S].what.endswith("within 3 days")
     assert told[-1].command.endswith("-in '/etc/my tls/tls.crt'")
+
+
+def test_a_gateway_that_began_anew_has_no_rate_below_zero():
+    def page(count: int) -> Figures:
+        labels = 'model="org/model",status="2xx"'
+        return read_figures(f"sie_gateway_model_request_seconds_count{{{labels}}} {count}\n")
+
+    [rate] = model_rates(page(100), page(6), 2.0)
+
+    assert rate.per_s == 3.0

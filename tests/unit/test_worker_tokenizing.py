@@ -193,6 +193,22 @@ def test_token_ids_of_another_tokenizer_are_refused_and_not_read_as_other_words(
     assert len(found.inputs) == 1
 
 
+def test_a_token_id_beyond_a_gap_of_the_vocabulary_is_read(tmp_path: Path):
+    words = {"[UNK]": 0, "hello": 1, "world": 9}
+    native = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    native.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    path = tmp_path / "tokenizer.json"
+    native.save(str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    model = Loaded(
+        id=1, revision="r", accepts="tokens", tokenizer_path=str(path), tokenizer_sha256=digest
+    )
+    job = msgspec.structs.replace(JOB, items=(Item(token_ids=(1, 9)), Item(token_ids=(5,))))
+    found = prepare(job, model, Tokenizer.read(model))
+    assert [ids(given) for _, given, _ in found.inputs] == [[1, 9]]
+    assert [failure.index for failure in found.failures] == [1]
+
+
 LONG = " ".join(f"{number}" for number in range(40))
 
 

@@ -4,9 +4,10 @@
 one table of codes. An error that nobody foresaw is logged, and told without its inside.
 """
 
+import functools
 import logging
 import time
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -72,21 +73,18 @@ def build_app(plane: ControlPlane, *, inspections: Inspections | None = None) ->
     add_compact_route(app, plane)
     add_verify_route(app, plane)
     _add_health(app, plane)
-    described: list[dict[str, Any]] = []
+    # Made once, and not now: the routes of the console are added after these.
+    document = functools.cache(functools.partial(openapi_document, app))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         """The OpenAPI document of these routes."""
-        if not described:
-            described.append(openapi_document(app))
-        return json_answer(described[0], 200)
+        return json_answer(document())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         """The same document as a page."""
-        if not described:
-            described.append(openapi_document(app))
-        return Response(whole_page(described[0]), headers=dict(PAGE_HEADERS))
+        return Response(whole_page(document()), headers=dict(PAGE_HEADERS))
 
     return app
 

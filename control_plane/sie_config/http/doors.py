@@ -138,6 +138,7 @@ class Doors:
         return None
 
     def _routes(self) -> list[tuple[Route, set[str], Door]]:
+        # Routes are added and never taken away: their number tells when the list is old.
         if len(self._listed) != len(self._app.routes):
             self._listed = [
                 (route, route.methods or set(), door_of(route))

@@ -15,7 +15,6 @@ from sie_config.http.upkeep_routes import low_water_for
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.offline.access import asked, asked_json
-from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_schemas.errors import FixRequest, error_for
@@ -47,7 +46,7 @@ def compact_file(log: Path, *, keep: int | None, low_water: int | None) -> dict[
 
 def _sound_head(log: Path) -> int:
     report = verify_log(log).report
-    bad = next((finding for finding in report.findings if finding.state is State.BAD), None)
+    bad = report.first_bad
     if bad is not None or report.position is None:
         epoch = report.first_bad_epoch
         what = bad.message if bad is not None else "it holds no entry"
@@ -85,6 +84,7 @@ def compact(log: Path, url: str, *, keep: int | None, low_water: int | None) -> 
     answers for another log.
     """
     try:
+        # Tried and not asked: between a question for the lock and the work a writer may start.
         return compact_file(log, keep=keep, low_water=low_water)
     except StoreLocked as locked:
         if not url:

@@ -31,6 +31,7 @@ _FREE_BYTES_LOW: Final = 1024 * 1024 * 1024
 """Room for one snapshot and one backup of a log of 100,000 entries."""
 _FREE_BYTES_NONE: Final = 64 * 1024 * 1024
 """The next write may fail: SQLite needs room for its journal first."""
+_RECOVERY: Final = "the reason says what is missing: start with the broker and the replicas up"
 
 
 def examine(log: Path, *, url: str, bus: BusSettings | None) -> Report:
@@ -63,6 +64,7 @@ def _check_lock(log: Path, report: Report) -> int | None:
         report.warn("lock", "this system does not tell who holds it")
         return None
     ending = f":{path.stat().st_ino}"
+    # Whoever waits for a lock has `->` in the place of its kind, and is passed over.
     for _, kind, _, _, process, file, *_ in map(str.split, locks.splitlines()):
         if kind == "FLOCK" and file.endswith(ending):
             report.ok("lock", f"held by process {process}")
@@ -73,6 +75,7 @@ def _check_lock(log: Path, report: Report) -> int | None:
 
 def _check_wal(log: Path, holder: int | None, report: Report) -> None:
     path = log.with_name(log.name + "-wal")
+    # Linux tells the name that a descriptor was opened by, with this behind it.
     gone = [name for name in _open_files(holder) if name.endswith(f"{log.name}-wal (deleted)")]
     if gone:
         report.bad(
@@ -150,9 +153,6 @@ def _check_writer(url: str, holder: int | None, report: Report) -> None:
         )
     else:
         report.ok("replicas", f"{len(rows)} live, all at the head")
-
-
-_RECOVERY: Final = "the reason says what is missing: start with the broker and the replicas up"
 
 
 def _get(url: str) -> dict[str, Any] | None:

@@ -56,7 +56,12 @@ class Report:
     @property
     def sound(self) -> bool:
         """True if nothing is bad."""
-        return all(finding.state is not State.BAD for finding in self.findings)
+        return self.first_bad is None
+
+    @property
+    def first_bad(self) -> Finding | None:
+        """The bad finding that was made first."""
+        return next((each for each in self.findings if each.state is State.BAD), None)
 
     @property
     def first_bad_epoch(self) -> int | None:

@@ -65,7 +65,7 @@ def change_key(log: Path, *, key_file: Path | None, actor: str, reason: str) -> 
 
 def _sound(log: Path) -> Verified:
     verified = verify_log(log)
-    bad = next((one for one in verified.report.findings if one.state == "bad"), None)
+    bad = verified.report.first_bad
     if bad is not None or verified.last is None:
         raise Untrusted(f"the log is damaged: {bad.message if bad else 'it is empty'}")
     return verified
@@ -91,6 +91,7 @@ def _append_key(
     last = verified.last
     assert last is not None
     tenure = Tenure(last.log_id, last.term, last.writer)
+    # An empty index: a key touches no entity, and the rules of entities are not asked.
     draft = Draft(verified.registry, Index(), last, tenure, time.time_ns() // 1000)
     entry = signer.signed(draft.begin([put_key(key.document)], actor=actor, reason=reason))
     file = LogFile.open(log)

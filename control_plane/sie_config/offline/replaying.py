@@ -47,6 +47,7 @@ def replay_to(
     try:
         with LogReader.open(log) as reader:
             until = inf if epoch is None else epoch
+            # Up to it and no further: what is damaged behind it is not asked for.
             for entry in takewhile(lambda each: each.epoch <= until, reader.entries()):
                 check_successor(last, entry)
                 registry, last, final = _folded(registry, entry, verify), position_of(entry), entry

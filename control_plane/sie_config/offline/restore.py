@@ -80,6 +80,7 @@ def restore(
             raise FixRequest(f"{path} is there already; move that folder away, or name another")
         copy_log(backup, partial)
         verified = _verified(partial, manifest.hash)
+        # The head file of the log that was here outlives it, and knows how far that one went.
         own = HeadFile(path).read()
         foreign = own if own and is_of_another_log(own, verified.lineage) else None
         if foreign is not None:
@@ -130,8 +131,8 @@ def _tell_of_key(path: Path, verified: Verified) -> None:
 
 def _verified(partial: Path, expected: str) -> Verified:
     verified = verify_log(partial)
-    if not verified.report.sound:
-        bad = next(f for f in verified.report.findings if f.state == "bad")
+    bad = verified.report.first_bad
+    if bad is not None:
         raise Untrusted(f"the backup is damaged: {bad.what}: {bad.message}")
     if verified.last is None or verified.last.hash != expected:
         raise Untrusted("the backup ends with another entry than its manifest says")
@@ -146,6 +147,7 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
     with LogReader.open(partial) as reader:
         reading = stream_after(bus, position_of(verified.last), reader.hash_at)
         claims, offered = asyncio.run(reading)
+    # A forged claim would refuse a good backup; entries are judged each by itself.
     claims = [claim for claim in claims if _is_vouched_for(claim, verified)]
     taken = _successors(verified, offered)
     if taken:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sie_config.log.head_file import HeadFile
 from sie_config.log.log_rows import LISTED_KINDS, entry_of
@@ -38,6 +38,8 @@ from sie_schemas.errors import Untrusted
 
 __all__ = ["Verified", "check_head_file", "read_claim", "verify_log"]
 
+_RESTORE: Final = "stop sie-config, move the folder away, `sie log restore` the newest backup"
+
 
 @dataclass(slots=True)
 class Verified:
@@ -62,6 +64,8 @@ def verify_log(path: Path, *, until: int | None = None, every_signature: bool = 
     `every_signature` checks each one, at about 90 µs.
     """
     found = Verified(every_signature=every_signature)
+    # Before the log: read after it, the word of a writer that goes on would be ahead of what we
+    # read.
     claim = read_claim(path, found.report)
     try:
         with LogReader.open(path) as reader:
@@ -80,9 +84,6 @@ def verify_log(path: Path, *, until: int | None = None, every_signature: bool = 
         if claim is not None and until is None:
             check_head_file(found.report, path, claim, found.lineage)
     return found
-
-
-_RESTORE = "stop sie-config, move the folder away, `sie log restore` the newest backup"
 
 
 def _check_pages(reader: LogReader, report: Report) -> None:
@@ -189,6 +190,7 @@ def _is_listed(entry: Entry, listed: Iterator[tuple[Any, ...]]) -> bool:
         for ordinal, change in enumerate(entry.changes)
         if change.entity_kind in LISTED_KINDS
     ]
+    # Side by side with the entries, both in order of epoch: no log is too long for it.
     return list(islice(listed, len(wanted))) == wanted
 
 

@@ -126,6 +126,7 @@ class GatewayApp:
             response = await self._respond(scope, call, receive)
             await send_response(scope, send, response)
         except ClientGone:
+            # nginx's word for a client that left: HTTP has no status for who reads none.
             self._count(call, 499, "CLIENT_GONE")
             _end_span(call, 499, "CLIENT_GONE")
         else:
@@ -174,6 +175,7 @@ class GatewayApp:
             query = scope.get("query_string")
             if query:
                 check_query(query, (), route=f"POST {scope['path']}")
+            # Before the body: who asks too often does not have megabytes read first.
             if self._rates is not None:
                 self._rates.take(call.tenant, call.started_at)
             body = await read_body(

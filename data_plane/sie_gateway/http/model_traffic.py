@@ -19,6 +19,7 @@ def model_traffic(model_id: str) -> ModelTraffic | None:
     """The traffic as JSON; None where no request of its own was counted."""
     statuses: dict[str, int] = {}
     below: dict[str, int] = {}
+    # One family: a histogram collects its counts, sums and buckets together.
     for sample in next(iter(MODEL_REQUEST_SECONDS.collect())).samples:
         if sample.labels.get("model") != model_id:
             continue

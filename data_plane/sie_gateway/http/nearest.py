@@ -64,6 +64,7 @@ _LIKENESS: Final = 0.8
 def nearest(path: str) -> str:
     """The words for somebody who asked for this path."""
     tidy = path.rstrip("/")
+    # A base URL with the version, and a client that puts it before its paths as well.
     while "/v1/v1" in tidy:
         tidy = tidy.replace("/v1/v1", "/v1")
     if tidy not in _KNOWN:

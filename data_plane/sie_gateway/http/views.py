@@ -50,6 +50,8 @@ _SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
 _LOADED: Final = "loaded"
 _CAPABILITIES: Final = {"encode": "embed", "score": "rerank", "extract": "classify"}
 """Infinity's words for what a model does."""
+_XINFERENCE: Final = {"encode": "embedding", "score": "rerank"}
+"""Xinference's; it has none for `extract`."""
 _NO_CLOCKS: Final[Mapping[str, float]] = MappingProxyType({})
 _TOLD_MAX: Final = 500
 """Characters of a worker's own words: it may be anybody's, and a person reads a sentence or two."""
@@ -77,9 +79,6 @@ class LongView(Struct, frozen=True):
 
     head: Mapping[str, object]
     lists: Mapping[str, Rows]
-
-
-_XINFERENCE: Final = {"encode": "embedding", "score": "rerank"}
 
 
 def models_view(resolver: Resolver, workers: Sequence[Heartbeat]) -> LongView:

@@ -25,7 +25,7 @@ from sie_server.vectors.layer_files import auto_encoder, dense_layer, layer_norm
 from sie_server.vectors.pooling import pool
 from sie_server.weights.sources import Weights
 
-__all__ = ["Scores", "VectorSteps"]
+__all__ = ["Scores", "VectorSteps", "ended"]
 
 Scores = Callable[[Tensor], Tensor]
 """Hidden states [tokens, width] to scores of the vocabulary [tokens, vocabulary]."""
@@ -34,6 +34,13 @@ _TOKENS: Final = "token_embeddings"
 _VECTOR: Final = "sentence_embedding"
 _SCORED_TOKENS_MAX: Final = 256
 """Tokens whose vocabulary scores are made at once: each has tens of thousands of numbers."""
+
+
+def ended(steps: tuple[Step, ...], *, unit: bool) -> tuple[Step, ...]:
+    """The steps with their end as a profile has it: vectors of unit length, or as they come."""
+    if unit == (bool(steps) and isinstance(steps[-1], NormalizeStep)):
+        return steps
+    return (*steps, NormalizeStep()) if unit else steps[:-1]
 
 
 @dataclass(slots=True)

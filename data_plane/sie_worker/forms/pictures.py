@@ -146,6 +146,7 @@ def _size(picture: Image.Image, form: PictureForm) -> tuple[int, int] | None:
     if not form.shortest:
         return None
     short, long = sorted(picture.size)
+    # Cut off and not rounded, as the reference does: a pixel more is another crop.
     longest = int(form.shortest * long / short)
     # An image of 1 by 50,000 pixels is small until its short side is made longer.
     if longest * form.shortest > PIXELS_MAX:

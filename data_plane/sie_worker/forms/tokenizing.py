@@ -91,6 +91,7 @@ class Tokenizer:
         if found != loaded.tokenizer_sha256:
             raise _unusable(path, f"its SHA-256 is {found}, not {loaded.tokenizer_sha256}")
         try:
+            # Of the bytes that were hashed: a second reading might find others.
             native = tokenizers.Tokenizer.from_buffer(content)
         except BaseException as error:  # the native library raises no narrower class
             told = told_by_native(error)
@@ -118,6 +119,7 @@ class Tokenizer:
     @classmethod
     def _of_queries(cls, loaded: Loaded, form: QueryForm) -> "Tokenizer":
         told = {name: getattr(form, name) for name in form.__struct_fields__}
+        # All but this are fields of `Loaded`, for which those of queries stand in.
         del told["by_default"]
         found = cls.read(structs.replace(loaded, **told, query_form=None))
         found._marks_queries = True
@@ -142,9 +144,10 @@ class Tokenizer:
         """The text that token ids stand for, as far as the model reads it unless it is wanted
         whole. Raises `FixRequest` where they are none of this tokenizer's: ids of another one are
         other words, and nobody would notice."""
-        size = self._native.get_vocab_size()
-        if max(ids) >= size:
-            raise _foreign(f"{max(ids)} is beyond its {size} words")
+        # Each by itself, and not by their number: some vocabularies have gaps.
+        unknown = next((each for each in ids if self._native.id_to_token(each) is None), None)
+        if unknown is not None:
+            raise _foreign(f"it has no {unknown}")
         wanted = [number for number in ids if number not in self._special_ids]
         judged = len(wanted)
         if 0 < self._tokens_max < len(wanted) and not whole:

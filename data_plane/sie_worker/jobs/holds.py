@@ -9,6 +9,7 @@ are extended until they are settled.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from sie_core.resolver import ResolvedAdapter
 from sie_runtime.process.tracing import Span, begin_span
@@ -18,6 +19,10 @@ from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
 from sie_worker.execution.models import LoadedModel
 
 __all__ = ["Hold", "Holds"]
+
+_SETTLED_MAX: Final = 4096
+"""Of 30 s, after which a job whose acknowledgement was lost comes again, at 136 jobs a second. One
+that was forgotten is run again for nobody; an id is some hundred bytes of memory."""
 
 
 class Hold:
@@ -159,7 +164,7 @@ class Holds:
         *,
         on_room: Callable[[], None],
         age_s: Callable[[float], float],
-        settled_max: int = 4096,
+        settled_max: int = _SETTLED_MAX,
     ) -> None:
         self._on_room = on_room
         self._age_s = age_s

@@ -62,6 +62,8 @@ class AttendedClient(SIEConfigClient):
             try:
                 return answered.get(timeout=self._quiet_s)()
             except queue.Empty:
+                # Looked at again: the answer may have come while the process was asked if it
+                # lives.
                 if self._hangs() and answered.empty():
                     raise self._hung(may_have_written=_writes(call)) from None
 

@@ -71,6 +71,7 @@ class ProcessRecord(Struct, frozen=True, kw_only=True):
         if not self.started.isdigit():
             return None
         ticks = os.sysconf("SC_CLK_TCK")
+        # Linux counts a start from the boot, the time of a machine asleep included.
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(self.started) / ticks)
 
 
@@ -92,6 +93,7 @@ def start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None if Path("/proc/self").exists() else _start_time_by_ps(pid)
+    # From the last parenthesis on: a program may have blanks and parentheses in its name.
     fields = stat.rpartition(b")")[2].split()
     return None if fields[_STAT_STATE] in b"ZX" else fields[_STAT_START_TIME].decode()
 
@@ -170,6 +172,7 @@ def holder(data: Path) -> ProcessRecord | None:
 
 def _opened_lock(data: Path) -> IO[bytes]:
     try:
+        # To add and not to write anew, which would empty what the holder wrote before we hold it.
         return os.fdopen(open_to_append(data / _LOCK), "ab")
     except OSError as error:
         raise FixRequest(

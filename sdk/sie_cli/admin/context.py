@@ -53,6 +53,7 @@ def add(
                 f"{option} holds a user or a password, and a file would keep it: give a "
                 "--token-file, or SIE_NATS_USER and SIE_NATS_PASSWORD for the broker"
             )
+    # Read now, and given to nobody: a file that is not there would fail every later command.
     token_of(context)
     write_contexts(read_contexts().with_one(name, context))
     told = f"{name} is {context.url}; `sie context use {name}` has commands go there"

@@ -34,6 +34,7 @@ async def list_letters(place: Place) -> list[LetterShown]:
 async def show_letter(place: Place, number: int, *, contents: bool) -> Mapping[str, Any]:
     """One letter; with `contents` also what the request held, where that was kept."""
     if isinstance(place, Target) and not contents:
+        # sie-config tells all letters at once and has no route for one.
         found = [each for each in await list_letters(place) if each["number"] == number]
         if not found:
             raise FixRequest(

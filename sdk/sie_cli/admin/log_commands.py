@@ -277,8 +277,6 @@ def replay(
 
 def _writer(log: Path, url: str) -> str:
     """The address of a log's writer; empty where nobody said it and no record does."""
-    import os  # noqa: PLC0415
-
     from sie_cli.access import state  # noqa: PLC0415
     from sie_cli.access.named_cluster import is_alive  # noqa: PLC0415
 
@@ -292,8 +290,6 @@ def _writer(log: Path, url: str) -> str:
 
 
 def _bus(url: str) -> "BusSettings":
-    import os  # noqa: PLC0415
-
     from sie_cli.access.operator_access import broker_access  # noqa: PLC0415
 
     return broker_access(Path(), url, os.environ)
@@ -343,7 +339,9 @@ def _guarded(run: Callable[[], T]) -> T:
         # Whoever read from us has enough: typer ends the process without a word.
         raise
     except OSError as error:
-        _talk(f"sie: {error.filename}: {error.strerror}")
+        from sie_cli.show.exit_statuses import line_of_os  # noqa: PLC0415
+
+        _talk(line_of_os(error))
         sys.exit(3)
 
 

@@ -45,6 +45,7 @@ def placed(documents: Sequence[LocalDocument]) -> Iterator[None]:
     except FixRequest as error:
         place, path = _place(documents, error.field or "")
         if not place:
+            # Refusals of the whole state name a field and no operation.
             place = _place_of_value(documents, error)
         if not place:
             raise

@@ -69,6 +69,7 @@ def _names(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     after = incomplete[:-1] + chr(ord(incomplete[-1]) - 1) + "\uffff" if incomplete else ""
     call = list_call(kind, at=None, after=after, limit=_SHOWN_MAX)
     headers = headers_of(target.token, None, os.environ)
+    # Not the SDK's client: it would try again, and a shell waits half a second at most.
     answer = ask(
         "GET",
         target.url + call.path,

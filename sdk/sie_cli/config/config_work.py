@@ -32,6 +32,9 @@ from sie_sdk.config.calls import Kind
 __all__ = ["Ask", "Work", "run_work"]
 
 _MEANT_MAX: Final = 3
+"""Names that might have been meant, beside the refusal in one line."""
+_PROBLEMS_SHOWN: Final = 50
+"""Of a refusal: one screen. Who mends these asks again anyway."""
 _WAIT_STEP_S: Final = 1.0
 """Between two looks at how many replicas have a change."""
 
@@ -81,7 +84,7 @@ def run_work(
         talk(line_of(error) + _of_context(error, found))
         # A message tells the first problem already.
         if isinstance(error.details, list) and len(error.details) > 1:
-            for problem in error.details[:50]:
+            for problem in error.details[:_PROBLEMS_SHOWN]:
                 talk(f"  {problem['path'] or 'document'}: {problem['message']}")
         return exit_status(error)
     except BrokenPipeError:
@@ -183,6 +186,8 @@ class Work:
                 step = {**goal, "timeout_s": min(left_s, _WAIT_STEP_S)}
                 found = self.client.wait(**step)
                 told(found["satisfied"], found["selected"])
+                # The last step was as long as the time left: to ask again would be a wait of
+                # nothing.
                 if found["reached"] or left_s <= _WAIT_STEP_S:
                     return found
 

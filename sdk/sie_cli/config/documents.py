@@ -93,6 +93,7 @@ def read_documents(source: str) -> LocalDocuments:
         place = STDIN if source == "-" else source
         raise FixRequest(f"{place} holds no document{ends}: nothing is applied or compared")
     seen: dict[tuple[str, str], LocalDocument] = {}
+    # Across files too: which of two is meant no order of files can say.
     for each in found:
         first = seen.setdefault((each.kind, each.key), each)
         if first is not each:

@@ -51,6 +51,7 @@ def edit(
     except SIEError as error:
         error.message += draft.kept()
         raise
+    # Ctrl-C as well: what somebody typed for minutes is in no other place.
     except BaseException:
         known = "may have been changed, `sie history` tells" if draft.sent else "is as it was"
         talk(f"{kind} {key} {known}{draft.kept()}")
@@ -144,6 +145,8 @@ def _written(client: SIEConfigClient, draft: _Draft, terms: Terms) -> Mapping[st
 def _put(
     client: SIEConfigClient, draft: _Draft, document: Mapping[str, Any], terms: Terms
 ) -> Mapping[str, Any] | None:
+    # It refuses all that the write would: a text at fault goes back to the editor before a
+    # difference is shown.
     trial = client.put(draft.kind, draft.key, document, replace(terms, dry_run=True))
     if not trial["changed"]:
         return None

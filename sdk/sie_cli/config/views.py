@@ -120,6 +120,7 @@ def history(work: Work, kind_name: str, name: str, number: int, at: str) -> int:
         count = len(found)
     else:
         moment = work.at(at)
+        # For the epoch of a time: the difference of a moment to itself is empty, and names it.
         place = work.client.diff(moment, moment)["to"] if moment else work.client.head()
         count = place["epoch"]
         page = work.client.entries(after=max(0, count - number), limit=min(number, count))

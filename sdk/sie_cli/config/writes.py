@@ -63,6 +63,7 @@ class Prune:
 def apply(work: Work, source: str, ask: Ask, prune: Prune | None) -> int:
     """One batch that makes the cluster hold what the files say."""
     documents = _read(source, prunes=prune is not None)
+    # Before the cluster is read: what somebody adds meanwhile is then a conflict, and not pruned.
     if_epoch = _begun_at(work, ask) if prune is not None else None
     operations = _operations(work, documents, prune)
     with progress(f"writing {len(operations)} documents"), placed(documents):
@@ -170,6 +171,7 @@ def export(work: Work, target: str, at: str) -> int:
         rows = work.client.export(at=work.at(at))["entities"]
         told(len(rows), len(rows), "writing")
         documents = [{"kind": row["kind"]} | row["document"] for row in rows]
+        # As they can be written one by one; the sort is stable, and each kind keeps its order.
         documents.sort(key=lambda each: KINDS.index(each["kind"]))
         text = json_text(documents) if work.form == Form.JSON else dump_yaml_all(documents).rstrip()
         if target != "-":

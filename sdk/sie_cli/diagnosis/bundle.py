@@ -83,6 +83,7 @@ def _known_secrets(place: Place) -> set[str]:
 
 def _private_files(place: Place) -> Iterator[Path]:
     if place.data is not None:
+        # Their passwords stand in no variable, and a line of a log may quote them.
         yield place.data / "nats.conf"
         yield place.data / "operator.json"
 
@@ -150,6 +151,7 @@ def _replicas(answer: Answer) -> dict[str, Any]:
 def _logs(folder: Path, redactor: Redactor, lines_max: int) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.glob("*.log")):
         with path.open(errors="replace") as file:
+            # Read through from the start: a log may have gigabytes, and so many lines are held.
             newest = deque((line[:_LINE_BYTES_MAX] for line in file), maxlen=lines_max)
         kept = [redactor.log_line(line.rstrip("\n")) for line in newest]
         text = "".join(f"{line}\n" for line in kept if line is not None)

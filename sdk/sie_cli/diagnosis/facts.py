@@ -114,6 +114,9 @@ def place_of(
         config_url=target.url.rstrip("/"),
         config_token=target.token or environ.get("SIE_CONFIG_TOKEN") or key,
         gateway_url=(gateway_url or (record.gateway_url if record is not None else "")).rstrip("/"),
+        # SIE_API_KEY is what clients send to gateways, and what the verdict says to set. A
+        # context's token is for sie-config; clusters often take one token at both, so it is tried
+        # where there is no key.
         gateway_token=key or target.token,
         data=(data or HERE).absolute() if record is not None else None,
         record=record,
@@ -160,6 +163,7 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
         config_ready=ready.result(),
         replicas=replicas.result(),
         config_metrics=figures.result(),
+        # Through sie-config a 404 is that it knows no gateway, and nothing is wrong.
         gateway=seen if way_in or seen.status != httpx.codes.NOT_FOUND else None,
         gateway_metrics=metrics.result() if metrics is not None else None,
         parts={role: answer.result() for role, answer in parts.items()},
@@ -192,6 +196,7 @@ def _part_urls(record: ClusterState | None) -> dict[str, str]:
     return {
         each.role: f"http://{_HOST}:{each.port}"
         for each in record.processes
+        # The port of one that is gone may be another process's by now.
         if each.alive and each.role.startswith(("server-", "worker-"))
     }
 
@@ -218,6 +223,7 @@ def _asked(way: _Way, url: str) -> Answer:
         answer = way(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answer(url, error=_in_words(error, url), moment=before)
+    # The service read its clock somewhere between: half of the way is off by half at most.
     moment = (before + time.time()) / 2
     is_json = answer.headers.get("content-type", "").startswith("application/json")
     try:

@@ -73,6 +73,9 @@ def model_rates(before: Figures, now: Figures, elapsed_s: float) -> list[ModelRa
         if not name.startswith(_LATENCY):
             continue
         grown = value - before.get((name, labels), 0.0)
+        if grown < 0:
+            # The process is a new one and counts from 0, as Prometheus has it.
+            grown = value
         found = dict(labels)
         model = found.get("model", "")
         if name.endswith("_count"):

@@ -41,6 +41,10 @@ _FIELDS: Final = frozenset(
     }
 )
 """Of a log line; `tenant` and `error` are let through changed."""
+_BROKER: Final = re.compile(
+    r"^\[\d+\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+ \[(?:INF|WRN|ERR|FTL)\] "
+)
+"""The head of a line of nats-server, which writes no JSON."""
 _FRAME: Final = re.compile(r'^\s*File "[^"]+", line \d+, in \S+$')
 _RAISED: Final = re.compile(
     r"^\s*(?:\|\s*)?((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Group|Exit|Timeout|Unavailable)):?"
@@ -83,6 +87,7 @@ class Redactor:
         """A text without secrets and without long quotations."""
         for each in self._secrets:
             text = text.replace(each, _GONE)
+        # After the known ones: a pattern may take the half of one, whose rest nothing would find.
         for pattern in _LOOKS_SECRET:
             text = pattern.sub(_GONE, text)
         text = _QUERY_OF_URL.sub(r"\1", without_password(text))
@@ -107,6 +112,7 @@ class Redactor:
         if not isinstance(found, dict):
             return None
         told = {name: self.value(each) for name, each in found.items() if name in _FIELDS}
+        # Told by name: who reads the line sees that there was more, and of what kind.
         dropped = sorted(found.keys() - _FIELDS - {"tenant", "error"})
         if found.get("tenant"):
             told["tenant"] = pseudonym(str(found["tenant"]))
@@ -131,8 +137,3 @@ class Redactor:
             elif raised is not None:
                 kept.append(raised[1])
         return self.text("\n".join(kept))
-
-
-_BROKER: Final = re.compile(
-    r"^\[\d+\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+ \[(?:INF|WRN|ERR|FTL)\] "
-)

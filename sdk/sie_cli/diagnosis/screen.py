@@ -7,6 +7,7 @@ printed once. Rates are between two looks, so the first one has none.
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -92,9 +93,9 @@ def show_top(place: Place, form: Form, *, every_s: float, count: int) -> None:
     looks = count or (0 if is_live else 2)
     before: tuple[Figures, float] | None = None
     done = 0
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-        if not is_live:
-            live.stop()
+    # Drawn by us alone, as each look comes; and the last one is left on the screen.
+    screen = Live(console=console, auto_refresh=False) if is_live else None
+    with screen or nullcontext():
         while not looks or done < looks:
             if done and not _paused(every_s):
                 return
@@ -102,8 +103,8 @@ def show_top(place: Place, form: Form, *, every_s: float, count: int) -> None:
             rates, before = _rates(facts, before)
             done += 1
             glance = glance_of(facts, rates)
-            if is_live:
-                live.update(drawn(glance), refresh=True)
+            if screen is not None:
+                screen.update(drawn(glance), refresh=True)
             elif count or done == looks:
                 _print_once(glance, form)
 

@@ -80,6 +80,8 @@ def judge(facts: Facts) -> Verdict:
         *_metered(facts),
         *_clocks(facts),
     ]
+    # Backwards, so that of one id the first stays: `_hung` knows more than who only had no
+    # answer.
     first = {each.id: each for each in reversed(troubles)}
     return Verdict(tuple(looks), tuple(worst_first(reversed(first.values()))))
 
@@ -177,6 +179,7 @@ def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         well = sum(bool(row.get("converged")) for row in rows)
         looks.append(Look("replicas", f"{well} of {len(rows)} at the head"))
     for each in writer_troubles(writer, head, ready.told.get("published_epoch"), rows or ()):
+        # Without the list it would say that none reports.
         if rows is not None or each.id != "replicas":
             yield each
 
@@ -263,6 +266,7 @@ def _metered(facts: Facts) -> Iterator[Trouble]:
         for role, answer in told.items()
         if answer is not None and answer.status and not answer.error
     }
+    # All were asked at once, so one moment of our own clock stands for all.
     return metered_troubles(pages, facts.config_metrics.moment)
 
 

@@ -111,6 +111,7 @@ async def _run(
     waiting = asyncio.create_task(became_ready.wait())
     started = time.monotonic()
     try:
+        # A cluster that fails to start never becomes ready: whichever comes first.
         await asyncio.wait({cluster, waiting}, return_when=asyncio.FIRST_COMPLETED)
         record = state.load(options.data)
         if became_ready.is_set() and record is not None:

@@ -51,6 +51,7 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            # The Ctrl-C of this terminal is for who waits in front of it.
             start_new_session=True,
         )
     try:
@@ -86,6 +87,8 @@ def _ready(
         record = state.load(data)
         if record is not None:
             told(len(record.processes), 0, "starting; processes that run:")
+        # By its pid: the record of the cluster that ran here before may still say that it is
+        # ready.
         if record is not None and record.ready and record.supervisor.pid == supervisor.pid:
             return record
         if time.monotonic() > deadline:

@@ -94,6 +94,7 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
         if found.proposal.refusals:
             raise FixRequest("; ".join(map(str, found.proposal.refusals)))
         kind, key, document = _document(wanted, found, model_id)
+    # Only now: its name is that of the repository at the hub, which may have renamed it.
     if _entity(work, kind, key) is not None:
         return None
     put = {"op": "put", "kind": kind, "key": key, "document": document}
@@ -102,6 +103,7 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
 
 @contextmanager
 def _examined(wanted: Wanted) -> Iterator[Found]:
+    # A folder first: `models/mine` is an `org/name` too, and who has it here means it.
     folder = Path(os.path.expanduser(wanted.target))
     if folder.is_dir():
         yield _of_folder(folder.resolve(), wanted)
@@ -158,6 +160,7 @@ def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
     """The model that an adapter is for, where its config names one that is registered."""
     if proposal.kind != "adapter" or wanted.adapter_of:
         return wanted.adapter_of
+    # Many a config names a folder of the machine that trained it.
     if REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
         return proposal.base
     named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)

@@ -45,6 +45,7 @@ def judge(
     who = f"{last['actor']} at epoch {last['epoch']}"
     if now is None:
         return Change(model_id, "kept", f"deleted by {who}", offered)
+    # By the reason: the actor is whoever ran the command, who may edit by hand as well.
     if not str(last["reason"]).startswith(REASON):
         return Change(model_id, "kept", f"changed by {who}", offered, now["etag"])
     return Change(model_id, "changed", f"written by the catalog, {who}", offered, now["etag"])

@@ -87,8 +87,10 @@ def _changes(work: Work, choice: Choice) -> list[Change]:
     there = {name_of("model", row): row for row in work.client.entities("model")}
     found: list[Change] = []
     for given in offered(choice):
+        # As the log would hold it, with defaults: else every model would differ.
         document = admit_document("model", given)
         now = there.get(document["model_id"])
+        # Before its history is asked for, which is a request for each of the models.
         if now is not None and now["document"] == document:
             continue
         change = judge(document, now, _history(work, document["model_id"]))

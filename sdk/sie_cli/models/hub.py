@@ -155,6 +155,7 @@ def open_revision(
         timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
         follow_redirects=True,
     )
+    # One loop for all calls: the connections of the client belong to the loop that made them.
     runner = asyncio.Runner()
     try:
         found = runner.run(
@@ -177,6 +178,7 @@ async def _opened(http: BoundedClient, repository: str, revision: str, answer_s:
         answer = await http.get(
             # A branch may have slashes, and a stranger's one may be `../../..`.
             f"/api/models/{repository}/revision/{quote(revision, safe='')}",
+            # Without it the hub tells names and no sizes.
             params={"blobs": "true"},
             timeout=answer_s,
         )
@@ -203,6 +205,7 @@ def _check(answer: httpx.Response, repository: str, revision: str) -> None:
             raise Later(
                 f"the hub limits how often this address may ask: try again {when}, or set HF_TOKEN"
             )
+        # Before the statuses: the hub says 401 or 403 for it.
         case _, "GatedRepo":
             raise FixRequest(
                 f"{repository} is gated: accept its terms on the hub, and set HF_TOKEN to a token "
@@ -214,6 +217,8 @@ def _check(answer: httpx.Response, repository: str, revision: str) -> None:
                 "a tag or a commit that it has",
                 code="NOT_FOUND",
             )
+        # Who shows no token gets 401 for what is not there, too: the hub does not tell them
+        # apart.
         case ((401 | 404), _):
             raise FixRequest(
                 f"there is no {repository} on the hub, or it is private: correct the id, or set "

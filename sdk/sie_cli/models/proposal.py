@@ -309,6 +309,7 @@ def _about(files: Files) -> Iterator[Fact]:
         if value:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             yield Fact(key.replace("_", " "), text, f"{_CONFIG}: {key}")
+    # The newer name first: transformers renamed it, and some files have both.
     for key in ("dtype", "torch_dtype"):
         if config.get(key):
             yield Fact("published in", str(config[key]), f"{_CONFIG}: {key}")
@@ -328,6 +329,7 @@ def _weights(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Fact]:
 
 
 def _missing(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:
+    # Of heads that are pickles beside it, `_absent_heads` tells.
     if any(name.endswith(".safetensors") for name in names):
         return
     pickles = [name for name in names if name.endswith((".bin", ".pt"))]

@@ -166,6 +166,7 @@ def _of_name(name: str) -> Iterator[Task]:
 def _card(reader: Reader) -> dict[str, Any]:
     """The front matter of the README; empty where it has none that reads."""
     text = (reader.content(_CARD) or b"")[:_CARD_CHARACTERS].decode(errors="replace")
+    # The pattern wants bare newlines, and cards are written on Windows as well.
     front = _FRONT.search(text.replace("\r\n", "\n"))
     try:
         value = yaml.safe_load(front[1]) if front else {}

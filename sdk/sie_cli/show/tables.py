@@ -100,7 +100,8 @@ def _fitted(widths: Sequence[int], room: int) -> list[int]:
 def _folded(text: str, room: int) -> list[str]:
     """A text in pieces that fit, parted after a blank or a comma where one is near the end."""
     pieces: list[str] = []
-    while width_of(text) > room:
+    # One character stays whole: a wide one has no place in a column of one.
+    while len(text) > 1 and width_of(text) > room:
         end, taken = 0, 0
         while end < len(text) and taken + _character_width(text[end]) <= room:
             taken += _character_width(text[end])

@@ -60,6 +60,7 @@ from sie_sdk.wire.transport import (
 __all__ = ["SIEAsyncClient"]
 
 _CAPACITY_S: Final = 900.0
+"""The reference SDK's default, too: a machine is ordered, starts, and fetches a model."""
 _ROUNDS_MAX: Final = 3
 """The configuration may change while a long list is sent; seldom twice."""
 

@@ -18,6 +18,9 @@ from sie_sdk.leases.calls import Failure, Renewals
 __all__ = ["AsyncLeaseKeeper", "LeaseKeeper"]
 
 _LOG: Final = logging.getLogger(__name__)
+_CLOSE_S: Final = 5.0
+"""A thread that waits ends at once. One in the midst of a renewal waits for its gateway, as
+long as a request may take. It is a daemon, and ends with the process."""
 
 
 class LeaseKeeper:
@@ -52,7 +55,7 @@ class LeaseKeeper:
             thread = self._thread
         if thread is not None:
             # Outside the lock: the thread takes it to see that it is closed.
-            thread.join(timeout=5)
+            thread.join(_CLOSE_S)
 
     def _run(self) -> None:
         while (due := self._wait()) is not None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import errno
 import resource
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -83,8 +83,7 @@ async def _file_damaged(scene: Scene) -> None:
     scene.kept["backup"] = len(scene.cluster.backups)
     await scene.cluster.back_up()
     await scene.kill("config", hold=True)
-    size = scene.cluster.log_file.stat().st_size
-    _flip(scene.cluster.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+    _flip_in_page(scene.cluster.log_file)
     scene.held.discard("config")
 
 
@@ -93,27 +92,22 @@ async def _file_damaged_under_it(scene: Scene) -> None:
     scene.kept["backup"] = len(scene.cluster.backups)
     await scene.cluster.back_up()
     scene.strikes()
-    size = scene.cluster.log_file.stat().st_size
-    _flip(scene.cluster.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+    _flip_in_page(scene.cluster.log_file)
 
 
 async def _stores_damaged(scene: Scene) -> None:
     """One byte in the middle of each message block goes over, while the broker is down."""
     await scene.kill("broker", hold=True)
-    blocks = [path for path in _blocks(scene) if path.stat().st_size]
-    for path in blocks:
-        _flip(path, path.stat().st_size // 2)
+    flipped = _flip_each(_blocks(scene))
     scene.held.clear()
-    if not blocks:
+    if not flipped:
         raise RuntimeError("the broker keeps no message: nothing is tried")
 
 
 async def _stores_damaged_under_it(scene: Scene) -> None:
     """The same while the broker runs, which reads it anew when it is started again."""
     scene.strikes()
-    for path in _blocks(scene):
-        if size := path.stat().st_size:
-            _flip(path, size // 2)
+    _flip_each(_blocks(scene))
 
 
 async def _broker_restarted(scene: Scene) -> None:
@@ -124,6 +118,11 @@ def _blocks(scene: Scene) -> list[Path]:
     return sorted((scene.cluster.folder / "broker").rglob("*.blk"))
 
 
+def _replica_files(scene: Scene) -> list[Path]:
+    folders = (scene.cluster.folder / name for name in ("gateway-0", "worker-0"))
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
 async def _put_back(scene: Scene) -> None:
     """Do what the manual says of a damaged file: a backup, and the rest from whoever has it."""
     await scene.cluster.restore(scene.cluster.backups[scene.kept["backup"]], with_head=True)
@@ -131,20 +130,14 @@ async def _put_back(scene: Scene) -> None:
 
 async def _replica_damaged(scene: Scene) -> None:
     await scene.kill("gateway-0", "worker-0", hold=True)
-    for name in ("gateway-0", "worker-0"):
-        for path in (scene.cluster.folder / name).rglob("*"):
-            if path.is_file() and path.stat().st_size:
-                _flip(path, path.stat().st_size // 2)
+    _flip_each(_replica_files(scene))
     scene.held.clear()
 
 
 async def _replica_damaged_under_it(scene: Scene) -> None:
     """A byte in each file goes over while its process lives, and nobody tells it."""
     scene.strikes()
-    for name in ("gateway-0", "worker-0"):
-        for path in (scene.cluster.folder / name).rglob("*"):
-            if path.is_file() and path.stat().st_size:
-                _flip(path, path.stat().st_size // 2)
+    _flip_each(_replica_files(scene))
 
 
 async def _replicas_restarted(scene: Scene) -> None:
@@ -216,6 +209,19 @@ async def _compacted(scene: Scene) -> None:
 def _beside(scene: Scene, suffix: str) -> Path:
     file = scene.cluster.log_file
     return file.with_name(file.name + suffix)
+
+
+def _flip_each(paths: Iterable[Path]) -> int:
+    """The middle byte of each file goes over; how many files had one."""
+    filled = [path for path in paths if path.stat().st_size]
+    for path in filled:
+        _flip(path, path.stat().st_size // 2)
+    return len(filled)
+
+
+def _flip_in_page(path: Path) -> None:
+    """The middle byte of the page in the middle of a file goes over."""
+    _flip(path, path.stat().st_size // _PAGE // 2 * _PAGE + _PAGE // 2)
 
 
 def _flip(path: Path, at: int) -> None:

@@ -6,7 +6,7 @@
 import asyncio
 import contextlib
 import time
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -49,10 +49,9 @@ async def _bundle_changed(scene: Scene) -> None:
 
 
 async def _timed(scene: Scene, url: str) -> float:
-    body: dict[str, Any] = {"items": [{"text": "x"}]}
     with_timeout = httpx.Timeout(_GIVE_UP_S)
     with contextlib.suppress(httpx.TransportError):
-        await scene.http.post(url, json=body, timeout=with_timeout)
+        await scene.http.post(url, json=_ONE, timeout=with_timeout)
     return time.monotonic()
 
 
@@ -96,8 +95,7 @@ async def _token_revoked(scene: Scene) -> None:
                 answers.append((time.monotonic(), answer.status_code))
             await asyncio.sleep(_PAUSE_S)
 
-    task = asyncio.create_task(ask())
-    scene.own.callback(task.cancel)
+    scene.runs([asyncio.create_task(ask())])
     if not await scene.until(lambda: any(status == 200 for _, status in answers), _SERVED_S):
         raise RuntimeError("a guest with a token is not served")
     scene.strikes()

@@ -137,14 +137,7 @@ def _connections(
         scene.strikes()
         urls = [scene.cluster.url(name) for name in ("gateway-0", "config")]
         ports = [int(url.rpartition(":")[2]) for url in urls]
-        tasks = [asyncio.create_task(_talk(port, send)) for port in ports for _ in range(count)]
-
-        async def stop() -> None:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        scene.own.push_async_callback(stop)
+        scene.runs([asyncio.create_task(_talk(port, send)) for port in ports for _ in range(count)])
 
     return strike
 
@@ -193,17 +186,11 @@ async def _dry_runs(scene: Scene) -> None:
         "profiles": {"default": {"backend": "echo"}},
     }
     scene.strikes()
-    tasks = [
-        asyncio.create_task(scene.config("POST", "models?dry_run=true", json=document, timeout=60))
+    asked = (
+        scene.config("POST", "models?dry_run=true", json=document, timeout=60)
         for _ in range(_DRY_RUNS)
-    ]
-
-    async def stop() -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    scene.own.push_async_callback(stop)
+    )
+    scene.runs([asyncio.create_task(each) for each in asked])
 
 
 async def _ends_when_asked(scene: Scene) -> None:
@@ -237,14 +224,7 @@ async def _many_models(scene: Scene) -> None:
         while True:
             await scene.http.get(url, timeout=60)
 
-    tasks = [asyncio.create_task(read()) for _ in range(_READERS)]
-
-    async def stop() -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    scene.own.push_async_callback(stop)
+    scene.runs([asyncio.create_task(read()) for _ in range(_READERS)])
 
 
 async def _few_models(scene: Scene) -> None:

@@ -7,7 +7,7 @@ says when it strikes, and uses the operator's ways of the cluster itself.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,6 +104,16 @@ class Scene:
         self.strikes()
         for name in names:
             await self.cluster.programs[name].kill()
+
+    def runs(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
+        """The tasks of a fault, cancelled and awaited when it is let go."""
+
+        async def stop() -> None:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.own.push_async_callback(stop)
 
     async def let_go(self) -> None:
         """Nothing is held down, stopped, cut or open any more."""

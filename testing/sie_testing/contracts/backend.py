@@ -22,6 +22,7 @@ from sie_schemas.items import Item, Operation
 from sie_schemas.jobs import AdapterPin, Job
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends.names import load_backend, options_of
+from sie_server.tolerances import FULL, HALF, Tolerance
 from sie_worker.forms.answers import public_answers
 from sie_worker.forms.tokenizing import Tokenizer, prepare
 
@@ -36,11 +37,6 @@ _TEXTS: Final = (
 _QUERY: Final = "who wrote it"
 _ACCEPTED: Final = frozenset({"tokens", "text", "pair", "image", "document"})
 _UNITS: Final = frozenset({"tokens", "bytes4", "items"})
-_FULL: Final = (1e-6, 1e-5)
-_HALF: Final = (1e-3, math.inf)
-"""Cosine distance, and difference of one number in parts of its vector's root mean square."""
-_SCALARS: Final = (1e-4, 5e-2)
-"""Difference of a score, in parts of itself and 1: in full and in half precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +288,7 @@ def _assert_same(under_test: BackendUnderTest, found: Any, expected: Any, what: 
     elif isinstance(expected, np.ndarray):
         _assert_near(under_test, found, expected, what)
     elif isinstance(expected, float):
-        allowed = _SCALARS[_is_half(under_test)] * (1 + abs(expected))
+        allowed = _tolerance(under_test).logit * (1 + abs(expected))
         assert abs(found - expected) <= allowed, f"{what}: {found} is not {expected}"
     else:
         assert found == expected, f"{what}: {found} is not {expected}"
@@ -300,17 +296,17 @@ def _assert_same(under_test: BackendUnderTest, found: Any, expected: Any, what: 
 
 def _assert_near(under_test: BackendUnderTest, found: Any, expected: Any, what: str) -> None:
     assert found.shape == expected.shape, f"{what}: shape {found.shape} is not {expected.shape}"
-    cosine, delta = _HALF if _is_half(under_test) else _FULL
+    bound = _tolerance(under_test)
     rows = zip(np.atleast_2d(found), np.atleast_2d(expected), strict=True)
     for one, other in ((left.astype(float), right.astype(float)) for left, right in rows):
         if (one == other).all():
             continue
         distance = 1 - float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
         most = float(np.abs(one - other).max() / np.sqrt((other**2).mean()))
-        assert distance <= cosine and most <= delta, (
+        assert distance <= bound.cosine and most <= bound.delta, (
             f"{what}: cosine distance {distance:.1e} and difference {most:.1e} rms"
         )
 
 
-def _is_half(under_test: BackendUnderTest) -> bool:
-    return under_test.described.dtype in ("bf16", "fp16")
+def _tolerance(under_test: BackendUnderTest) -> Tolerance:
+    return HALF if under_test.described.dtype in ("bf16", "fp16") else FULL

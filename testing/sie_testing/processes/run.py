@@ -47,7 +47,6 @@ _PATIENCE_S: Final = 6.0
 _TAKING_BACK_MAX: Final = 4
 """So often a writer in recovery is let alone while somebody has what it lacks."""
 _LOOK_S: Final = 0.1
-_SETTLE_S: Final = 30.0
 _END_S: Final = 30.0
 """Beyond a gateway's own limit, for the last request to end."""
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from sie_testing.serving.laws import RETURN_S
 from sie_testing.serving.models import ADAPTERS, MODELS
 from sie_testing.stage.broker import BROKER, Connection
 from sie_testing.stage.process import Process
@@ -182,7 +183,7 @@ def _link_cut(world: "ServingWorld", rng: random.Random) -> str:
     process = rng.choice([*world.gateways, *world.workers])
     lasts_s = rng.random() * _LONGEST_S
     world.network.cut(process.name, BROKER)
-    world.laws.disturbed("a link was cut", lasts_s + 3.0)
+    world.laws.disturbed("a link was cut", lasts_s + RETURN_S)
     world.later(lasts_s, lambda: world.network.mend(process.name, BROKER))
     return f"{process.name} and the broker for {lasts_s:.1f} s"
 
@@ -206,7 +207,7 @@ def _restart(world: "ServingWorld", rng: random.Random, forget: Callable[[], int
     lasts_s = 0.2 + rng.random() * 2.0
     world.broker.stop()
     forgot = forget()
-    world.laws.disturbed("the broker died", lasts_s + 3.0)
+    world.laws.disturbed("the broker died", lasts_s + RETURN_S)
     world.later(lasts_s, world.broker.start)
     return f"{forgot} words of it" if forgot else "nothing"
 

@@ -58,6 +58,9 @@ _ROUND_TRIP_MS: Final = 250.0
 """A worker knows the broker's time by half of a slow round trip to it."""
 RELOAD_S: Final = 1.5
 """A device loads a model in 0.15 s at most, and in ten times that where it is slowed down."""
+RETURN_S: Final = 3.0
+"""From a death until whoever speaks with the process is as before. The next life begins after 0.1
+to 1.1 s; then it connects, reads the registry and is heard of."""
 _EVICTIONS: Final = 3
 """A batch may find so often in a row that its model has left (`sie_worker.device.device`)."""
 _DEATHS: Final = 3
@@ -183,7 +186,7 @@ class Laws:
 
     def died(self) -> None:
         """A process is gone, and what it had in hand with it."""
-        self.disturbed("a death", 3.0)
+        self.disturbed("a death", RETURN_S)
         self.deaths.append(self.clock())
 
     def evicted(self) -> None:

@@ -35,7 +35,6 @@ ANSWERS: Final = ("whole", "lost", "twice", "stale")
 TROUBLES: Final = ("disk full", "broker away", "acknowledgement lost")
 """The troubles that befall the writer's surroundings, and pass."""
 MOSTLY: Final = st.sampled_from([True, True, True, False])
-_FETCHES_MAX: Final = 40
 
 
 class ClusterMachine(Mishaps):

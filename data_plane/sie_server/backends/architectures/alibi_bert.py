@@ -186,6 +186,7 @@ class AlibiBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def _bias(self, tokens: int, like: Tensor) -> Tensor:
         """[1, heads, tokens, tokens]: the distance of each two tokens, times the head's slope."""
+        # In float32 until the end: bfloat16 counts places one by one up to 256 only.
         place = torch.arange(tokens, device=like.device, dtype=torch.float32)
         distance = (place[:, None] - place[None, :]).abs()
         steep = torch.tensor(slopes(self.config.num_attention_heads), device=like.device)

@@ -4,13 +4,14 @@
 rotations its `jina_embeddings_v3`. The code of a repository is not run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from torch import Tensor
 from transformers import JinaEmbeddingsV3Config, PreTrainedConfig, XLMRobertaConfig
 
 from sie_layouts.architectures.published import ConfigJson
+from sie_server.backends.architectures.published_names import renamed
 
 __all__ = ["flash_config", "flash_names", "rotated_names"]
 
@@ -35,6 +36,7 @@ _ROTATED_NAMES: Final = {
     "norm1": "post_attention_layernorm",
     "norm2": "post_mlp_layernorm",
 }
+_WHOLE: Final = "mixer.Wqkv"
 _UNCHANGED: Final = ".parametrizations.weight.original"
 _CHANGED: Final = ".parametrizations.weight.0."
 
@@ -52,7 +54,8 @@ def flash_config(config: ConfigJson) -> PreTrainedConfig:
 
 def flash_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published tensors by the names of transformers' own `xlm-roberta`."""
-    return _named(tensors, _NAMES, [f"attention.self.{part}" for part in ("query", "key", "value")])
+    parts = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    return renamed(tensors, _NAMES, _WHOLE, parts)
 
 
 def rotated_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -65,19 +68,4 @@ def rotated_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if _CHANGED not in name
     }
-    return _named(own, _ROTATED_NAMES, [f"self_attn.{part}_proj" for part in "qkv"])
-
-
-def _named(
-    tensors: Mapping[str, Tensor], names: Mapping[str, str], parts: Sequence[str]
-) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        for old, new in names.items():
-            name = name.replace(old, new)  # noqa: PLW2901 - a name grows into another
-        if ".mixer.Wqkv." in name:
-            for own, part in zip(parts, tensor.chunk(3), strict=True):
-                found[name.replace("mixer.Wqkv", own)] = part.contiguous()
-        else:
-            found[name] = tensor
-    return found
+    return renamed(own, _ROTATED_NAMES, _WHOLE, [f"self_attn.{part}_proj" for part in "qkv"])

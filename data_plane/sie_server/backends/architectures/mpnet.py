@@ -33,6 +33,7 @@ class _Attention(MPNetSelfAttention):
 
     def __init__(self, stock: MPNetSelfAttention) -> None:
         nn.Module.__init__(self)
+        # Past the parent, which would make weights of its own.
         self.num_attention_heads = stock.num_attention_heads
         self.attention_head_size = stock.attention_head_size
         self.all_head_size = stock.all_head_size

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import NomicBertConfig, NomicBertModel
 
 from sie_layouts.architectures.published import ConfigJson
+from sie_server.backends.architectures.published_names import renamed
 
 __all__ = ["NomicExpertsModel", "nomic_config", "nomic_names"]
 
@@ -56,16 +57,7 @@ def nomic_config(config: ConfigJson) -> NomicBertConfig:
 
 def nomic_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published tensors by the names of `NomicExpertsModel`."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        for old, new in _NAMES.items():
-            name = name.replace(old, new)  # noqa: PLW2901 - a name grows into another
-        if ".attn.Wqkv." in name:
-            for own, part in zip(_PROJECTIONS, tensor.chunk(3), strict=True):
-                found[name.replace("attn.Wqkv", f"self_attn.{own}")] = part.contiguous()
-        else:
-            found[name] = tensor
-    return found
+    return renamed(tensors, _NAMES, "attn.Wqkv", [f"self_attn.{own}" for own in _PROJECTIONS])
 
 
 class _Plain(nn.Module):

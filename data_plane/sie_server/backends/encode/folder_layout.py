@@ -11,10 +11,11 @@ from typing import Final, get_args
 from sie_layouts.folder import FolderFiles
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.sentence import read_sentence
-from sie_layouts.steps import NormalizeStep, PoolingMode, PoolingStep, Step, TaskLayout
+from sie_layouts.steps import PoolingMode, PoolingStep, Step, TaskLayout
 from sie_schemas.documents import ProfileDocument
 from sie_schemas.ipc import TaskForm
 from sie_server.backends.backend import load_failed
+from sie_server.vectors.steps import ended
 
 __all__ = ["LEAVE_PROMPTS_OUT", "read_layout", "told_prompts", "told_tasks"]
 
@@ -50,7 +51,7 @@ def read_layout(
     if "normalize" in profile.options:
         unit = _normalize_option(profile)
         layout = replace(
-            layout, document=_ended(layout.document, unit), query=_ended(layout.query, unit)
+            layout, document=ended(layout.document, unit=unit), query=ended(layout.query, unit=unit)
         )
     return replace(layout, prompts=_prompts(folder, layout, profile))
 
@@ -108,13 +109,6 @@ def _pooled(steps: tuple[Step, ...], mode: PoolingMode) -> tuple[Step, ...]:
     return tuple(
         replace(step, modes=(mode,)) if isinstance(step, PoolingStep) else step for step in steps
     )
-
-
-def _ended(steps: tuple[Step, ...], unit: bool) -> tuple[Step, ...]:
-    is_unit = isinstance(steps[-1], NormalizeStep)
-    if unit == is_unit:
-        return steps
-    return (*steps, NormalizeStep()) if unit else steps[:-1]
 
 
 def _pooling_option(profile: ProfileDocument) -> PoolingMode:

@@ -84,6 +84,7 @@ class RoutedBackend(WithoutAdapters):
 
 
 def _part(batch: RunBatch, places: Sequence[int]) -> RunBatch:
+    # `run` has seen that no input names an adapter.
     return replace(batch, inputs=tuple(batch.inputs[place] for place in places), adapters=())
 
 

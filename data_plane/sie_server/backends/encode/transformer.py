@@ -135,6 +135,7 @@ def _encoder(
         at,
         device,
         encoder_kind(at.weights),
+        # No vector is made of it, and many a file lacks it.
         may_lack=("pooler.",),
         takes_own_code=True,
         config_options=step.config_options,

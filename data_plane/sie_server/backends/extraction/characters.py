@@ -106,11 +106,15 @@ def _counts(text: str, unit: str) -> list[int] | None:
 def _belongs(text: str, place: int) -> bool:
     """True if the character at `place` belongs to the one before it."""
     before, character = text[place - 1], text[place]
+    # No ASCII character combines, and most texts are ASCII. A mark behind a blank has nothing to
+    # belong to.
     if character.isascii() or before.isspace():
         return False
     if ord(character) in _FLAG_LETTERS:
         return _flag_letters_before(text, place) % 2 == 1
     if before == _JOINER and place > 1:
+        # Families and professions are emoji joined to each other; between letters, as in Hindi, a
+        # joiner only shapes what it stands behind.
         return not unicodedata.category(character).startswith(("L", "N", "Z"))
     return (
         character == _JOINER

@@ -20,6 +20,7 @@ def activated(logits: NDArray[Any], activation: str) -> NDArray[np.float64]:
     """Scores of logits [..., labels], by an `Activation`."""
     rows = logits.astype(np.float64)
     if activation == "sigmoid":
+        # The sigmoid as it does not overflow: 1 / (1 + exp(-x)) does for logits far below 0.
         return np.asarray(0.5 * (1 + np.tanh(rows / 2)))
     if activation == "softmax":
         powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
@@ -41,6 +42,8 @@ def entailment(logits: NDArray[Any], entails: int, *, multi_label: bool) -> NDAr
     contradiction. Else they share one.
     """
     if multi_label or len(logits) == 1:
+        # As transformers guesses it, whatever the labels are called: the first class, or the last
+        # where the first is the entailment.
         contradicts = logits.shape[-1] - 1 if entails == 0 else 0
         return activated(logits[:, [contradicts, entails]], "softmax")[:, 1]
     return activated(logits[:, entails], "softmax")

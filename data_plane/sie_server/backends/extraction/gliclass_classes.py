@@ -33,6 +33,7 @@ from sie_server.backends.backend import (
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
+    library_dtype,
     loaded_of_library,
     require_tensors,
     whole_layout,
@@ -48,7 +49,6 @@ _TOKENS_MAX: Final = 1024
 """The library's own bound, where the profile sets none."""
 _AT_ONCE: Final = 8
 """Texts of a batch: their labels are in each row, which is long already."""
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -60,14 +60,15 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     _require_known_encoder(spec.weights.folder / "config.json")
     spec.weights.file("model.safetensors", cure="pickles are not read: convert them to safetensors")
     require_tensors(lacking_of_gliclass(FolderFiles(spec.weights.folder)))
-    dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    dtype, torch_dtype = library_dtype(spec)
     try:
         model, found = GLiClassModel.from_pretrained(
-            folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
+            folder, local_files_only=True, dtype=torch_dtype, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise load_failed(f"gliclass cannot load {folder}: {error}; restore the folder") from error
+    # transformers fills what a file lacks with random numbers and warns in a log.
     unmatched = sorted({*found["missing_keys"], *found["unexpected_keys"]})
     if unmatched:
         raise load_failed(
@@ -119,6 +120,7 @@ class GliclassClasses(WithoutAdapters):
         for name, words in (("labels", labels), ("text", texts)):
             _require_plain(name, words)
         cut = [self._cut(text, labels) for text in texts]
+        # Of like length together: the library pads each few to the longest of them.
         order = sorted(range(len(cut)), key=lambda place: len(cut[place]))
         found: list[tuple[dict[str, Any], ...]] = [()] * len(cut)
         counts = [0] * len(cut)
@@ -127,6 +129,7 @@ class GliclassClasses(WithoutAdapters):
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
             given = self._library.prepare_inputs([cut[place] for place in some], list(labels), True)
+            # A model with fixed room gives numbers for classes that nobody named, too.
             rows = self._model(**given, max_num_classes=room).logits[:, : len(labels)]
             scores = activated(rows.float().cpu().numpy(), activation)
             lengths = given["attention_mask"].sum(dim=1).tolist()

@@ -46,6 +46,7 @@ class FixedLabels:
         return self.asked(labels) or self.default or self.kinds
 
     def _meant(self, label: str) -> tuple[str, ...]:
+        # The name to the letter first: of two labels that differ in case alone each can be meant.
         if label in self.kinds:
             return (label,)
         if label in self._tags:

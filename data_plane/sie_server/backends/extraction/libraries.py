@@ -1,21 +1,32 @@
 """Backends on an authors' own library: what they have in common.
 
-*shell.* A folder is read by its layout before the library sees it, and nothing of it names code.
+*device.* A folder is read by its layout before the library sees it, and nothing of it names code.
 Both libraries would fetch and run what a config names.
 """
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
+
+import torch
 
 from sie_layouts.extraction.any_labels import code_named
 from sie_layouts.facts import Reading, Refusal
 from sie_schemas.ipc import Loaded
 from sie_server.backends.backend import ModelSpec, load_failed
 
-__all__ = ["loaded_of_library", "require_no_code", "require_tensors", "whole_layout"]
+__all__ = [
+    "library_dtype",
+    "loaded_of_library",
+    "require_no_code",
+    "require_tensors",
+    "whole_layout",
+]
 
 L = TypeVar("L")
+
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Not those of `model_files`, which the older transformers of these bundles may fail to import.
 
 
 def whole_layout(reading: Reading[L]) -> L:
@@ -40,6 +51,12 @@ def require_no_code(what: str, config: Path) -> None:
     named = code_named(table) if isinstance(table, dict) else ["it is no JSON object"]
     if named:
         raise load_failed(f"{what} names code of its own, which is never run here ({named[0]})")
+
+
+def library_dtype(spec: ModelSpec) -> tuple[str, torch.dtype]:
+    """The type of numbers, by name and as torch has it: full precision where nobody chose."""
+    name = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    return name, _DTYPES[name]
 
 
 def loaded_of_library(spec: ModelSpec, library: str, dtype: str, memory_bytes: int) -> Loaded:

@@ -20,6 +20,7 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import LoadedEncoder
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.trial_texts import first_plain, trial_texts
 from sie_server.backends.heads.class_heads import Head, first_states, require_same, sequence_head
 from sie_server.backends.heads.vector_answers import rows_as_given
 from sie_server.backends.model_files import (
@@ -57,6 +58,7 @@ class SequenceLogits:
         if not self._model.config.is_encoder_decoder:
             self._try_packed(device)
         self._limits = self._core.limits if self._core is not None else _limits(spec, self._model)
+        # Tried, as no config says it: a head that reads the last place reads padding in a batch.
         self._pads = self._core is not None or self._may_pad()
         self.names = label_names(self._model)
         """The label of each logit."""
@@ -136,6 +138,7 @@ class SequenceLogits:
             some = slice(start, start + _AT_ONCE)
             own = replace(batch, adapters=tuple(pins[some]))
             parts.append(self._some(own, inputs[some]).float().cpu())
+        # Before anything is made of them: softmax would turn one NaN into a NaN for every label.
         found = torch.cat(parts)
         if not found.isfinite().all():
             raise OurFault(
@@ -191,17 +194,13 @@ class SequenceLogits:
     @torch.inference_mode()
     def _may_pad(self) -> bool:
         """True if texts of several lengths answer together as each alone."""
-        generator = torch.Generator().manual_seed(7)
         vocabulary = self._limits.vocabulary
         end = getattr(self._model.config, "eos_token_id", None)
-        texts = [
-            torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
-            for length in (min(length, self._limits.tokens_max) for length in _TRIED)
-        ]
+        texts = trial_texts(vocabulary, [min(each, self._limits.tokens_max) for each in _TRIED])
         if isinstance(end, int):
             for text in texts:
                 # One end in each text, as tokenizers give it: BART takes no batch of others.
-                text[text == end] = min(10, vocabulary - 1)
+                text[text == end] = first_plain(vocabulary)
                 text[-1] = end
         try:
             together = self._whole(texts, [None] * len(texts))
@@ -224,6 +223,7 @@ class SequenceLogits:
             ]
             inputs["token_type_ids"] = self._pad(given, 0)
         if "use_cache" in parameters:
+            # Nobody asks for a next token, for which alone keys and values would be kept.
             inputs["use_cache"] = False
         rows: Tensor = self._model(**inputs).logits
         return rows

@@ -94,6 +94,7 @@ class SpacyPipeline(WithoutAdapters):
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
         unit = chosen(self._spec, batch, PLACES)["offset_unit"]
+        # Where nobody names labels none is left out: a step may tell one that it does not declare.
         wanted = self._labels.asked(batch.labels) or self._labels.default
         documents = list(self._pipeline.pipe(texts))
         read = zip(texts, documents, strict=True)
@@ -104,6 +105,7 @@ class SpacyPipeline(WithoutAdapters):
 
     def _check_lengths(self, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):
+            # spaCy would raise for the whole batch, without saying which text it was.
             if len(text) > self._pipeline.max_length:
                 raise FixRequest(
                     f"input {index} has {len(text)} characters; the model reads "

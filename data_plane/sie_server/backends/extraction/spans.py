@@ -70,6 +70,8 @@ def spans(
         if tag.kind is None:
             open_run = None
             continue
+        # A tag inside of what nobody began begins it: classifiers leave a `B-` out, and
+        # transformers reads them so.
         if open_run is None or open_run.kind != tag.kind or open_run.ended or tag.begins:
             open_run = _Run(tag.kind, piece.start, piece.start, [], ended=False)
             runs.append(open_run)
@@ -77,6 +79,7 @@ def spans(
     return [
         (run.start, run.stop, run.kind, float(np.mean(run.scores)))
         for run in runs
+        # A run of blanks alone.
         if run.start < run.stop
     ]
 

@@ -57,6 +57,8 @@ class TextClassifier(LogitsBackend):
         scores = activated(logits, self._activation if named == "default" else named)
         places = [place for place, name in enumerate(self._core.names) if name in wanted]
         names = [self._core.names[place] for place in places]
+        # Without a threshold every label is told: a regression, or logits as they are, may be
+        # below 0.
         least = asked["threshold"] or float("-inf")
         return ClassAnswers(tuple(told(names, row[places], least) for row in scores))
 

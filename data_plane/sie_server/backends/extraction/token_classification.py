@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
-from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput, TokensInput
+from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.extraction.characters import placed
 from sie_server.backends.extraction.labels import FixedLabels
@@ -26,6 +26,7 @@ from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.extraction.windows import TextTokens, Window
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.token_inputs import token_input
 from sie_server.backends.heads.class_heads import first_states, require_same, token_head
 from sie_server.backends.heads.vector_answers import as_given, lengths_of
 from sie_server.backends.model_files import backbone_of, label_names, load_model
@@ -62,6 +63,7 @@ class TokenClassifier(EncoderBackend):
         self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states)
         self._tokens_max = self._core.limits.tokens_max
         self._tokenizer = read_tokenizer(file.path, tokens_max=self._tokens_max)
+        # A long text is cut into windows below, and what it has beyond the first must be there.
         self._tokenizer.no_truncation()
         self._tags = read_tags(label_names(model))
         kinds = [tag.kind for tag in self._tags if tag.kind is not None]
@@ -108,7 +110,8 @@ class TokenClassifier(EncoderBackend):
         each = [pin for pin, own in zip(pins, windows, strict=True) for _ in own]
         for start in range(0, len(flat), _WINDOWS_AT_ONCE):
             some = slice(start, start + _WINDOWS_AT_ONCE)
-            inputs = [TokensInput(_int32(window.ids)) for window in flat[some]]
+            # Across texts: sixty-four short texts are one run, and a long text is several.
+            inputs = [token_input(window.ids) for window in flat[some]]
             states, sequences = self._core.run(replace(batch, adapters=tuple(each[some])), inputs)
             lengths = lengths_of(states, sequences)
             rows: Tensor = self._head(states, sequences).float().softmax(dim=-1)
@@ -127,7 +130,3 @@ def _tokens(read: TextTokens, rows: Sequence[NDArray[Any]]) -> list[Token]:
 
 def _count(windows: Sequence[Window]) -> int:
     return sum(len(window.ids) for window in windows)
-
-
-def _int32(ids: Sequence[int]) -> bytes:
-    return np.asarray(ids, dtype="<i4").tobytes()

@@ -60,6 +60,8 @@ class TextTokens:
         if count == 0:
             return []
         shared = room // _OVERLAP
+        # A window that began among the last shared tokens would show none that was not seen
+        # before.
         starts = range(0, max(1, count - shared), room - shared)
         windows = []
         for start in starts:

@@ -27,6 +27,7 @@ from sie_server.backends.extraction.classes import entailment, entailment_of, to
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.options import CLASSES, chosen
 from sie_server.backends.extraction.sequence_logits import LogitsBackend, SequenceLogits
+from sie_server.backends.forward.token_inputs import token_input
 from sie_server.weights.tokenizer_file import read_tokenizer
 
 __all__ = ["ZeroShotClassifier", "load"]
@@ -65,6 +66,7 @@ class ZeroShotClassifier(LogitsBackend):
         self._tokenizer = read_tokenizer(
             self._core.tokenizer.path, tokens_max=self._core.tokens_max
         )
+        # The first is the text: a hypothesis without its label would be about nothing.
         self._tokenizer.enable_truncation(self._core.tokens_max, strategy="only_first")
 
     def describe(self) -> Loaded:
@@ -117,8 +119,8 @@ class ZeroShotClassifier(LogitsBackend):
             ) from error
 
     def _input(self, pair: Encoding) -> TokensInput:
-        types = _int32(pair.type_ids) if self._core.takes_types else b""
-        return TokensInput(_int32(pair.ids), types)
+        # A tokenizer may tell two types where the model's table has one.
+        return token_input(pair.ids, pair.type_ids if self._core.takes_types else ())
 
 
 def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:
@@ -131,7 +133,3 @@ def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:
             field="options.hypothesis_template",
         )
     return [template.replace("{}", label) for label in labels]
-
-
-def _int32(values: Sequence[int]) -> bytes:
-    return np.asarray(values, dtype="<i4").tobytes()

@@ -33,8 +33,11 @@ _ROW_TOKENS_MAX: Final = 512
 _FLOAT32_ROW_TOKENS_MAX: Final = 2048
 """In float32 the weights fall out, and are read for each row (docs/laboratory/engine.md#on-amx)."""
 _CUDA_ROW_TOKENS_MAX: Final = 16_384
+"""In blocks on a GPU: four batches of the usual cost in one call. A mask has, for each token
+of a row, a number for each of its block: 512 MiB in float32 for two texts of 8,192."""
 _WHOLE_ROW_TOKENS_MAX: Final = 131_072
-"""Tokens of a row that is attended in one call."""
+"""Without blocks there is no mask, and the widest states bound a row. With 4,096 numbers a token
+they take 1 GiB in half precision."""
 _BLOCK_TOKENS: Final = 128
 """Tokens of a block of short texts: less was not faster, more costs scores that are thrown away."""
 

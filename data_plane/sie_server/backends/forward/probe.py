@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sie_server.backends.backend import Verdict
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
+from sie_server.backends.forward.trial_texts import first_plain, trial_texts
 from sie_server.failures import load_failed
 from sie_server.packed.packed_attention import NotPackable
 from sie_server.tolerances import disagreement
@@ -27,8 +28,6 @@ _LENGTHS: Final = (130, 33, 5)
 _MARKED: Final = 19
 """The length of a text in which the ids that may be special stand among others."""
 _FORWARD_FAILS: Final = (RuntimeError, TypeError, ValueError, IndexError)
-_SEED: Final = 20_240_229
-"""Any number will do, as long as two loads draw the same texts."""
 
 Finish: TypeAlias = Callable[[States, Sequences], Tensor]
 """From hidden states to what is compared: one row of numbers for each text, in their order."""
@@ -146,15 +145,10 @@ def _random_texts(encoder: Encoder, vocabulary: int, tokens_max: int) -> list[Te
     # And one is far shorter than the rest where texts are cut early, or no padding would be probed.
     short = min(_LENGTHS[2], max(1, tokens_max // 3))
     lengths = (max(_LENGTHS[0], window + 17 if window else 0), _LENGTHS[1], short)
-    generator = torch.Generator().manual_seed(_SEED)
-    # The lowest ids are special in most vocabularies.
-    first = min(10, vocabulary - 1)
-    texts = [
-        torch.randint(first, vocabulary, (min(length, tokens_max),), generator=generator)
-        for length in (*lengths, _MARKED)
-    ]
+    texts = trial_texts(vocabulary, [min(length, tokens_max) for length in (*lengths, _MARKED)])
     # Texts of people hold `<pad>` and `[MASK]` too, and some models count or scale by them.
-    marks = [each for each in (encoder.padding_id, *range(first)) if each < vocabulary]
+    special = (encoder.padding_id, *range(first_plain(vocabulary)))
+    marks = [each for each in special if each < vocabulary]
     among = texts[-1][1:-1:2]
     among[: len(marks)] = torch.tensor(marks[: len(among)])
     return texts

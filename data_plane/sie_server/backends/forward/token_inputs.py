@@ -18,7 +18,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import TokensInput
 from sie_server.failures import load_failed
 
-__all__ = ["TokenLimits", "read_tokens", "tokens_max"]
+__all__ = ["TokenLimits", "read_tokens", "token_input", "tokens_max"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,11 @@ def tokens_max(
     return min(known), min(known) not in told
 
 
+def token_input(ids: Sequence[int], types: Sequence[int] = ()) -> TokensInput:
+    """The input of a text that was tokenized here, as `read_tokens` takes it."""
+    return TokensInput(_bytes(ids), _bytes(types))
+
+
 def read_tokens(
     inputs: Sequence[TokensInput], limits: TokenLimits
 ) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -87,6 +92,10 @@ def read_tokens(
         ids.append(torch.from_numpy(values))
         types.append(_types(given.type_ids, len(values), limits, index))
     return ids, types
+
+
+def _bytes(values: Sequence[int]) -> bytes:
+    return np.asarray(values, dtype="<i4").tobytes()
 
 
 def _types(raw: bytes, length: int, limits: TokenLimits, index: int) -> Tensor | None:

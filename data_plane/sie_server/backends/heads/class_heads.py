@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from sie_schemas.errors import OurFault
 from sie_server.backends.backend import load_failed
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
-from sie_server.backends.heads.vector_answers import lengths_of
+from sie_server.backends.forward.trial_texts import trial_texts
+from sie_server.backends.heads.vector_answers import lengths_of, rows_as_given
 from sie_server.tolerances import logits_agree
 from sie_server.vectors.pooling import pool
 
@@ -28,6 +29,7 @@ _Rows: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
 """The same of hidden states [tokens, width] and lengths."""
 
 _LENGTHS: Final = (19, 7, 4)
+"""Of the texts that are tried: a head that reads a fixed place would be right for one length."""
 
 
 def sequence_head(model: PreTrainedModel) -> Head:
@@ -82,12 +84,9 @@ def token_head(model: PreTrainedModel) -> Head:
 
 def first_states(states: States, sequences: Sequences) -> Tensor:
     """The states of each sequence's first and last token: what the probe compares."""
-    lengths = [len(sequences.ids[index]) for index in states.order]
-    starts, stops = _starts(states.hidden, lengths)
+    starts, stops = _starts(states.hidden, lengths_of(states, sequences))
     packed = torch.cat([states.hidden[starts], states.hidden[stops - 1]], dim=1).float()
-    given = torch.empty_like(packed)
-    given[torch.tensor(states.order, device=packed.device)] = packed
-    return given
+    return rows_as_given(packed, states.order)
 
 
 @torch.inference_mode()
@@ -99,14 +98,11 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
     # The one way that runs a model of any family: what is compared here is the head, not the
     # packing.
     encoder.choose("padded")
-    generator = torch.Generator().manual_seed(7)
-    vocabulary = model.config.vocab_size
     device = next(model.parameters()).device
-    for length in _LENGTHS:
-        ids = torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
+    for ids in trial_texts(model.config.vocab_size, _LENGTHS):
         own: Tensor = model(input_ids=ids[None].to(device)).logits
         single = Sequences(ids=[ids], type_ids=[None], owners=[None])
-        states = encoder.padded(single, tokens_max=length)
+        states = encoder.padded(single, tokens_max=len(ids))
         try:
             found = head(states, single)
         except (AttributeError, RuntimeError, TypeError) as error:

@@ -47,6 +47,7 @@ def lexical(weights: Tensor, ids: Sequence[Tensor], special: NDArray[np.int64]) 
         kept = ~np.isin(tokens, special) & (values > 0)
         distinct, places = np.unique(tokens[kept], return_inverse=True)
         greatest = np.zeros(len(distinct), dtype=np.float32)
+        # One after the other: by plain indexing a token that comes twice keeps its last weight.
         np.maximum.at(greatest, places, values[kept])
         found.append((distinct.astype(np.int32), greatest))
     return found

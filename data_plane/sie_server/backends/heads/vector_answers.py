@@ -46,6 +46,7 @@ def as_given(values: Sequence[T], order: Sequence[int]) -> list[T]:
 
 def float_bytes(values: Tensor) -> bytes:
     """A tensor's numbers."""
+    # float32 first: numpy has no bfloat16.
     return np.ascontiguousarray(values.float().cpu().numpy().astype("<f4", copy=False)).tobytes()
 
 

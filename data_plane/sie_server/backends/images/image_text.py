@@ -19,7 +19,6 @@ from transformers import AutoModel
 from sie_layouts.folder import FolderFiles
 from sie_layouts.images.image_text import ImageTextLayout, read_image_text
 from sie_layouts.images.pictures import PictureLayout
-from sie_layouts.steps import NormalizeStep
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     Answers,
@@ -40,11 +39,11 @@ from sie_server.backends.backend import (
     require_operation,
     unit_length,
 )
-from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, token_input
 from sie_server.backends.heads.vector_answers import float_bytes
 from sie_server.backends.images.padding import Padding, padding_of
 from sie_server.backends.model_files import dtype_choice, load_model
-from sie_server.vectors.steps import VectorSteps
+from sie_server.vectors.steps import VectorSteps, ended
 from sie_server.weights.tokenizer_file import require_room, tokenizer_file
 
 __all__ = ["ImageTextBackend", "load"]
@@ -75,10 +74,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
 def _under(layout: ImageTextLayout, spec: ModelSpec) -> ImageTextLayout:
     """The layout with the profile's word over it."""
     unit = spec.profile.options.get("normalize")
-    ends = bool(layout.steps) and isinstance(layout.steps[-1], NormalizeStep)
-    if unit is None or unit == ends:
-        return layout
-    return changed(layout, steps=(*layout.steps, NormalizeStep()) if unit else layout.steps[:-1])
+    return layout if unit is None else changed(layout, steps=ended(layout.steps, unit=bool(unit)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,8 @@ class ImageTextBackend(WithoutAdapters):
         )
         self._levels = _levels(layout.picture).to(self._place)
         self._steps = VectorSteps(layout.steps, spec.weights, self._place, kept=layout.kept)
-        self._width = self._vectors([TokensInput(np.zeros(1, "<i4").tobytes())]).shape[1]
+        # By a vector that is made: steps behind a tower may change its width.
+        self._width = self._vectors([token_input([0])]).shape[1]
 
     def describe(self) -> Loaded:
         """Token ids in, and pixels beside them."""
@@ -234,5 +231,6 @@ def _stacked(images: Sequence[PixelsInput], edge: int) -> Tensor:
                 f"bytes; this model reads {edge} by {edge}",
                 field="inputs",
             )
+    # torch warns of memory that it might write to and may not.
     joined = bytearray(b"".join(image.data for image in images))
     return torch.frombuffer(joined, dtype=torch.uint8).reshape(len(images), edge, edge, 3)

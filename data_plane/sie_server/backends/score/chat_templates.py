@@ -22,6 +22,7 @@ from sie_server.bounded_child import Bounds, NotAnswered, answered
 
 __all__ = ["NotRendered", "chat_form", "rendered"]
 
+# Letters alone: whatever trims or escapes texts leaves these as they are, and they are found again.
 _MARKS: Final = {INSTRUCTION: "QzInstructionQz", QUERY: "QzQueryQz", DOCUMENT: "QzDocumentQz"}
 _TRIALS: Final = (
     {INSTRUCTION: "a", QUERY: "b", DOCUMENT: "c"},

@@ -21,6 +21,7 @@ from sie_schemas.ipc import Answers, Loaded, PairForm, RunBatch, TokensInput
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.forward.encoder import Encoder, Sequences
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.trial_texts import trial_texts
 from sie_server.backends.heads.class_heads import last_states
 from sie_server.backends.heads.vector_answers import lengths_of, rows_as_given
 from sie_server.backends.model_files import backbone_of, load_model
@@ -32,6 +33,7 @@ from sie_server.weights.tokenizer_file import tokenizer_file
 __all__ = ["DecoderReranker"]
 
 _LENGTHS: Final = (19, 7, 4)
+"""Of the texts that are tried, as for other heads (`heads.class_heads`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +167,12 @@ def _id(native: Tokenizer, text: str) -> int:
 def _require_same(model: PreTrainedModel, encoder: Encoder, head: _YesNo) -> None:
     """Refuse a model whose logits are made otherwise. Raises MODEL_LOAD_FAILED."""
     encoder.choose("padded")
-    generator = torch.Generator().manual_seed(7)
-    vocabulary = model.config.vocab_size
     device = next(model.parameters()).device
-    for length in _LENGTHS:
-        ids = torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
+    for ids in trial_texts(model.config.vocab_size, _LENGTHS):
         own: Tensor = model(input_ids=ids[None].to(device)).logits[:, -1]
         single = Sequences(ids=[ids], type_ids=[None], owners=[None])
-        found = head(last_states(encoder.padded(single, tokens_max=length).hidden, [length]))
+        states = encoder.padded(single, tokens_max=len(ids))
+        found = head(last_states(states.hidden, [len(ids)]))
         expected = own[:, head.rows[0]]
         if len(head.rows) == 2:
             expected = expected - own[:, head.rows[1]]

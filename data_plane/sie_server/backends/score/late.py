@@ -31,6 +31,7 @@ def late_scores(
     pairs = take(batch, LateInput)
     pins = batch.adapters or (batch.adapter,) * len(pairs)
     queries: dict[tuple[TokensInput, AdapterPin | None], int] = {}
+    # One query stands in many pairs of a request: it is run once for each adapter.
     places = [
         queries.setdefault((pair.query, pin), len(queries))
         for pair, pin in zip(pairs, pins, strict=True)

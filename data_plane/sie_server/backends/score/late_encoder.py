@@ -29,6 +29,7 @@ from sie_schemas.ipc import (
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take, unit_length
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.forward.trial_texts import trial_texts
 from sie_server.backends.heads.vector_answers import (
     as_given,
     float_bytes,
@@ -145,12 +146,7 @@ class LateEncoder(EncoderBackend):
     def _try_filled(self) -> None:
         """Texts that are filled up, beside others and alone: they have to agree."""
         core = self._core
-        generator = torch.Generator().manual_seed(7)
-        vocabulary = core.limits.vocabulary
-        ids = [
-            torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
-            for length, _ in _TRIED
-        ]
+        ids = trial_texts(core.limits.vocabulary, [length for length, _ in _TRIED])
         nothing = [None] * len(ids)
         texts = Sequences(ids, nothing, nothing, attended=[seen for _, seen in _TRIED])
 

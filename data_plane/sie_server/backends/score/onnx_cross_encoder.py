@@ -95,6 +95,7 @@ def _files_beside(path: Path) -> Iterator[str]:
 def _session(path: Path, device: DeviceSpec) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = device.threads
+    # The parts of an encoder's graph follow one another: more threads would only wait.
     options.inter_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
     if device.name.startswith("cuda"):

@@ -8,7 +8,6 @@ messages and becomes what the settings say, as far as the broker changes it.
 """
 
 import json
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +32,6 @@ from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subjec
 
 __all__ = ["ProvisionSettings", "Provisions"]
 
-_LOG: Final = logging.getLogger(__name__)
 _PAGES_MAX: Final = 1000
 """Ends a broker that pages for ever."""
 _TIMEOUT_S: Final = 5.0

@@ -37,6 +37,7 @@ class Frames:
         """The bodies that are whole with these bytes. Raises `FrameTooLong`."""
         self._parts.append(data)
         self._held += len(data)
+        # A frame of megabytes comes in hundreds of pieces, and is joined once.
         if self._held < self._wanted:
             return []
         if len(self._parts) > 1:
@@ -45,6 +46,7 @@ class Frames:
         at, self._wanted = 0, _HEADER
         while at + _HEADER <= len(data):
             (size,) = FRAME_HEADER.unpack_from(data, at)
+            # At the length and not at the end: nothing is gathered for a frame that is refused.
             if size > self._bytes_max:
                 raise FrameTooLong(f"{size} bytes long; at most {self._bytes_max} are read")
             end = at + _HEADER + size

@@ -41,6 +41,7 @@ from sie_server.backends.extraction.gliner.candidates import Candidates, without
 from sie_server.backends.extraction.gliner.word_windows import WordWindow, word_windows
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
+    library_dtype,
     loaded_of_library,
     require_no_code,
     require_tensors,
@@ -54,7 +55,6 @@ __all__ = ["GlinerEntities", "load"]
 
 _OPTIONS: Final = {**PLACES, "threshold": 0.5, "flat_ner": True, "multi_label": False}
 _WEIGHTS: Final = "model.safetensors"
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MADE_WITH_THE_MODEL: Final = "position_ids"
 """A table of places that some files hold and no model reads from them."""
 _TOKENS_MAX: Final = 2048
@@ -92,11 +92,11 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         _WEIGHTS, cure="pickles are not read: convert pytorch_model.bin to safetensors"
     )
     require_tensors(lacking_of_gliner(FolderFiles(spec.weights.folder)))
-    dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    dtype, torch_dtype = library_dtype(spec)
     try:
         with _assembled(spec, layout) as folder:
             model = gliner.GLiNER.from_pretrained(
-                str(folder), local_files_only=True, map_location=device.name, dtype=_DTYPES[dtype]
+                str(folder), local_files_only=True, map_location=device.name, dtype=torch_dtype
             )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise load_failed(
@@ -125,6 +125,7 @@ class GlinerEntities(WithoutAdapters):
         self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
         self._at_once = _at_once(model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        # A field, so that a test need not read for a minute.
         self._run_s_max = _RUN_S_MAX
 
     def describe(self) -> Loaded:
@@ -191,6 +192,7 @@ class GlinerEntities(WithoutAdapters):
         self._candidates.begin()
         began = time.monotonic()
         for group in _groups([tokens for _, tokens in parts]):
+            # Between groups: nothing interrupts the library in the midst of one.
             if time.monotonic() - began > self._run_s_max:
                 raise FixRequest(
                     f"{self._spec.model_id} read for {self._run_s_max:g} s and was not at the end: "
@@ -206,6 +208,8 @@ class GlinerEntities(WithoutAdapters):
 
     def _embedded(self, labels: tuple[str, ...]) -> Any:
         """The embeddings of labels, computed as the library does within a batch."""
+        # Taken out and put back at the end: the first is then the one that was not asked for
+        # longest.
         known = self._embeddings.pop(labels, None)
         if known is None:
             read = self._model.data_processor.labels_tokenizer(

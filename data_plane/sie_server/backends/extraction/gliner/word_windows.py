@@ -48,6 +48,8 @@ def word_windows(
         ranges.append((begin, end))
         if end == len(words):
             break
+        # So much is shared that one of the two sees the widest entity whole; and after a window
+        # of one long word the next still begins behind it.
         begin = max(begin + 1, end - max((end - begin) // _OVERLAP, widest - 1))
     bounds = [0]
     for (_, end), (after, _) in pairwise(ranges):
