@@ -77,7 +77,7 @@ SDK_MUTANTS = (
         "a client asks for what is gone, and never says that it is lost",
         LEASING,
         "        if isinstance(error, FixRequest) and not isinstance(error, Later):\n"
-        '            self.forget(name)\n            return "lost"\n',
+        '            self.forget(held.name)\n            return "lost"\n',
         "",
         ("tests/property/test_leasing_laws.py",),
     ),
