@@ -18,7 +18,9 @@ from tests.mutants.gateway_faces import GATEWAY_FACES_MUTANTS
 from tests.mutants.gateway_fleet import GATEWAY_FLEET_MUTANTS
 from tests.mutants.gateway_leases import GATEWAY_LEASES_MUTANTS
 from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
+from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
+from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
@@ -50,6 +52,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *CONFIG_DOORS_MUTANTS,
     *GATEWAY_REQUEST_MUTANTS,
     *GATEWAY_REQUEST_DISPATCH_MUTANTS,
+    *GATEWAY_REQUEST_DEATHS_MUTANTS,
+    *GATEWAY_REQUEST_JOBS_MUTANTS,
     *GATEWAY_REQUEST_RESPONSES_MUTANTS,
     *GATEWAY_LEASES_MUTANTS,
     *GATEWAY_FACES_MUTANTS,

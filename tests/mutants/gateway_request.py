@@ -24,9 +24,29 @@ _TURNED_AWAY = (
     "tests/property/test_lost_job_laws.py::test_a_run_is_turned_away_as_soon_as_nobody_holds_its"
     "_job_and_not_after_its_end",
 )
+_HELD = (
+    "tests/property/test_lost_job_laws.py::test_a_request_that_is_held_waits_where_the_newest"
+    "_config_has_its_model",
+)
 WAITING = "data_plane/sie_gateway/request/waiting.py"
 
 GATEWAY_REQUEST_MUTANTS = (
+    edit(
+        "a-held-request-stays-where-it-came",
+        "workers are started for a model that has moved, and none where it is",
+        _INFERENCE,
+        "if isinstance(found, Cold) and _needs(found) == _needs(outcome):",
+        "if isinstance(found, Cold):",
+        _HELD,
+    ),
+    edit(
+        "a-held-request-is-of-an-old-config",
+        "a 202 names the config of when it came, and a client waits for a revision that is gone",
+        _INFERENCE,
+        "                outcome = found\n",
+        "                continue\n",
+        _HELD,
+    ),
     edit(
         "jobs-are-cut-by-items-alone",
         "a job of large items is no message any more",

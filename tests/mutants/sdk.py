@@ -41,6 +41,17 @@ PIECES_LAWS = (
 
 SDK_MUTANTS = (
     edit(
+        "a-renewal-is-of-a-name",
+        "a lease that was given anew is lost by the renewal of the one before it",
+        LEASING,
+        "return self._held.get(held.name) is held",
+        "return held.name in self._held",
+        (
+            "tests/property/test_leasing_laws.py::test_what_comes_of_a_renewal_says_nothing_of_a"
+            "_lease_that_was_given_after_it_began",
+        ),
+    ),
+    edit(
         "tries-of-all-lacks-together",
         "after a cold start of five waits, the first broken connection ends the call",
         "sdk/sie_sdk/attempts.py",
@@ -77,7 +88,7 @@ SDK_MUTANTS = (
         "a client asks for what is gone, and never says that it is lost",
         LEASING,
         "        if isinstance(error, FixRequest) and not isinstance(error, Later):\n"
-        '            self.forget(name)\n            return "lost"\n',
+        '            self.forget(held.name)\n            return "lost"\n',
         "",
         ("tests/property/test_leasing_laws.py",),
     ),

@@ -1,7 +1,8 @@
 """Laws of the loop that gives the jobs of dead workers back, over a queue in memory."""
 
 import asyncio
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
@@ -36,7 +37,7 @@ from sie_schemas.jobs import Job, consumer_name
 DOUBT_S, DEAD_S = 1.5, 3.0
 DEAD, LIVING, OTHER = "aa", "bb", "cc"
 """Lives: the first two are of one kind, the third is of another kind in their pool."""
-PROFILES = {DEAD: "cpu", LIVING: "cpu", OTHER: "l4"}
+PROFILES = {DEAD: "cpu", LIVING: "cpu", OTHER: "l4", "dd": "cpu", "ee": "l4"}
 LOOKS = 4
 """So many looks are all that anything takes where nothing fails."""
 
@@ -55,15 +56,23 @@ class Watched(Lives):
 class World:
     """Workers that answer, and that speak with a queue; the time, and the jobs that wait.
 
-    The next `fails` questions to the queue get a no, the next `unheard` to workers no answer.
+    Of the questions to the queue those in `fails` get a no, counted from now on, and of those to
+    workers those in `unheard` no answer.
     """
 
-    def __init__(self, dead_is: str, *, other_first: bool) -> None:
+    def __init__(
+        self,
+        dead_is: str,
+        *,
+        living: Collection[str] = (OTHER, LIVING),
+        dead: Collection[str] = (DEAD,),
+        other_first: bool,
+    ) -> None:
         self.dead_is = dead_is
+        self.living, self.dead = list(living), dead
         self.now = 2.0
-        self.fails = 0
-        self.unheard = 0
         self.asked = 0
+        self.fail()
         self.holds: dict[str, set[str]] = {life: set() for life in PROFILES}
         self.outs: dict[str, HandedOut] = {}
         self.runs: list[Run] = []
@@ -71,8 +80,13 @@ class World:
         self.ended: list[str] = []
         self.lives = Watched(doubt_s=DOUBT_S, dead_s=DEAD_S)
         self.lives.hear_from(1.0)
-        for life in (OTHER, DEAD, LIVING) if other_first else (DEAD, LIVING, OTHER):
-            self.hear(life, leaving=life == DEAD)
+        for life in (*living, *dead) if other_first else (*dead, *living):
+            self.hear(life, leaving=life in dead)
+
+    def fail(self, fails: Collection[int] = (), unheard: Collection[int] = ()) -> None:
+        """Some of the next questions are in vain; the first is 0."""
+        self.fails, self.unheard = fails, unheard
+        self._queue_asked, self._workers_asked = itertools.count(), itertools.count()
 
     def hear(self, life: str, *, leaving: bool = False) -> None:
         """A heartbeat of a life."""
@@ -82,27 +96,25 @@ class World:
     def pass_to(self, now: float) -> None:
         """Time goes by, and those who live are heard."""
         self.now = now
-        self.hear(LIVING)
-        self.hear(OTHER)
+        for life in self.living:
+            self.hear(life)
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """The answer of a worker. Raises `NoResponders`, `TimeRanOut`."""
         self.asked += 1
         _, _, life, *queue = subject.split(".")
-        if life == DEAD and self.dead_is == "gone":
+        if life in self.dead and self.dead_is == "gone":
             raise NoResponders("nobody listens")
-        if life == DEAD:
+        if life in self.dead:
             raise TimeRanOut(f"nothing within {timeout_s:g} s")
-        if not queue and self.unheard:
-            self.unheard -= 1
+        if not queue and next(self._workers_asked) in self.unheard:
             raise TimeRanOut(f"nothing within {timeout_s:g} s")
         if not queue:
             ids = HOLDING_ASKED_DECODER.decode(data).job_ids
             held = tuple(job for job in ids if job in self.holds[life])
             return msgspec.msgpack.encode(HoldingAnswer(job_ids=held))
         asked = QUEUE_ASKED_DECODER.decode(data)
-        if self.fails:
-            self.fails -= 1
+        if next(self._queue_asked) in self.fails:
             return msgspec.msgpack.encode(QueueAnswer(error="the queue is away"))
         if isinstance(asked, GiveBack):
             self.given += [(asked.consumer, sequence) for sequence in asked.sequences]
@@ -134,13 +146,18 @@ class World:
             is_out = not (acknowledged and model == "n")
             if where == "answered":
                 run.waiting.take(echo_result(run.jobs[0]))
-            if where == "living":
-                self.holds[LIVING if profile == "cpu" else OTHER].add(run.jobs[0].job_id)
-            if where == "dead" and profile == "cpu" and is_out:
+            holders = [life for life in self.living if PROFILES[life] == profile]
+            if where == "living" and holders:
+                self.holds[holders[sequence % len(holders)]].add(run.jobs[0].job_id)
+            elif where in ("living", "dead") and is_out and self.has_lost_one(profile):
                 lost.add((name, sequence))
             if where != "queue":
                 self.outs[name] = HandedOut(sequence, sequence, int(is_out))
         return lost
+
+    def has_lost_one(self, profile: str) -> bool:
+        """True if a worker of a kind has died."""
+        return profile in {PROFILES[life] for life in self.dead}
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -158,17 +175,17 @@ class World:
             look_s=0.0,
             clock=lambda: self.now,
         )
-        loop = asyncio.get_running_loop().create_task(deaths.run(stop))
+        self.loop = asyncio.get_running_loop().create_task(deaths.run(stop))
         try:
             yield
-            assert not loop.done()
         finally:
-            loop.cancel()
+            self.loop.cancel()
 
     async def look(self, times: int = LOOKS) -> None:
         """So many whole looks."""
         before = self.lives.looks
-        await until(lambda: self.lives.looks > before + times)
+        await until(lambda: self.loop.done() or self.lives.looks > before + times)
+        assert not self.loop.done()
 
 
 def job_of(job_id: str) -> Job:
@@ -197,38 +214,55 @@ JOBS = st.lists(
     ),
     max_size=6,
 )
+CPU_M, CPU_N, L4_M = ("cpu", "m", "dead"), ("cpu", "n", "dead"), ("l4", "m", "dead")
+HELD = [("cpu", "m", "living")] * 2
 
 
 @given(
     jobs=JOBS,
     dead_is=st.sampled_from(["gone", "silent"]),
     acknowledged=st.booleans(),
-    fails=st.integers(0, 2),
-    unheard=st.integers(0, 2),
+    fails=st.sets(st.integers(0, 7), max_size=3),
+    unheard=st.sets(st.integers(0, 4), max_size=2),
+    dead=st.sampled_from([(DEAD,), (DEAD, "ee")]),
+    living=st.sampled_from([(OTHER, LIVING), (OTHER,), (OTHER, LIVING, "dd"), ()]),
     other_first=st.booleans(),
 )
-@example([("cpu", "m", "dead")], "gone", False, 1, 1, True)
+@example([CPU_M], "gone", False, {0}, {0}, (DEAD,), (OTHER, LIVING), True)
+@example([CPU_M, CPU_N], "gone", False, {2}, set(), (DEAD,), (OTHER, LIVING), True)
+@example([CPU_M, CPU_N], "gone", False, set(), {1}, (DEAD,), (OTHER, LIVING), True)
+@example([CPU_M, CPU_N], "gone", True, set(), set(), (DEAD,), (OTHER, LIVING), True)
+@example([CPU_M], "silent", False, set(), set(), (DEAD,), (OTHER, LIVING), True)
+@example([CPU_M], "gone", False, set(), set(), (DEAD,), (OTHER,), True)
+@example([CPU_M], "gone", False, set(), set(), (DEAD,), (), True)
+@example([CPU_M, L4_M], "gone", False, {2}, set(), (DEAD, "ee"), (OTHER, LIVING), False)
+@example([CPU_M, *HELD], "gone", False, set(), set(), (DEAD,), (OTHER, LIVING, "dd"), True)
 @settings(max_examples=40, deadline=None)
 async def test_the_jobs_of_a_dead_worker_go_back_however_often_it_was_asked_in_vain(
-    jobs, dead_is, acknowledged, fails, unheard, other_first
+    jobs, dead_is, acknowledged, fails, unheard, dead, living, other_first
 ):
-    """No job that another one holds goes with them."""
-    world = World(dead_is, other_first=other_first)
+    """Once for its death; no job that another one holds goes with them. Where no worker of the pool
+    is left, they wait for the next one."""
+    world = World(dead_is, living=living, dead=dead, other_first=other_first)
     lost = world.place(jobs, acknowledged=acknowledged)
     with world.watched():
         await world.look()
         assert (world.asked, world.given) == (0, []), "nobody had the time to be heard"
-        world.fails, world.unheard = fails, unheard
+        world.fail(fails, unheard)
         world.pass_to(2.6)
-        await world.look(LOOKS + fails + unheard)
+        await world.look(LOOKS + len(fails) + len(unheard))
+        if not living:
+            assert world.given == [], "nobody speaks for the queue"
+            world.living.append(LIVING)
+            world.pass_to(2.7)
+            await world.look(LOOKS + len(fails) + len(unheard))
         if dead_is == "silent":
             assert (world.given, world.ended) == ([], [])
-            for now in (6.0, 7.2, 8.4, 9.6, 10.8):
+            for now in (6.0, 7.0, 8.0, 9.0, 10.0, 11.0):
                 world.pass_to(now)
                 await world.look()
-    assert set(world.given) == lost
-    assert fails or len(world.given) == len(lost)
-    assert world.ended == ([DEAD] if dead_is == "gone" else [])
+    assert sorted(world.given) == sorted(lost)
+    assert sorted(world.ended) == (sorted(dead) if dead_is == "gone" else [])
     assert world.lives.over() == []
 
 
@@ -249,7 +283,7 @@ async def test_each_suspect_has_its_turn_however_often_it_was_asked_in_vain(coun
     world.outs[name] = HandedOut(count, count, count)
     with world.watched():
         for number, (run, (fails, unheard)) in enumerate(zip(runs, vain, strict=False), start=1):
-            world.fails, world.unheard = fails, unheard
+            world.fail(range(fails), range(unheard))
             if number == 1:
                 world.pass_to(2.6)
             else:

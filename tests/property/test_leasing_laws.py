@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sie_schemas.errors import CODES, FixRequest, Later
 from sie_sdk.errors import strange_error, told_error
-from sie_sdk.leases.calls import Renewals, pool_call, renew_call, ttl_of
+from sie_sdk.leases.calls import Held, Renewals, pool_call, renew_call, ttl_of
 
 TTL = st.floats(0, 3600)
 REFUSALS = st.sampled_from(sorted(CODES)).map(lambda code: told_error(code, "no")) | st.integers(
@@ -25,14 +25,15 @@ def test_a_lease_is_due_long_before_it_ends_and_soon_again_after_a_failure(
     for succeeds in steps:
         wait_s = renewals.wait_s(now)
         assert wait_s is not None
-        assert renewals.due(now) == ([] if wait_s else ["eval"])
+        assert len(renewals.due(now)) == (0 if wait_s else 1)
         now += wait_s
-        assert renewals.due(now + 1e-6) == ["eval"]
+        (due,) = renewals.due(now + 1e-6)
+        assert due.name == "eval"
         if succeeds:
-            renewals.renewed("eval", now=now)
+            renewals.renewed(due, now=now)
             assert (renewals.wait_s(now) or 0) <= min(60.0, ttl_s / 3) + 1e-6
         else:
-            assert renewals.failed("eval", Later("away"), now=now) == "again"
+            assert renewals.failed(due, Later("away"), now=now) == "again"
             assert 0 < (renewals.wait_s(now) or 0) <= max(0.05, ttl_s / 20) + 1e-6
 
 
@@ -41,25 +42,61 @@ def test_a_lease_is_lost_by_what_no_time_mends_and_by_nothing_else(ttl_s, refusa
     renewals = Renewals()
     renewals.hold("eval", ttl_s=ttl_s, now=0.0)
     passes = isinstance(refusal, Later) or not isinstance(refusal, FixRequest)
-    assert renewals.failed("eval", refusal, now=1.0) == ("again" if passes else "lost")
+    (due,) = renewals.due(3600.0)
+    assert renewals.failed(due, refusal, now=1.0) == ("again" if passes else "lost")
     assert renewals.names == (["eval"] if passes else [])
 
 
-@given(names=st.lists(st.sampled_from(["a", "b", "c"]), max_size=6), gone=st.booleans())
-def test_what_is_lost_or_forgotten_is_renewed_no_more(names: list[str], gone: bool) -> None:
-    renewals = Renewals()
-    for number, name in enumerate(names):
-        renewals.hold(name, ttl_s=30, now=float(number))
-    for name in set(names):
-        if gone:
-            refusal = FixRequest("no", code="POOL_NOT_FOUND")
-            assert renewals.failed(name, refusal, now=50.0) == "lost"
-        else:
+def ended(renewals: Renewals, held: Held, how: str, now: float) -> str | None:
+    """A renewal ends in some way; what is said of one that failed."""
+    if how == "renewed":
+        renewals.renewed(held, now=now)
+        return None
+    error = FixRequest("no", code="POOL_NOT_FOUND") if how == "lost" else Later("away")
+    return renewals.failed(held, error, now=now)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.sampled_from(["hold", "forget", "due", "renewed", "lost", "again"]),
+    ),
+    max_size=15,
+)
+
+
+@given(STEPS)
+@example([("a", "hold"), ("a", "due"), ("a", "forget"), ("a", "hold"), ("a", "lost")])
+@example([("a", "hold"), ("a", "due"), ("a", "forget"), ("a", "hold"), ("a", "renewed")])
+@example([("a", "hold"), ("a", "due"), ("a", "hold"), ("a", "again")])
+def test_what_comes_of_a_renewal_says_nothing_of_a_lease_that_was_given_after_it_began(steps):
+    """Nor does it bring back what was forgotten, or lost."""
+    renewals, now = Renewals(), 0.0
+    given_at: dict[str, float] = {}
+    due_at: dict[str, float] = {}
+    under_way: dict[str, tuple[Held, float]] = {}
+    for name, step in steps:
+        now += 100.0
+        if step == "hold":
+            renewals.hold(name.upper(), ttl_s=30, now=now)
+            given_at[name], due_at[name] = now, now + 10
+        elif step == "forget":
             renewals.forget(name.upper())
-        renewals.renewed(name, now=60.0)
-        assert name not in renewals.names
-    assert renewals.wait_s(100.0) is None
-    assert renewals.failed("a", Later("away"), now=1.0) == "forgotten"
+            given_at.pop(name, None)
+        elif step == "due" and name in given_at:
+            due = {each.name: each for each in renewals.due(now)}
+            under_way.setdefault(name, (due[name], given_at[name]))
+        elif step in ("renewed", "lost", "again") and name in under_way:
+            held, at = under_way.pop(name)
+            is_held = given_at.get(name) == at
+            assert ended(renewals, held, step, now) in (None, step if is_held else "forgotten")
+            if is_held and step == "lost":
+                del given_at[name]
+            elif is_held:
+                due_at[name] = now + (10 if step == "renewed" else 1.5)
+        assert set(renewals.names) == set(given_at)
+        first = min((due_at[name] for name in given_at), default=None)
+        assert renewals.wait_s(now) == (None if first is None else max(0.0, first - now))
 
 
 @given(
@@ -72,11 +109,12 @@ def test_of_several_leases_those_are_due_whose_time_has_come_and_the_most_urgent
         renewals.hold(name, ttl_s=ttl_s, now=0.0)
     due_at = {name: min(60.0, ttl_s / 3) for name, ttl_s in ttls.items()}
     assert renewals.wait_s(now) == max(0.0, min(due_at.values()) - now)
-    due = sorted((at, name) for name, at in due_at.items() if at <= now)
-    assert renewals.due(now) == [name for _, name in due]
+    due = renewals.due(now)
+    told = sorted((at, name) for name, at in due_at.items() if at <= now)
+    assert [each.name for each in due] == [name for _, name in told]
     # One that was late is not due again at once: the gateway that is away would be asked in a loop.
-    for _, name in due:
-        assert renewals.failed(name, told_error("RATE_LIMIT", "no"), now=now) == "again"
+    for each in due:
+        assert renewals.failed(each, told_error("RATE_LIMIT", "no"), now=now) == "again"
     assert renewals.due(now) == []
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.gateway_world import (
@@ -21,6 +22,8 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
+from sie_core.resolver import Resolver
+from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Fleet as Workers
 from sie_gateway.fleet.holders import Holders
 from sie_gateway.fleet.routing import Wanted
@@ -30,7 +33,7 @@ from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.runs import Run
 from sie_gateway.request.takers import Takers
 from sie_schemas.errors import Later
-from sie_schemas.fleet import HoldingAnswer, WorkerKind
+from sie_schemas.fleet import HoldingAnswer, WorkerKind, wanted_subject
 from sie_schemas.jobs import JOB_ENCODER
 from sie_testing.stage.loop import SimulatedLoop
 
@@ -237,3 +240,78 @@ def test_a_request_that_was_turned_away_is_held_for_what_is_left_of_its_patience
     else:
         status, ends = 202, max(lost, patience_s)
     assert (found[0], ends <= found[1] < ends + SLACK_S) == (status, True), (found, ends)
+
+
+# ---- held while configs change ------------------------------------------------------------------
+
+KINDS = [WorkerKind("default", *each) for each in itertools.product(("cpu", "l4"), ("a", "b"))]
+PLACES = st.tuples(st.sampled_from(KINDS), st.sampled_from(["org/dense", "org/next"]))
+
+
+def placed(kind: WorkerKind, model_id: str, epoch: int) -> Resolver:
+    """The registry in which `dense` is a model on one kind of worker."""
+    return resolver_of(
+        [
+            model(model_id, {"encode": {}}, aliases=["dense"]),
+            ("bundle", kind.bundle, {"name": kind.bundle, "backends": ["echo"]}),
+            ("pool", "default", {"name": "default", "machine_profiles": [kind.machine_profile]}),
+        ],
+        epoch=epoch,
+    )
+
+
+def waiting_for() -> dict[WorkerKind, float]:
+    """The items that each kind of worker is shown to owe."""
+    shown = {
+        WorkerKind(labels["pool"], labels["machine_profile"], labels["bundle"]): value
+        for each in metrics.KIND_IN_FLIGHT_ITEMS.collect()
+        for _, labels, value, *_ in each.samples
+    }
+    return {kind: value for kind, value in shown.items() if value}
+
+
+async def held(places: list[tuple[WorkerKind, str]], comes: bool) -> None:
+    """A request is held while one registry after another says where its model lies."""
+    said = list[tuple[WorkerKind, str]]()
+    async with gateway_world(warm=False) as world:
+        for kind in KINDS:
+            await world.bus.subscribe(
+                wanted_subject(*kind),
+                lambda word, kind=kind: said.extend(
+                    (kind, each["model_id"]) for each in msgspec.msgpack.decode(word.data)["models"]
+                ),
+            )
+        world.resolver = placed(*places[0], 8)
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://g") as http:
+            patience = {"Prefer": f"wait={2 * len(places)}"}
+            body = {"items": [{"text": "four"}, {"text": "four"}]}
+            asking = asyncio.create_task(http.post("/v1/encode/dense", json=body, headers=patience))
+            for epoch, place in enumerate(places, start=8):
+                world.resolver = placed(*place, epoch)
+                # Longer than until its next look.
+                await asyncio.sleep(1.5)
+                assert waiting_for() == {place[0]: 2}
+                assert said[-1:] == [place] or said.count(place) == 1
+            assert set(said) == set(places)
+            assert len(said) == len(set(said)), "it is news once"
+            if comes:
+                kind = places[-1][0]._asdict()
+                await world.hear(heartbeat("w1", **kind))
+            answer = await asking
+            assert answer.status_code == (200 if comes else 202)
+            assert answer.headers["x-sie-config-epoch"].endswith(f".{len(places) + 7}")
+            assert waiting_for() == {}
+
+
+@given(places=st.lists(PLACES, min_size=1, max_size=5), comes=st.booleans())
+@example([(KINDS[0], "org/dense"), (KINDS[1], "org/dense"), (KINDS[1], "org/next")], False)
+@example([(KINDS[0], "org/dense"), (KINDS[0], "org/dense")], False)
+@settings(deadline=None, max_examples=10)
+def test_a_request_that_is_held_waits_where_the_newest_config_has_its_model(places, comes):
+    """Workers of that kind, and no others, are started for it, and told what to load."""
+    loop = SimulatedLoop(random.Random(1))  # type: ignore[abstract]
+    try:
+        loop.run_until_complete(held(places, comes))
+    finally:
+        loop.close()

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,21 +215,30 @@ async def _first(watching: Any) -> Any:
 
 @pytest.mark.parametrize("refusal", [Later("away"), FixRequest("no", code="POOL_NOT_FOUND")])
 @pytest.mark.parametrize("kind", [LeaseKeeper, AsyncLeaseKeeper])
-async def test_a_lease_that_is_forgotten_during_its_own_renewal_is_no_news(kind, refusal, caplog):
-    renewed = threading.Event()
+@pytest.mark.parametrize("is_given_anew", [False, True])
+async def test_a_lease_that_is_forgotten_during_its_own_renewal_is_no_news(
+    kind, refusal, is_given_anew, caplog
+):
+    """And one that is given anew meanwhile is renewed as any other."""
+    renewed = [threading.Event(), threading.Event()]
 
-    def renew(name: str) -> NoReturn:
+    def renew(name: str) -> None:
+        if renewed[0].is_set():
+            renewed[1].set()
+            return
         keeper.forget(name)
-        renewed.set()
+        if is_given_anew:
+            keeper.hold(name, ttl_s=0.1)
+        renewed[0].set()
         raise refusal
 
-    async def renew_in_the_loop(name: str) -> NoReturn:
+    async def renew_in_the_loop(name: str) -> None:
         renew(name)
 
     keeper = kind(renew if kind is LeaseKeeper else renew_in_the_loop)
     keeper.hold("eval", ttl_s=0)
     # In the loop's own pool: the asynchronous keeper needs the loop meanwhile.
-    assert await asyncio.to_thread(renewed.wait, 30)
+    assert await asyncio.to_thread(renewed[is_given_anew].wait, 30)
     closed = keeper.close()
     if closed is not None:
         await closed

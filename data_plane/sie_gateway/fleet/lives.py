@@ -44,6 +44,8 @@ class _Seen:
     doubted: bool = False
     """True if it left, or another life spoke under its name, since it was heard last."""
     over: bool = False
+    settled: frozenset[str] = frozenset()
+    """The queues that its jobs were given back to since it is over."""
 
 
 class Lives:
@@ -92,6 +94,20 @@ class Lives:
         seen = self._seen.get(life)
         if seen is not None:
             seen.over = True
+
+    def settle(self, life: Life, queue: str) -> None:
+        """Its jobs of one queue were given back."""
+        seen = self._seen.get(life)
+        if seen is not None and seen.over:
+            seen.settled |= {queue}
+
+    def unsettled(self, kind: WorkerKind, queue: str) -> list[Life]:
+        """Those of a kind that are over, and may hold jobs of a queue."""
+        return [
+            life
+            for life, seen in self._seen.items()
+            if life.kind == kind and seen.over and queue not in seen.settled
+        ]
 
     def forget(self, life: Life) -> None:
         """All that could be done for its jobs is done."""

@@ -121,6 +121,11 @@ class Deaths:
             return not queues
         has_suspects = False
         for queue in queues:
+            ended = self._lives.unsettled(kind, queue.consumer)
+            if why == "over" and not ended:
+                # Another queue's question was in vain; here each death has counted already.
+                has_suspects |= self._has_suspects(queue)
+                continue
             # First how far the queue has handed out, and only then who holds what: what is handed
             # out between the two is behind `last`, and stays.
             out = await self._holders.handed_out(speaker, queue.consumer)
@@ -138,15 +143,19 @@ class Deaths:
                 limits=self._limits,
                 now=self._clock(),
             )
-            if any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs):
-                has_suspects = True
+            has_suspects |= self._has_suspects(queue)
             await self._hand_out_again(speaker, queue, found, out, why)
+            for life in ended:
+                self._lives.settle(life, queue.consumer)
         # Only now: where a question was in vain, those that wait for their turn still have it.
         if has_suspects:
             self._suspects.add(kind)
         else:
             self._suspects.discard(kind)
         return True
+
+    def _has_suspects(self, queue: _Queue) -> bool:
+        return any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs)
 
     async def _hand_out_again(
         self, speaker: Life, queue: _Queue, found: Collection[Out], out: HandedOut, why: Why

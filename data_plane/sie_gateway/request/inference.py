@@ -186,7 +186,10 @@ class Inference:
             found = self._routes.find(
                 self._resolver(), self._watch.fleet, request.wanted, now=self._watch.now()
             )
-            if not isinstance(found, Cold):
+            if isinstance(found, Cold) and _needs(found) == _needs(outcome):
+                outcome = found
+            else:
+                # Where a config moved it, others are to be started, and to load another model.
                 outcome = await self._run(request, run_id)
         return outcome
 
@@ -294,6 +297,11 @@ class Inference:
 
 def _expire(waiting: Waiting, _: None) -> None:
     waiting.expire()
+
+
+def _needs(cold: Cold) -> tuple[WorkerKind, WantedModel]:
+    """The worker that it waits for."""
+    return cold.route.kind, _wanted_model(cold.route)
 
 
 def _wanted_model(route: Route) -> WantedModel:

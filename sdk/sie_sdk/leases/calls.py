@@ -2,7 +2,8 @@
 
 *pure.* Both clients stand on this. `Renewals` promises that a lease is renewed well before it ends,
 and soon again after a renewal that failed. Once the gateway says that it is gone, it is never
-renewed again. Time is an argument, in seconds of one clock.
+renewed again. What comes of a renewal says nothing of a lease that was given after it began. Time
+is an argument, in seconds of one clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from sie_sdk.wire.call import Call
 
 __all__ = [
     "Failure",
+    "Held",
     "Renewals",
     "create_call",
     "named",
@@ -107,8 +109,11 @@ def ttl_of(pool: Mapping[str, Any]) -> float:
     return float(pool.get("spec", {}).get("ttl_seconds", _TTL_S))
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A lease from when it was given, or renewed last. One that was given anew is another."""
+
+    name: str
     ttl_s: float
     due_at: float
 
@@ -117,7 +122,7 @@ class Renewals:
     """The leases that one client renews. Owned by whoever renews them."""
 
     def __init__(self) -> None:
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
 
     @property
     def names(self) -> list[str]:
@@ -126,16 +131,17 @@ class Renewals:
 
     def hold(self, name: str, *, ttl_s: float, now: float) -> None:
         """A lease was given, or changed."""
-        self._held[name.lower()] = _Held(ttl_s, now + min(_RENEW_S_MAX, ttl_s * _SHARE_OF_TTL))
+        name = name.lower()
+        self._held[name] = Held(name, ttl_s, now + min(_RENEW_S_MAX, ttl_s * _SHARE_OF_TTL))
 
     def forget(self, name: str) -> None:
         """It is renewed no more."""
         self._held.pop(name.lower(), None)
 
-    def due(self, now: float) -> list[str]:
+    def due(self, now: float) -> list[Held]:
         """Those to renew now, the most urgent first."""
-        due = [(held.due_at, name) for name, held in self._held.items() if held.due_at <= now]
-        return [name for _, name in sorted(due)]
+        due = [held for held in self._held.values() if held.due_at <= now]
+        return sorted(due, key=lambda held: (held.due_at, held.name))
 
     def wait_s(self, now: float) -> float | None:
         """The seconds in which nothing is due; None while nothing is held."""
@@ -143,21 +149,23 @@ class Renewals:
             return None
         return max(0.0, min(held.due_at for held in self._held.values()) - now)
 
-    def renewed(self, name: str, *, now: float) -> None:
+    def renewed(self, held: Held, *, now: float) -> None:
         """It lasts its whole time from now."""
-        held = self._held.get(name)
-        if held is not None:
-            self.hold(name, ttl_s=held.ttl_s, now=now)
+        if self._is_held(held):
+            self.hold(held.name, ttl_s=held.ttl_s, now=now)
 
-    def failed(self, name: str, error: SIEError, *, now: float) -> Failure:
-        """A renewal did not succeed; "forgotten" where the lease is not held any more."""
-        held = self._held.get(name)
-        if held is None:
+    def failed(self, held: Held, error: SIEError, *, now: float) -> Failure:
+        """A renewal did not succeed; "forgotten" where that lease is not held any more."""
+        if not self._is_held(held):
             return "forgotten"
         # A 429 is both: the caller is at fault, and is taken later.
         if isinstance(error, FixRequest) and not isinstance(error, Later):
-            self.forget(name)
+            self.forget(held.name)
             return "lost"
         again_at = now + min(_RENEW_S_MAX, max(0.05, held.ttl_s * _AGAIN_SHARE_OF_TTL))
-        self._held[name] = replace(held, due_at=again_at)
+        self._held[held.name] = replace(held, due_at=again_at)
         return "again"
+
+    def _is_held(self, held: Held) -> bool:
+        # Not by the name: it may have been ended and given anew while its renewal was under way.
+        return self._held.get(held.name) is held

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sie_schemas.errors import SIEError
-from sie_sdk.leases.calls import Failure, Renewals
+from sie_sdk.leases.calls import Failure, Held, Renewals
 
 __all__ = ["AsyncLeaseKeeper", "LeaseKeeper"]
 
@@ -59,11 +59,11 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         while (due := self._wait()) is not None:
-            for name in due:
-                self._renew_one(name)
+            for held in due:
+                self._renew_one(held)
 
-    def _wait(self) -> list[str] | None:
-        """The names that are due, perhaps none yet; None when there is nothing to do any more."""
+    def _wait(self) -> list[Held] | None:
+        """The leases that are due, perhaps none yet; None when there is nothing to do any more."""
         with self._changed:
             wait_s = self._renewals.wait_s(time.monotonic())
             if self._closed or wait_s is None:
@@ -73,17 +73,17 @@ class LeaseKeeper:
             self._changed.wait(wait_s)
             return [] if self._closed else self._renewals.due(time.monotonic())
 
-    def _renew_one(self, name: str) -> None:
+    def _renew_one(self, held: Held) -> None:
         try:
             # Not under the lock: it waits for the gateway, and `hold` and `forget` must not.
-            self._renew(name)
+            self._renew(held.name)
         except SIEError as error:
             with self._changed:
-                failure = self._renewals.failed(name, error, now=time.monotonic())
-            _say_failed(name, error, failure)
+                failure = self._renewals.failed(held, error, now=time.monotonic())
+            _say_failed(held.name, error, failure)
         else:
             with self._changed:
-                self._renewals.renewed(name, now=time.monotonic())
+                self._renewals.renewed(held, now=time.monotonic())
 
 
 class AsyncLeaseKeeper:
@@ -121,16 +121,17 @@ class AsyncLeaseKeeper:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
             except TimeoutError:
-                for name in self._renewals.due(time.monotonic()):
-                    await self._renew_one(name)
+                for held in self._renewals.due(time.monotonic()):
+                    await self._renew_one(held)
 
-    async def _renew_one(self, name: str) -> None:
+    async def _renew_one(self, held: Held) -> None:
         try:
-            await self._renew(name)
+            await self._renew(held.name)
         except SIEError as error:
-            _say_failed(name, error, self._renewals.failed(name, error, now=time.monotonic()))
+            failure = self._renewals.failed(held, error, now=time.monotonic())
+            _say_failed(held.name, error, failure)
         else:
-            self._renewals.renewed(name, now=time.monotonic())
+            self._renewals.renewed(held, now=time.monotonic())
 
 
 def _say_failed(name: str, error: SIEError, failure: Failure) -> None:
