@@ -22,6 +22,7 @@ from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTA
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
+from tests.mutants.operations import OPERATIONS_MUTANTS
 from tests.mutants.past import PAST_MUTANTS
 from tests.mutants.replica import REPLICA_MUTANTS
 from tests.mutants.runtime import RUNTIME_MUTANTS
@@ -45,6 +46,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LOG_MUTANTS,
     *CONFIG_START_MUTANTS,
     *WRITER_MUTANTS,
+    *OPERATIONS_MUTANTS,
     *PAST_MUTANTS,
     *CONFIG_REPLICAS_MUTANTS,
     *CONFIG_DOORS_MUTANTS,
