@@ -20,6 +20,7 @@ from tests.mutants.gateway_leases import GATEWAY_LEASES_MUTANTS
 from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.journal import JOURNAL_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.operations import OPERATIONS_MUTANTS
@@ -44,6 +45,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *FOLLOWER_LOG_SOURCE_MUTANTS,
     *RUNTIME_MUTANTS,
     *LOG_MUTANTS,
+    *JOURNAL_MUTANTS,
     *CONFIG_START_MUTANTS,
     *WRITER_MUTANTS,
     *OPERATIONS_MUTANTS,
