@@ -22,8 +22,10 @@ from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
 from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.journal import JOURNAL_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
+from tests.mutants.operations import OPERATIONS_MUTANTS
 from tests.mutants.past import PAST_MUTANTS
 from tests.mutants.replica import REPLICA_MUTANTS
 from tests.mutants.runtime import RUNTIME_MUTANTS
@@ -45,8 +47,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *FOLLOWER_LOG_SOURCE_MUTANTS,
     *RUNTIME_MUTANTS,
     *LOG_MUTANTS,
+    *JOURNAL_MUTANTS,
     *CONFIG_START_MUTANTS,
     *WRITER_MUTANTS,
+    *OPERATIONS_MUTANTS,
     *PAST_MUTANTS,
     *CONFIG_REPLICAS_MUTANTS,
     *CONFIG_DOORS_MUTANTS,

@@ -21,6 +21,10 @@ FORGED = "tests/adversary/test_forged_positions.py"
 DISK_WATCH = "control_plane/sie_config/upkeep/disk_watch.py"
 DISK = "tests/unit/test_disk_faults.py"
 EXPORTS = "control_plane/sie_config/upkeep/exports.py"
+_EXPORTED = (
+    "tests/property/test_history_laws.py::test_an_export_is_of_one_epoch_never_older_than_its_request"
+    "_and_made_once_for_all",
+)
 CORNERS = "tests/unit/test_log_corners.py"
 
 CONFIG_DOORS_MUTANTS = (
@@ -278,5 +282,45 @@ CONFIG_DOORS_MUTANTS = (
         "        registry, lineage = log.registry, log.lineage\n"
         "        await asyncio.sleep(0.02)\n        last = log.last\n",
         (CORNERS,),
+    ),
+    edit(
+        "an-export-lacks-the-last-write",
+        "who wrote and asks for a snapshot gets the one before the write",
+        EXPORTS,
+        "wanted = log.last.epoch\n",
+        "wanted = log.last.epoch - 1\n",
+        _EXPORTED,
+    ),
+    edit(
+        "an-export-that-was-under-way-will-do",
+        "who asks while a snapshot is made gets one of before its request",
+        EXPORTS,
+        "while self._made is None or self._made.epoch < wanted:",
+        "if self._made is None or self._made.epoch < wanted:",
+        _EXPORTED,
+    ),
+    edit(
+        "an-export-joins-what-is-there-later",
+        "a snapshot holds models that came after the entry that it names",
+        EXPORTS,
+        "self._thread.run(self._join, registry, lineage, last)",
+        "self._thread.run(lambda: self._join(log.registry, lineage, last))",
+        _EXPORTED,
+    ),
+    edit(
+        "an-export-is-called-by-the-newest-entry",
+        "a snapshot of one epoch is answered under the number of another",
+        EXPORTS,
+        "self._made = Export(last.epoch, last.hash, data)",
+        "self._made = Export(log.last.epoch, log.last.hash, data)",
+        _EXPORTED,
+    ),
+    edit(
+        "each-asker-has-an-export-made",
+        "a crowd of replicas has the writer make a snapshot for each of them",
+        EXPORTS,
+        "            if self._making is None:\n",
+        "            if self._making is None or self._made is None:\n",
+        _EXPORTED,
     ),
 )

@@ -21,7 +21,7 @@ _LOG_RECOVERY = "tests/integration/test_log_recovery.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 DISK = "tests/unit/test_disk_faults.py"
 ANNOUNCER = "control_plane/sie_config/stream/announcer.py"
-CORNERS = "tests/unit/test_log_corners.py"
+BOOKMARKS = ("tests/property/test_announcer_laws.py",)
 PUBLISHER = "control_plane/sie_config/stream/publisher.py"
 PUBLISHING = "tests/unit/test_config_publisher.py"
 TWO = "tests/unit/test_config_two_histories.py"
@@ -126,7 +126,7 @@ CONFIG_START_MUTANTS = (
         ANNOUNCER,
         "    if publisher.published >= sequencer.position.epoch:\n",
         "    if publisher.published >= 1:\n",
-        (CORNERS,),
+        BOOKMARKS,
     ),
     edit(
         "published-before-the-brokers-word",
@@ -221,5 +221,85 @@ CONFIG_START_MUTANTS = (
         "    if tip.last >= tip.first or tip.last <= head.epoch:\n",
         "    if tip.last >= 0:\n",
         (FORGED,),
+    ),
+    edit(
+        "a-bookmark-is-unsigned",
+        "of a bookmark inside of a group no replica believes a word",
+        ANNOUNCER,
+        "head_at(sequencer.log_keys.signed(entry), publisher.low_water)",
+        "head_at(entry, publisher.low_water)",
+        BOOKMARKS,
+    ),
+    edit(
+        "a-bookmark-is-on-another-subject",
+        "replicas hear no bookmark, and poll their writer all day",
+        ANNOUNCER,
+        'f"sie.config.head.{head.log_id}"',
+        'f"sie.config.head.{head.hash}"',
+        BOOKMARKS,
+    ),
+    edit(
+        "a-bookmark-has-another-digest",
+        "each replica that hears it takes its own memory for damaged",
+        ANNOUNCER,
+        "digest=entry.state_digest,",
+        "digest=entry.hash,",
+        BOOKMARKS,
+    ),
+    edit(
+        "a-bookmark-is-of-the-first-term",
+        "replicas take a writer's word for that of the one before it",
+        ANNOUNCER,
+        "term=entry.term,",
+        "term=1,",
+        BOOKMARKS,
+    ),
+    edit(
+        "a-bookmark-hides-the-low-water",
+        "replicas ask for entries that are no longer served",
+        ANNOUNCER,
+        "low_water=low_water,",
+        "low_water=min(low_water, entry.epoch),",
+        BOOKMARKS,
+    ),
+    edit(
+        "a-bookmark-is-told-once",
+        "one that the broker lost is made good by a poll of every replica",
+        ANNOUNCER,
+        "times = times + 1 if head.epoch == told else 1",
+        "times = times + 1",
+        BOOKMARKS,
+    ),
+    edit(
+        "an-idle-writer-announces-at-full-pace",
+        "the broker and every process are woken twice as often, all night",
+        ANNOUNCER,
+        "            told = head.epoch\n",
+        "            told = sequencer.position.epoch\n",
+        BOOKMARKS,
+    ),
+    edit(
+        "news-wait-for-the-rare-bookmark",
+        "what is published between two rare bookmarks is told late",
+        ANNOUNCER,
+        "if times >= _TOLD_TWICE and publisher.published == told:",
+        "if times >= _TOLD_TWICE:",
+        BOOKMARKS,
+    ),
+    edit(
+        "silence-makes-a-head-late",
+        "the first write after a silence is told a pause too late",
+        ANNOUNCER,
+        "await first_of(stop.wait(), publisher.moved(), timeout_s=every_s)",
+        "await first_of(stop.wait(), timeout_s=every_s)",
+        BOOKMARKS,
+    ),
+    edit(
+        "a-broker-that-is-away-ends-the-bookmarks",
+        "a writer whose broker was away never announces again",
+        ANNOUNCER,
+        "            with contextlib.suppress(BusUnavailable):\n",
+        "            with contextlib.nullcontext():\n",
+        BOOKMARKS,
     ),
 )

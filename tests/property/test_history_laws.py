@@ -1,5 +1,9 @@
-"""Laws of history: differences, merge patches, batches, trials, reverts and blame."""
+"""Laws of history: differences, merge patches, batches, trials, exports, reverts and blame."""
 
+import asyncio
+import random
+from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +21,7 @@ from sie_config.documents.differences import (
 from sie_config.documents.merge_patch import merged
 from sie_config.past.blame import Traced, origins, trace
 from sie_config.past.listing import Listing
-from sie_config.upkeep.exports import Exports
+from sie_config.upkeep.exports import Export, Exports
 from sie_config.writer.draft import Draft, Write
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer.rules import Command, Delete, Expectation, Index, Put, etag
@@ -26,6 +30,7 @@ from sie_schemas import canonical, snapshot
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
 from sie_testing.json_patching import as_json, patched
+from sie_testing.stage.loop import SimulatedLoop
 from sie_testing.strategies import json_values
 from sie_testing.written_log import WrittenLog
 
@@ -228,6 +233,67 @@ def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds, many):
         made = exports._join(registry, (entry,), entry)
         assert made == snapshot.encode((entry,), entry, rows)
         assert len(exports._rows) == len(rows)
+
+
+_GROWN = WrittenLog()
+for _number in range(6):
+    _GROWN.put("model", f"m{_number % 4}", {"number": _number})
+_LINEAGE = tuple(_GROWN.entries[:1])
+
+
+def _exported(epoch: int) -> bytes:
+    """The bytes of the snapshot at an epoch, made of the whole registry."""
+    rows = [
+        snapshot.encode_row(each.kind, each.key, each.modified_epoch, each.document)
+        for each in _GROWN.registries[epoch]
+    ]
+    return snapshot.encode(_LINEAGE, _GROWN.entries[epoch - 1], rows)
+
+
+@given(
+    seed=st.integers(0, 99),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 0.0005, 0.003]),
+            st.sampled_from(["write", "ask", "ask", "leave"]),
+        ),
+        max_size=14,
+    ),
+)
+def test_an_export_is_of_one_epoch_never_older_than_its_request_and_made_once_for_all(seed, steps):
+    loop = SimulatedLoop(random.Random(seed))  # type: ignore[abstract]
+    log: Any = SimpleNamespace()
+
+    def stand_at(epoch: int) -> None:
+        log.registry, log.last = _GROWN.registries[epoch], _GROWN.entries[epoch - 1]
+        log.lineage = _LINEAGE
+
+    async def story() -> None:
+        asked: list[tuple[int, asyncio.Task[Export]]] = []
+        with closing(Exports()) as exports:
+            for pause_s, what in steps:
+                await asyncio.sleep(pause_s)
+                if what == "write":
+                    stand_at(min(log.last.epoch + 1, _GROWN.epoch))
+                elif what == "ask":
+                    asked.append((log.last.epoch, asyncio.create_task(exports.newest(log))))
+                elif asked:
+                    asked.pop(seed % len(asked))[1].cancel()
+            await asyncio.sleep(0.1)
+            for epoch, task in asked:
+                found = task.result()
+                assert found.epoch >= epoch
+                assert found.hash == _GROWN.entries[found.epoch - 1].hash
+                assert found.data == _exported(found.epoch)
+            assert exports.rendered <= log.last.epoch, "none was made twice"
+            made = exports.rendered
+            newest = await exports.newest(log)
+            assert newest is await exports.newest(log)
+            assert newest.epoch == log.last.epoch
+            assert exports.rendered - made <= 1
+
+    stand_at(1)
+    loop.run_until_complete(story())
 
 
 FEW = st.integers(0, 1)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from itertools import accumulate, product
 from pathlib import Path
@@ -269,6 +269,10 @@ _SHARED: Final = {
 @example(**_SHARED)
 @example(**{**_SHARED, "span": (0, 20)})
 @example(**{**_SHARED, "actor": "ann", "outcome": ACCEPTED})
+@example(**{**_SHARED, "actor": "ann", "named": ("pool", None)})
+@example(**{**_SHARED, "named": ("pool", "a")})
+@example(**{**_SHARED, "outcome": REFUSED})
+@example(**{**_SHARED, "limit": 9})
 @settings(max_examples=50)
 def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
     tmp_path_factory, batches, refused, limit, actor, outcome, named, span
@@ -340,18 +344,22 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
             before_us=before_us,
             limit=limit,
         )
-        while True:
-            page = await read_audit(query, timeline, lookup, refusals, sequencer)
-            rows = [(parse_ts(row["ts"]), row["actor"], row["outcome"]) for row in page.rows]
-            found += rows
-            # An entry and a refusal of one moment are never parted.
-            assert limit <= len(rows) <= limit + 1 or page.next_before is None
-            if page.next_before is None:
-                break
-            assert parse_ts(page.next_before) < query.before_us
-            query = replace(query, before_us=parse_ts(page.next_before))
-        await lookup.close()
-        await refusals.close()
+        async with AsyncExitStack() as closed:
+            closed.push_async_callback(refusals.close)
+            closed.push_async_callback(lookup.close)
+            while True:
+                page = await read_audit(query, timeline, lookup, refusals, sequencer)
+                rows = [(parse_ts(row["ts"]), row["actor"], row["outcome"]) for row in page.rows]
+                found += rows
+                # An entry and a refusal of one moment are never parted, and make a page longer.
+                assert rows[limit:] == [] or rows[limit:][0][0] == rows[limit - 1][0]
+                assert len(rows) >= limit or page.next_before is None
+                # Whoever is told of a next page finds something there.
+                assert rows or query.before_us == before_us
+                if page.next_before is None:
+                    break
+                assert parse_ts(page.next_before) < query.before_us
+                query = replace(query, before_us=parse_ts(page.next_before))
         assert sorted(found) == expected
         assert [each[0] for each in found] == sorted((each[0] for each in found), reverse=True)
 

@@ -1,18 +1,30 @@
 """Laws of the log file and of the draft: what is appended, in any grouping, is what is read."""
 
+import asyncio
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.config_writer import NOW_US, TENURE, begun_log, put_model, write
+from tests.support.config_writer import (
+    NOW_US,
+    TENURE,
+    begun_log,
+    grown_log,
+    new_file,
+    put_model,
+    write,
+)
 
 from sie_config.documents.moments import format_ts, parse_ts
+from sie_config.log.journal import Journal
 from sie_config.log.log_file import LogFile
 from sie_config.log.replay import replay
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.writer.draft import Draft
 from sie_config.writer.rules import Command, Delete, Index
 from sie_core.chain import check_successor, position_of
@@ -134,3 +146,65 @@ def test_entries_go_in_in_order_or_not_at_all(order, start):
 
 def put_change(number: int) -> Change:
     return put("pool", f"pool-{number}", {"name": f"pool-{number}"})
+
+
+JOURNAL = grown_log(7)
+HEAD = len(JOURNAL)
+BAD = 6
+"""The entry whose body is another one, in the damaged file."""
+_EPOCHS = st.integers(0, HEAD + 1)
+
+
+@pytest.fixture(scope="module")
+def journals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A log file, and the same with one entry damaged."""
+    paths = [tmp_path_factory.mktemp(name) / "log.sqlite" for name in ("whole", "damaged")]
+    for path in paths:
+        new_file(path, JOURNAL).close()
+    with closing(sqlite3.connect(paths[1])) as connection, connection:
+        for (trigger,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute(
+            "UPDATE log SET body = (SELECT body FROM log WHERE epoch = 3) WHERE epoch = ?", (BAD,)
+        )
+    return paths[0], paths[1]
+
+
+@given(
+    is_damaged=st.booleans(),
+    kept=st.integers(1, 5),
+    noted=st.tuples(_EPOCHS, _EPOCHS, _EPOCHS).map(sorted),
+    asked=st.lists(st.tuples(_EPOCHS, _EPOCHS, st.integers(0, HEAD + 1)), min_size=1, max_size=8),
+)
+@settings(max_examples=40)
+def test_a_journal_gives_the_entries_that_are_asked_for_from_memory_where_it_has_them(
+    journals, is_damaged, kept, noted, asked
+):
+    first, middle, last = noted
+
+    async def story() -> None:
+        journal = await Journal.open(journals[is_damaged], tail_entries=kept)
+        try:
+            journal.remember(JOURNAL[first:middle])
+            journal.remember(JOURNAL[middle:last])
+            tail = range(max(first, min(last, HEAD) - kept) + 1, min(last, HEAD) + 1)
+            for after, until, limit in asked:
+                wanted = range(after + 1, min(until, after + limit) + 1)
+                is_kept = bool(wanted) and wanted[0] in tail and wanted[-1] in tail
+                before = journal.reads
+                if is_damaged and BAD in wanted and not is_kept:
+                    with pytest.raises(LogDamaged, match="could not be read back"):
+                        await journal.page(after, until, limit)
+                else:
+                    found = await journal.page(after, until, limit)
+                    assert found == [each for each in JOURNAL if each.epoch in wanted]
+                assert journal.reads == before + (bool(wanted) and not is_kept)
+                if not is_damaged:
+                    found = [each for each in JOURNAL if each.epoch == until]
+                    assert await journal.entry(until) == next(iter(found), None)
+        finally:
+            await journal.close()
+
+    asyncio.run(story())

@@ -19,7 +19,6 @@ from sie_config.upkeep.self_check import AskReplica, SelfCheck
 from sie_config.writer_process import LOG_FILE
 from sie_core.apply import apply
 from sie_core.registry import Registry
-from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry
 from sie_schemas.errors import TimeRanOut
 from sie_schemas.fleet import Recount
@@ -188,17 +187,3 @@ async def test_an_export_that_failed_is_made_again_for_who_comes_next():
                 await exports.newest(served)
         served.registry = folded(ENTRIES)
         assert (await exports.newest(served)).hash == ENTRIES[-1].hash
-
-
-@pytest.mark.parametrize("at", [4, 40, 73])
-async def test_an_export_is_told_by_the_entry_that_it_stands_at_however_the_log_moves_on(at):
-    served = Served(folded(ENTRIES[:at]), (ENTRIES[0],), ENTRIES[at - 1])
-    with contextlib.closing(Exports()) as exports:
-        asking = asyncio.create_task(exports.newest(served))
-        for _ in range(3):
-            # It asks, and the making begins.
-            await asyncio.sleep(0)
-        served.registry, served.last = folded(ENTRIES), ENTRIES[-1]
-        export = await asking
-        stands_at = snapshots.decode(export.data).entry
-        assert (export.epoch, export.hash) == (stands_at.epoch, stands_at.hash)

@@ -4,26 +4,22 @@ import asyncio
 import json
 import time
 from dataclasses import replace
-from typing import cast
 
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from tests.support.config_writer import client_of, put, put_model, running, write
-from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.replicas.reports import Reports
-from sie_config.stream.announcer import announce
 from sie_config.writer.rules import Expectation, etag
 from sie_core.apply import apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
 from sie_core.replica.events import EntryArrived, Fetch, SnapshotArrived
 from sie_core.replica.replica import Replica
-from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import (
@@ -35,7 +31,6 @@ from sie_schemas.entry import (
     to_envelope,
 )
 from sie_schemas.errors import SIEError
-from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import FIRST_CONTACT, PINNED
 from sie_testing.written_log import WrittenLog
 
@@ -166,66 +161,6 @@ async def test_a_snapshot_made_while_entries_are_written_is_that_of_one_epoch(tm
         replica = Replica(FIRST_CONTACT)
         replica.receive(SnapshotArrived(0, snapshot))
         assert replica.position == position_of(snapshot.entry), replica.reason
-
-
-class HeardBus:
-    """The heads that are published, in memory."""
-
-    def __init__(self) -> None:
-        self.heads: list[int] = []
-        self.heard = asyncio.Event()
-
-    async def publish(self, subject: str, data: bytes) -> None:
-        self.heads.append(json.loads(data)["epoch"])
-        self.heard.set()
-
-
-async def test_a_bookmark_names_no_entry_that_is_not_on_the_stream_yet(tmp_path):
-    stream = MemoryStream()
-    async with running(tmp_path, stream) as plane:
-        assert plane.broadcast.publisher is not None
-        stream.connected = False
-        await put(plane, "m")
-        bus, stop = HeardBus(), asyncio.Event()
-        announcing = asyncio.create_task(
-            announce(
-                cast(Bus, bus),
-                plane.broadcast.publisher,
-                plane.sequencer,
-                plane.journal,
-                every_s=0.005,
-                stop=stop,
-            )
-        )
-        async with asyncio.timeout(5):
-            await bus.heard.wait()
-        stop.set()
-        await announcing
-        assert set(bus.heads) == {3}
-        assert plane.sequencer.position.epoch == 4
-
-
-async def test_a_new_entry_is_told_twice_also_after_a_long_silence(tmp_path):
-    async with running(tmp_path, MemoryStream()) as plane:
-        assert plane.broadcast.publisher is not None
-        bus, stop = HeardBus(), asyncio.Event()
-        announcing = asyncio.create_task(
-            announce(
-                cast(Bus, bus),
-                plane.broadcast.publisher,
-                plane.sequencer,
-                plane.journal,
-                every_s=0.01,
-                stop=stop,
-            )
-        )
-        head = plane.sequencer.position.epoch
-        await until(lambda: bus.heads.count(head) >= 4)
-        for number in range(3):
-            await put(plane, f"m{number}")
-            await until(lambda: bus.heads.count(plane.sequencer.position.epoch) >= 2)
-        stop.set()
-        await announcing
 
 
 # ---- recovery -----------------------------------------------------------------------------------

@@ -73,12 +73,10 @@ async def read_audit(
         )
         found += [(row.first_us, row.row()) for row in refused]
     found.sort(key=lambda pair: pair[0], reverse=True)
-    if len(found) <= query.limit:
-        return AuditPage(tuple(row for _, row in found), None)
-    last_us = found[query.limit - 1][0]
     # An entry and a refusal may share a moment; the page then holds both.
+    last_us = found[query.limit - 1][0] if len(found) > query.limit else query.since_us
     page = tuple(row for at, row in found if at >= last_us)
-    return AuditPage(page, format_ts(last_us))
+    return AuditPage(page, format_ts(last_us) if len(page) < len(found) else None)
 
 
 async def _accepted(
