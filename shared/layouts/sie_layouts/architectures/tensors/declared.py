@@ -314,7 +314,7 @@ def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
 
 
 def _relative(given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
-    """What DeBERTa's config says of positions, which are relative, absolute, or both."""
+    """The positions of a DeBERTa by its config: relative, absolute, or both."""
     own, buckets = sizes.get("max_relative_positions", -1), sizes.get("position_buckets", -1)
     rows = own if own > 0 else sizes.get("max_position_embeddings", 0)
     kinds = given.get("pos_att_type") if sizes.get("relative_attention") else None

@@ -5,8 +5,8 @@ the value that transformers has where the key is absent; a vocabulary has none. 
 `linear` has a weight [out, in] and a bias, `matrix` no bias. `norm` has a weight and a bias,
 `scale` a weight alone; `single` is its name alone, and `named` too, of any shape. Names with `|`
 between them are alternatives. A line with `?key` counts where that key is not 0 or false, and with
-`?!key` where it is. The key `layer` is the number of a layer. What a config does not say is left to the
-loader: a declaration is never too strict.
+`?!key` where it is. The key `layer` is the number of a layer. A config that does not say leaves it
+to the loader: a declaration is never too strict.
 """
 
 from collections.abc import Mapping
