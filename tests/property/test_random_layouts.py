@@ -45,6 +45,7 @@ _ODD_SEEDS: dict[int, Judgement] = {
     1566221265: "refused",  # a chat template around every text, sparse
     1831221565: "equal",  # cut so early that the probe's padding was one token
     41239: "equal",  # queries filled up to more tokens than they are cut at
+    2086522477: "equal",  # pairs that fill all positions, with a token that takes none
 }
 """The same of folders that were changed after they were saved."""
 _RARE_SEEDS: dict[int, Judgement] = {
@@ -59,6 +60,9 @@ _RARE_SEEDS: dict[int, Judgement] = {
 _WRITTEN_SEEDS: dict[int, Judgement] = {
     14: "equal",  # a null leaves a prompt out
     18: "equal",  # a table in half precision, its weights not
+    215182579: "refused",  # a wrapper's name before each tensor
+    288701435: "refused",  # a bias too few, which only some configs ask for
+    1440705139: "refused",  # words that are not tied to the embeddings
 }
 """The same of folders of which somebody wrote a file."""
 

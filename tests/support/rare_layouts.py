@@ -81,7 +81,9 @@ _DECODERS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "stablelm": ("StableLm", {}),
     "starcoder2": ("Starcoder2", {}),
 }  # fmt: skip
-_DERIVED: Final = {"num_hidden_layers": "funnel", "head_dim": "falcon"}
+_DERIVED: Final = {
+    "num_hidden_layers": "funnel", "head_dim": "falcon", "max_position_embeddings": "xlnet",
+}  # fmt: skip
 _FAMILIES: Final = {**_ENCODERS, **_DECODERS}
 _TOKENIZERS: Final = {"xlnet": "XLMRoberta", "bert-generation": "XLMRoberta", "rembert": "Albert"}
 

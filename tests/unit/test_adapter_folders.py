@@ -1,6 +1,8 @@
 """Adapters as libraries save them: the library's own answers over a model, or a refusal by name."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def tuned(base: Path, tmp_path: Path) -> Path:
     model = st.SentenceTransformer(str(base), device="cpu")
     torch.manual_seed(11)
     model.add_adapter(
-        LoraConfig(r=3, lora_alpha=6, target_modules=["query", "dense"], init_lora_weights=False)
+        LoraConfig(r=4, lora_alpha=6, target_modules=["query", "dense"], init_lora_weights=False)
     )
     model.save(str(tmp_path / "tuned"), create_model_card=False)
     return tmp_path / "tuned"
@@ -73,11 +75,7 @@ def test_an_adapter_that_sentence_transformers_saved_answers_as_that_library(bas
     found = propose(FolderFiles(tuned), takes_pickles=False)
     assert (found.kind, found.refusals) == ("adapter", ())
     answerer = _adapted(base, tuned)
-    inputs = tuple(answerer.inputs(TEXTS, "document"))
-    batch = ipc.RunBatch(id=1, model_revision="r1", operation="encode", inputs=inputs, adapter=_PIN)
-    answers = answerer.backend.run(batch)
-    assert isinstance(answers, ipc.DenseAnswers)
-    ours = np.frombuffer(answers.values, "<f4").reshape(len(TEXTS), answers.dim)
+    ours = _vectors(answerer, _PIN, TEXTS)
     reference = st.SentenceTransformer(str(tuned), device="cpu")
     expected = np.stack([reference.encode([text])[0] for text in TEXTS])
     assert_same(ours, expected)
@@ -137,14 +135,51 @@ def test_steps_beside_an_adapter_that_are_not_its_models_are_refused(base, tuned
         ({"exclude_modules": ["query"]}, "does not target"),
         ({"layers_to_transform": [1]}, "layer.0.attention.output.dense, which"),
         ({"target_modules": "(a+)+"}, "could take for ever"),
-        ({"kasa_config": {}}, "kasa_config is a key that is not known here"),
+        ({"kasa_config": {}}, "singular values (KaSA)"),
         ({"r": None}, "r is None, and a number is wanted"),
+        ({"r": 5}, "which do not fit rank 5"),
+        ({"rank_pattern": {"query": 2}}, "which do not fit rank 2"),
+        ({"rank_pattern": {"(": 2}}, "no valid expression"),
+        ({"rank_pattern": ["query"]}, "is no table of expressions"),
+        ({"alpha_pattern": {"query": "much"}}, "lora_alpha of the config is 'much'"),
+        ({"alpha_pattern": {"(a+)+": 2}}, "could take for ever"),
     ],
 )
 def test_an_adapter_that_peft_would_put_elsewhere_is_refused_when_added(base, tuned, change, said):
     """It leaves out what the config does not target; all tensors were applied, without a word."""
     write_json(tuned / "adapter_config.json", **change)
     assert said in str(propose(FolderFiles(tuned), takes_pickles=False).refusals[0])
+    with pytest.raises(OurFault) as refused:
+        _adapted(base, tuned)
+    assert said in refused.value.message
+
+
+def _twice(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"base_model.model.{name}": each for name, each in tensors.items()}
+
+
+def _halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: each for name, each in tensors.items() if "lora_B" not in name}
+
+
+def _counted(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: each.to(torch.int8) for name, each in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_twice, "as an adapter put on another; peft finds none so"),
+        (_halved, "has only one of the two factors of"),
+        (_counted, "of I8, and floating-point numbers are wanted"),
+        (lambda tensors: {}, "holds no tensors"),
+    ],
+)
+def test_weights_that_are_no_pairs_of_factors_are_refused_when_added(base, tuned, change, said):
+    file = tuned / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file)
+    (refusal,) = propose(FolderFiles(tuned), takes_pickles=False).refusals
+    assert said in str(refusal)
     with pytest.raises(OurFault) as refused:
         _adapted(base, tuned)
     assert said in refused.value.message
@@ -175,21 +210,101 @@ def test_a_model_with_an_adapter_inside_its_folder_is_refused(base, tuned, tmp_p
         load(tuned)
 
 
-_MORE: dict[str, Any] = {
-    "use_dora": True,
-    "modules_to_save": ["classifier"],
-    "bias": "lora_only",
-    "init_lora_weights": "pissa",
-    "peft_type": "LOHA",
-    "a_later_key": 1,
+_MORE: dict[str, tuple[Any, ...]] = {
+    "a_later_key": (1, {}),
+    "alora_invocation_tokens": ([3],),
+    "arrow_config": ({},),
+    "bias": ("lora_only", "all"),
+    "fan_in_fan_out": (True,),
+    "init_lora_weights": ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "mica"),
+    "kasa_config": ({},),
+    "layer_replication": ([[0, 1], [0, 1]],),
+    "lora_bias": (True,),
+    "megatron_config": ({},),
+    "modules_to_save": (["classifier"],),
+    "monteclora_config": ({},),
+    "peft_type": ("LOHA",),
+    "target_parameters": (["query.weight"],),
+    "trainable_token_indices": ([1], {"embed": [1]}),
+    "use_bdlora": (True,),
+    "use_dora": (True,),
+    "use_qalora": (True,),
+    "velora_config": ({},),
 }
+"""Values with which it is more than low-rank products, or one of which nobody here knows."""
+_EQUAL: dict[str, tuple[Any, ...]] = {
+    "alpha_pattern": ({r"layer\.0\..*query": 9}, {"query|0.output.dense": 1.5}),
+    "auto_mapping": (None,),
+    "base_model_name_or_path": (),  # its own library loads that
+    "corda_config": (None,),
+    "ensure_weight_tying": (False,),
+    "eva_config": ({"rho": 1.5},),
+    "exclude_modules": (["value"],),
+    "inference_mode": (True,),
+    "init_lora_weights": ("gaussian", "eva", "orthogonal", True),
+    "layers_pattern": (None,),  # with `layers_to_transform` alone: see above
+    "layers_to_transform": ([],),
+    "loftq_config": ({},),
+    "lora_alpha": (7, 0.5),
+    "lora_dropout": (0.3,),
+    "lora_ga_config": (None,),
+    "megatron_core": ("megatron.core",),
+    "peft_version": ("0.1",),
+    "qalora_group_size": (8,),
+    "r": (4,),
+    "rank_pattern": ({"query": 4},),
+    "revision": (None,),
+    "runtime_config": (None,),
+    "target_modules": (r".*(query|dense)",),
+    "task_type": ("FEATURE_EXTRACTION",),
+    "use_rslora": (True,),
+}
+"""Values with which peft's own vectors are answered."""
 
 
-@pytest.mark.parametrize("key", _MORE)
-def test_an_adapter_that_is_more_is_refused_before_anything_is_written(tuned, key):
-    write_json(tuned / "adapter_config.json", **{key: _MORE[key]})
+def test_every_key_of_pefts_config_is_judged():
+    """A key that a later peft has is one of either, before it is installed here."""
+    assert {each.name for each in fields(LoraConfig)} == (_MORE.keys() | _EQUAL.keys()) - {
+        "a_later_key"
+    }
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, vs in _MORE.items() for v in vs])
+def test_an_adapter_that_is_more_is_refused_before_anything_is_written(tuned, key, value):
+    write_json(tuned / "adapter_config.json", **{key: value})
     (refusal,) = propose(FolderFiles(tuned), takes_pickles=False).refusals
     assert refusal.source == f"adapter_config.json: {key}"
+
+
+def test_an_adapter_of_any_other_key_answers_as_peft(base, tuned):
+    answerer = Answerer(load(base))
+    for number, (key, value) in enumerate((k, v) for k, vs in _EQUAL.items() for v in vs):
+        _vary(tuned, key, value)
+        assert propose(FolderFiles(tuned), takes_pickles=False).refusals == (), (key, value)
+        pin = AdapterPin(f"tuned-{number}", "1")
+        answerer.backend.load_adapter(pin, Weights(tuned, None))
+        reference = st.SentenceTransformer(str(tuned), device="cpu")
+        assert_same(
+            _vectors(answerer, pin, TEXTS[:2]),
+            np.stack([reference.encode([text])[0] for text in TEXTS[:2]]),
+        )
+
+
+def _vary(folder: Path, key: str, value: Any) -> None:
+    """The config as it was saved, but for one key."""
+    path = folder / "adapter_config.json"
+    saved = path.with_suffix(".saved")
+    if not saved.is_file():
+        saved.write_bytes(path.read_bytes())
+    path.write_text(json.dumps({**json.loads(saved.read_text()), key: value}))
+
+
+def _vectors(answerer: Answerer, pin: AdapterPin, texts: Sequence[str]) -> Any:
+    inputs = tuple(answerer.inputs(texts, "document"))
+    batch = ipc.RunBatch(id=1, model_revision="r1", operation="encode", inputs=inputs, adapter=pin)
+    answers = answerer.backend.run(batch)
+    assert isinstance(answers, ipc.DenseAnswers)
+    return np.frombuffer(answers.values, "<f4").reshape(len(texts), answers.dim)
 
 
 def test_a_pickled_adapter_of_a_folder_is_refused_and_one_of_a_hub_is_converted(tuned):

@@ -5,7 +5,7 @@ where it is loaded.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from sie_layouts.architectures.lengths import UNLIMITED
 from sie_layouts.architectures.tensors.declared import lacking, wanted
 from sie_layouts.architectures.tensors.families import FAMILIES
 from sie_layouts.architectures.tensors.headers import read_header
-from sie_layouts.architectures.tensors.kin import KIN
+from sie_layouts.architectures.tensors.kin import KIN, LATER
 from sie_layouts.architectures.unrunnable import CHUNKED
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import OurFault
@@ -85,34 +85,80 @@ _CLASSES: Mapping[str, Any] = {
     "masked_language": tf.AutoModelForMaskedLM,
     "decoder": tf.AutoModelForCausalLM,
 }
-_OF_TRANSFORMERS = sorted(_EVERY.keys() - {"alibi_bert", "flash_roberta", "gte", "nomic_bert"})
+_NAMED_LATER = {"gte": "gte", "nomic_bert": "nomic_bert", "jina_embeddings_v3": "flash_roberta"}
+_OF_TRANSFORMERS = sorted(_EVERY.keys() - {"alibi_bert", *LATER})
 
 
-def _config(kind: str) -> tf.PreTrainedConfig:
+def _config(kind: str, **more: Any) -> tf.PreTrainedConfig:
     grouped = _GROUPED if _EVERY.get(kind) and _EVERY[kind].prefixes == ("model.",) else {}
     grouped = {} if kind == "modernbert" else grouped
-    return tf.AutoConfig.for_model(kind, **_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}))
+    own = {**_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}), **more}
+    return tf.AutoConfig.for_model(kind, **own)
 
 
-@pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
-def test_a_family_needs_what_transformers_asks_for(kind: str) -> None:
-    config = _config(kind)
-    family = _EVERY[kind]
-    for head in ("none", *family.heads):
-        made = tf.AutoModelForTextEncoding if kind in _ENCODED else _CLASSES[head]
-        with torch.device("meta"):
-            try:
-                model = made.from_config(config)
-            except ValueError:
-                assert head == "tokens"  # which transformers has not for all of them
-                continue
-        asked = {name: tuple(each.shape) for name, each in model.state_dict().items()}
-        # A model with a head keeps the others behind this name, and one without takes them so.
-        assert f"{model.base_model_prefix}." in family.prefixes
-        needed = list(wanted(config.to_dict(), head))
-        assert len(needed) > 10
-        for each in needed:
-            assert any(asked.get(name) == each.shape for name in each.names), (head, each)
+_SWITCHES: Mapping[str, tuple[Any, ...]] = {
+    "attention_bias": (True, False), "classifier_bias": (True,), "conv_kernel_size": (3,),
+    "decoder_bias": (False,), "embedding_size": (32, 16),
+    "feed_forward_proj": ("relu", "gated-gelu"), "inner_group_num": (2,), "mlp_bias": (True, False),
+    "norm_bias": (True,), "norm_rel_ebd": ("layer_norm",), "num_groups": (2,),
+    "num_hidden_groups": (2,),
+    "pos_att_type": (["c2p"], ["p2c", "c2p"], "p2c"), "position_biased_input": (True, False),
+    "position_buckets": (8,), "relative_attention": (True,), "share_att_key": (True,),
+    "talking_head": (True,), "tie_word_embeddings": (True, False), "type_vocab_size": (0, 1, 2),
+}  # fmt: skip
+"""Keys on which it depends which tensors there are."""
+_POOLER = "pooler."
+
+
+def _other_configs(kind: str) -> Iterator[tf.PreTrainedConfig]:
+    """One for each value of a switch, and those of a relative DeBERTa."""
+    usual = _config(kind).to_dict()
+    yield _config(kind)
+    for key, values in _SWITCHES.items():
+        for value in values:
+            if key in usual and usual[key] != value:
+                yield _config(kind, **{key: value})
+    if "relative_attention" in usual:
+        for kinds in (["c2p"], ["p2c", "c2p"]):
+            yield _config(kind, relative_attention=True, pos_att_type=kinds, share_att_key=False)
+        yield _config(kind, relative_attention=True, max_relative_positions=7)
+        yield _config(kind, relative_attention=True, norm_rel_ebd="layer_norm", position_buckets=8)
+    if kind == "modernbert":
+        yield _config(kind, norm_bias=True, classifier_bias=True, num_hidden_layers=3)
+
+
+@pytest.mark.parametrize("kind", [*_OF_TRANSFORMERS, *_NAMED_LATER])
+def test_a_family_needs_all_that_transformers_asks_for_and_nothing_else(kind: str) -> None:
+    """Whatever a config switches on or off: what is not declared is refused at the load, late."""
+    family = LATER[_NAMED_LATER[kind]] if kind in _NAMED_LATER else _EVERY[kind]
+    for config in _other_configs(kind):
+        for head in ("none", *family.heads):
+            made = tf.AutoModelForTextEncoding if kind in _ENCODED else _CLASSES[head]
+            with torch.device("meta"):
+                try:
+                    model = made.from_config(config)
+                except ValueError:
+                    assert head == "tokens"  # which transformers has not for all of them
+                    continue
+            state = model.state_dict(keep_vars=True)
+            asked = {name: tuple(each.shape) for name, each in state.items()}
+            # A model with a head keeps the others behind this name, and one without takes them so.
+            assert f"{model.base_model_prefix}." in family.prefixes
+            needed = list(wanted(config.to_dict(), head, asked))
+            assert len(needed) > 10
+            for each in needed:
+                shapes = [asked[name] for name in each.names if name in asked]
+                assert shapes, (head, each)
+                assert each.shape in (None, *shapes), (head, each)
+            _require_all(state, {name for each in needed for name in each.names}, head)
+
+
+def _require_all(state: Mapping[str, Any], declared: set[str], head: str) -> None:
+    """Each tensor is declared, or another name of it is: one is enough of those that are tied."""
+    known = {id(each) for name, each in state.items() if name in declared}
+    left = [name for name, each in state.items() if id(each) not in known and each.numel()]
+    # A vector is made without a pooler, which may be missing.
+    assert [name for name in left if head != "none" or not name.startswith(_POOLER)] == [], head
 
 
 @pytest.mark.parametrize("kind", _OF_TRANSFORMERS)
@@ -162,6 +208,22 @@ def test_what_weights_lack_is_refused_when_added_and_when_loaded(how: str, tmp_p
     with pytest.raises(OurFault, match=_SAID[how]) as refused:
         load(folder)
     assert str(refusals[0]) in str(refused.value)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "auto_model.", "_orig_mod.module."])
+def test_names_of_a_wrapper_are_refused_when_added_of_any_family(prefix, tmp_path):
+    """A declared family lacks all its tensors then; of another nothing was said before the load."""
+    tokenizer = small_tokenizer("Bert")
+    config = tf.RoFormerConfig(**{**_SIZES, "vocab_size": len(tokenizer)})
+    folder = save_small(tmp_path, tf.RoFormerModel(config), tokenizer)
+    assert propose(FolderFiles(folder), takes_pickles=False).refusals == ()
+    path = folder / "model.safetensors"
+    tensors = {prefix + name: each for name, each in load_file(path).items()}
+    save_file(tensors, path, {"format": "pt"})
+    (refusal,) = propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert f"names each tensor {prefix}" in str(refusal)
+    with pytest.raises(OurFault, match="as a wrapper does"):
+        load(folder)
 
 
 def test_a_size_that_transformers_does_not_read_is_refused_when_added(tmp_path: Path) -> None:

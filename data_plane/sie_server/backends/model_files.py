@@ -26,7 +26,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sie_layouts.adapter import ADAPTER_FILE
 from sie_layouts.architectures.published import (
     BY_CODE,
     LOOKS_BOTH_WAYS,
@@ -34,6 +33,7 @@ from sie_layouts.architectures.published import (
     looks_by_code,
 )
 from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.factors import ADAPTER_FILE
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.unrunnable import unnamed_labels
 from sie_layouts.folder import FolderFiles

@@ -13,12 +13,13 @@ from typing import Any, Final, Literal
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
 from sie_core.counted import counted
-from sie_layouts.adapter import ADAPTER_FILE, WEIGHTS_FILE, adapter_refusals, untargeted
+from sie_layouts.adapter import adapter_refusals, untargeted
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
 from sie_layouts.architectures.tensors.any_labels import lacking_of_gliclass, lacking_of_gliner
 from sie_layouts.architectures.tensors.declared import lacking
+from sie_layouts.architectures.tensors.factors import ADAPTER_FILE, WEIGHTS_FILE
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.headers import read_header
 from sie_layouts.architectures.tensors.pickled import pickles_wanted

@@ -6,10 +6,17 @@ registered model it is the same model only where these are that model's own step
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
+from sie_layouts.architectures.tensors.factors import (
+    ADAPTER_FILE,
+    FACTOR,
+    WEIGHTS_FILE,
+    unlike_factors,
+)
+from sie_layouts.architectures.tensors.headers import Held
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.inputs.expression_costs import takes_for_ever
 from sie_layouts.layout import SentenceLayout
@@ -18,23 +25,14 @@ from sie_layouts.reading import Layout, kind_of, read
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TextLayout, TransformerStep
 
-__all__ = [
-    "ADAPTER_FILE",
-    "FACTOR",
-    "WEIGHTS_FILE",
-    "adapter_refusals",
-    "other_steps",
-    "untargeted",
-]
+__all__ = ["adapter_refusals", "other_steps", "untargeted"]
 
-ADAPTER_FILE: Final = "adapter_config.json"
-WEIGHTS_FILE: Final = "adapter_model.safetensors"
-FACTOR: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
-"""The name of a factor of a linear layer's product."""
 _CONFIG: Final = "config.json"
 _NAME_CHARS_MAX: Final = 256
 """Of a layer: twice the longest that is known. A search for a target takes the square of it, one
 for a rank of its own the cube."""
+_WRAPPED: Final = "base_model.model."
+"""The beginning that peft gives a name. A name that has it twice is of a model in two of them."""
 _EVERY: Final = "all-linear"
 """peft's word for each linear layer."""
 _CURE: Final = "train a plain LoRA, or merge it into its base and register that as a model"
@@ -43,15 +41,18 @@ _NOT_PLAIN: Final[Mapping[str, str]] = {
     "arrow_config": "routes between adapters (Arrow)",
     "bdlora_config": "makes its factors block-diagonal",
     "fan_in_fan_out": "says that its target layers store their weights transposed",
+    "kasa_config": "changes the base's weights by their singular values (KaSA)",
     "layer_replication": "replicates layers of the base",
     "lora_bias": "trains biases",
     "megatron_config": "is for Megatron's parallel layers",
+    "monteclora_config": "draws its factors at random (MonteCLoRA)",
     "modules_to_save": "replaces whole modules",
     "target_parameters": "targets bare parameters, not linear layers",
     "trainable_token_indices": "trains token embeddings",
     "use_bdlora": "makes its factors block-diagonal",
     "use_dora": "makes it a DoRA: magnitudes beside the low-rank product",
     "use_qalora": "pools its inputs (QALoRA)",
+    "velora_config": "compresses what its layers read (VeLoRA)",
 }
 """The keys that make it more than a low-rank sum, where they are set."""
 _KNOWN: Final = frozenset(
@@ -112,8 +113,8 @@ def _refusal(key: str, what: str) -> Refusal:
     return Refusal(f"{ADAPTER_FILE}: {key}", what, _CURE)
 
 
-def untargeted(config: Mapping[str, Any], tensors: Iterable[str]) -> Iterator[Refusal]:
-    """The first tensor of the weights that is no factor, or that peft would leave out.
+def untargeted(config: Mapping[str, Any], held: Mapping[str, Held]) -> Iterator[Refusal]:
+    """The first tensor of the weights that is no factor, has not its rank, or is left out by peft.
 
     It puts products only where the config says, and passes over the tensors of other layers.
     """
@@ -123,18 +124,21 @@ def untargeted(config: Mapping[str, Any], tensors: Iterable[str]) -> Iterator[Re
             what = "holds an expression that could take for ever to look for, or is none"
             yield Refusal(f"{ADAPTER_FILE}: {key}", what, "write the names of the modules out")
             return
-    for tensor in sorted(tensors):
+    for tensor in sorted(held):
         found = FACTOR.fullmatch(tensor)
         if found is None:
             what = f"has the tensor {tensor}, which is not a factor of a linear layer's product"
         elif len(found["module"]) > _NAME_CHARS_MAX:
             what = f"has a layer's name of {len(found['module'])} characters: {tensor[:80]!r}"
+        elif found["module"].startswith(_WRAPPED):
+            what = f"names a layer {tensor[:80]}, as an adapter put on another; peft finds none so"
         elif not _is_target(config, found["module"]):
             what = f"has factors of {found['module']}, which {ADAPTER_FILE} does not target"
         else:
             continue
         yield Refusal(WEIGHTS_FILE, what, "restore both files of one training")
         return
+    yield from unlike_factors(config, held)
 
 
 def _is_target(config: Mapping[str, Any], module: str) -> bool:

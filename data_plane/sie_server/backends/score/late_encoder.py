@@ -68,9 +68,15 @@ class LateEncoder(EncoderBackend):
         )  # fmt: skip
         self._layout = layout
         self._steps = VectorSteps(layout.steps, spec.weights, place)
-        names = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        try:
+            names = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            # It reads config.json by itself, where it knows fewer words than the model does.
+            raise load_failed(
+                f"transformers cannot read the tokenizer in {folder}: {error}; restore its files"
+            ) from error
         self._skipped = _ids(names, layout.skipped)
         self._kept = np.array(layout.kept_ids, dtype=np.int64)
         self._forms, text = _lengths(_forms(layout, names), text)

@@ -4,7 +4,8 @@
 same declaration. An architecture that is not declared has the form of its files judged alone.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -13,7 +14,7 @@ from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
-from sie_layouts.architectures.tensors.kin import KIN
+from sie_layouts.architectures.tensors.kin import KIN, LATER
 from sie_layouts.architectures.tensors.pickle_header import read_pickle
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.architectures.tensors.towers import TOWERS
@@ -31,8 +32,10 @@ _SHOWN: Final = 3
 """Names that a person wants to see of what is missing."""
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "linear": ("weight", "bias"), "matrix": ("weight",), "norm": ("weight", "bias"),
-    "scale": ("weight",), "single": ("",), "unread": ("",),
+    "named": ("",), "scale": ("weight",), "single": ("",), "unread": ("",),
 }  # fmt: skip
+_WRAPPED: Final = re.compile(r"(?:(?:module|auto_model|_orig_mod)\.)+")
+"""The beginnings that wrappers of other libraries give to every name."""
 _SIZE_MAX: Final = 2**40
 """More than any tensor has. Products of larger ones have too many digits to be told."""
 _OLD_PARTS: Final = {"gamma": "weight", "beta": "bias"}
@@ -53,7 +56,8 @@ class Wanted:
     """One tensor: any of its names will do."""
 
     names: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None of one whose shape is left to the loader."""
     needed: bool = True
     """False of one that no answer is made with: it may be missing, and has its shape if not."""
 
@@ -93,9 +97,14 @@ def held_by(files: Files, main: str) -> tuple[dict[str, Held], tuple[Refusal, ..
     return found, tuple(refusals)
 
 
-def wanted(config: Mapping[str, Any], head: Head) -> Iterator[Wanted]:
-    """The tensors that a config.json needs with a head; none where its family is not declared."""
-    family = _family(config)
+def wanted(config: Mapping[str, Any], head: Head, names: Iterable[str] = ()) -> Iterator[Wanted]:
+    """The tensors that a config.json needs with a head; none where its family is not declared.
+
+    `names` are those that its file has: of an architecture that is known by two, they decide.
+    """
+    family, later = _family(config), LATER.get(_key(config))
+    if later is not None and _has_layers(later, names):
+        family = later
     if family is None:
         return
     yield from _of_family(config, family, "", family.prefixes)
@@ -108,9 +117,12 @@ def _of_family(
     """The tensors of a model without a head, and of those that it holds."""
     sizes = _sizes(config, family)
     yield from _lines(family.once, inside, prefixes, sizes)
+    inner = min(sizes.get(family.inner, 1), PARTS_MAX) if family.inner else 1
     for number in range(min(sizes.get(family.count, 0), PARTS_MAX)):
-        layer = family.layers.replace("*", str(number))
-        yield from _lines(family.each, _joined(inside, layer), prefixes, sizes)
+        for place in range(inner):
+            layer = family.layers.replace("*", str(number)).replace("+", str(place))
+            sized = {**sizes, "layer": number}
+            yield from _lines(family.each, _joined(inside, layer), prefixes, sized)
     for name, part in family.parts.items():
         yield from _of_family(_config_of(config, part), part, _joined(inside, name), prefixes)
 
@@ -134,29 +146,47 @@ def lacking(
     name, main = joined(folder, "config.json"), main_file(files, folder)
     config = {**Reader(files).table(name), **(changed or {})}
     small = (*unrunnable(name, config), *_too_small(name, config))
-    every = () if small else tuple(dict.fromkeys(wanted(config, head)))
-    return small or _judged(files, main, name, every, config)
+    return small or _judged(files, main, name, config, head)
 
 
 def unlike_family(
     files: Files, main: str, name: str, config: Mapping[str, Any], family: Family
 ) -> tuple[Refusal, ...]:
     """The same of one file, by the config `name`, for a family that no `model_type` names."""
-    every = tuple(dict.fromkeys(_of_family(config, family, "", family.prefixes)))
-    return _judged(files, main, name, every, {})
+    read = _read(files, main)
+    every = _of_family(config, family, "", family.prefixes)
+    return _unlike_any(*read, name, every) if read is not None else ()
 
 
 def _judged(
-    files: Files, main: str, name: str, every: tuple[Wanted, ...], config: Mapping[str, Any]
+    files: Files, main: str, name: str, config: Mapping[str, Any], head: Head
 ) -> tuple[Refusal, ...]:
+    read = _read(files, main)
+    if read is None:
+        return ()
+    return _unlike_any(*read, name, wanted(config, head, read[1]))
+
+
+def _read(files: Files, main: str) -> tuple[str, Mapping[str, Held], tuple[Refusal, ...]] | None:
+    """The file that has the tensors, and those; None where nothing can be told yet."""
     read = held_by(files, main) if main in files.names() else None
     if read is None:
         main, read = _pickled(files, main)
-    held, refusals = read or ({}, ())
-    if read is None or refusals or not _in_published_form(config, held):
+    return (main, *read) if read is not None else None
+
+
+def _unlike_any(
+    main: str,
+    held: Mapping[str, Held],
+    refusals: tuple[Refusal, ...],
+    config: str,
+    every: Iterable[Wanted],
+) -> tuple[Refusal, ...]:
+    if refusals:
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
-    return tuple(_unlike(main, name, by_name, every))
+    wanted_ones = tuple(dict.fromkeys(every))
+    return (*_wrapped(main, by_name, wanted_ones), *_unlike(main, config, by_name, wanted_ones))
 
 
 def _pickled(
@@ -196,6 +226,14 @@ def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
         yield Refusal(f"{name}: {_KEY_HEADS}", said, "restore the file")
 
 
+def _wrapped(main: str, held: Mapping[str, Held], every: tuple[Wanted, ...]) -> Iterator[Refusal]:
+    """Of a family that is not declared, names that transformers reads of none."""
+    first = _WRAPPED.match(next(iter(held), ""))
+    if first is not None and not every and all(each.startswith(first[0]) for each in held):
+        said = f"names each tensor {first[0]}…, as a wrapper does, and transformers reads none so"
+        yield Refusal(main, said, "save the model itself, without what was around it")
+
+
 def _unlike(
     main: str, config: str, held: Mapping[str, Held], every: tuple[Wanted, ...]
 ) -> Iterator[Refusal]:
@@ -206,9 +244,9 @@ def _unlike(
         said = f"lacks {len(missing)} tensors of the model that {config} describes: "
         yield Refusal(main, said + ", ".join(missing[:_SHOWN]), cure)
     there = [(name, held[name], each.shape) for each, name in found.items() if name is not None]
-    others = [each for each in there if each[1].shape != each[2]]
-    for name, tensor, shape in others[:_SHOWN]:
-        said = f"holds {name} as {list(tensor.shape)}, and by {config} it is {list(shape)}"
+    others = [(name, one.shape, shape) for name, one, shape in there if shape is not None]
+    for name, own, shape in [each for each in others if each[1] != each[2]][:_SHOWN]:
+        said = f"holds {name} as {list(own)}, and by {config} it is {list(shape)}"
         yield Refusal(main, said, cure)
     for name, tensor, _ in [each for each in there if "F" not in each[1].type][:_SHOWN]:
         said = f"holds {name} as {tensor}, and floating-point numbers are wanted"
@@ -216,20 +254,20 @@ def _unlike(
 
 
 def _family(config: Mapping[str, Any]) -> Family | None:
+    return _EVERY.get(_key(config))
+
+
+def _key(config: Mapping[str, Any]) -> str:
     form, kind = published_form(config), str(config.get("model_type"))
-    return _EVERY.get(_FORMS.get(form, form) if form is not None else _TYPES.get(kind, kind))
+    return _FORMS.get(form, form) if form is not None else _TYPES.get(kind, kind)
 
 
-def _in_published_form(config: Mapping[str, Any], held: Mapping[str, Held]) -> bool:
-    """False of names that transformers gave an architecture later, which it reads as well."""
-    family = _family(config)
-    start = family.layers.split("*")[0] if family is not None else ""
-    later = start.startswith("encoder.") and any(
+def _has_layers(family: Family, names: Iterable[str]) -> bool:
+    return any(
         each.removeprefix(prefix).startswith("layers.")
-        for each in held
-        for prefix in ("", *(family.prefixes if family is not None else ()))
+        for each in names
+        for prefix in ("", *family.prefixes)
     )
-    return not later
 
 
 def _today(name: str) -> str:
@@ -262,12 +300,32 @@ def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
     found.setdefault("pooler_hidden_size", width)
     found.setdefault("projection_size", width)
     found["untied_words"] = int(not given.get("tie_word_embeddings", False))
+    found |= _relative(given, found)
+    found["gated"] = int(str(given.get("feed_forward_proj")).startswith("gated-"))
+    found["projected"] = int(found["embedding_size"] != width)
+    found["grouped"] = int(found.get("num_groups", 1) > 1)
     if found.get("patch_size", 0) > 0:
         found["patches"] = (found.get("image_size", 0) // found["patch_size"]) ** 2
         found["patches_and_class"] = found["patches"] + 1
     for name, part in family.parts.items():
         own = _sizes(_config_of(config, part), part)
         found |= {f"{name}.{key}": value for key, value in own.items()}
+    return found
+
+
+def _relative(given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The positions of a DeBERTa by its config: relative, absolute, or both."""
+    own, buckets = sizes.get("max_relative_positions", -1), sizes.get("position_buckets", -1)
+    rows = own if own > 0 else sizes.get("max_position_embeddings", 0)
+    kinds = given.get("pos_att_type") if sizes.get("relative_attention") else None
+    shared = bool(sizes.get("share_att_key"))
+    found = {"relative_rows": rows, "relative_buckets": buckets if buckets > 0 else rows}
+    for kind in ("c2p", "p2c"):
+        # A string is a list to transformers, which looks for the one in the other.
+        found[kind] = int(isinstance(kinds, list | str) and kind in kinds)
+        found[f"own_{kind}"] = int(found[kind] and not shared)
+    normed = str(given.get("norm_rel_ebd", "none")).lower().split("|")
+    found["relative_norm"] = int("layer_norm" in [each.strip() for each in normed])
     return found
 
 
@@ -278,15 +336,21 @@ def _lines(
         if not line.strip():
             continue
         kind, names, *dimensions = line.split()
-        kind, _, condition = kind.partition("?")
+        kind, *conditions = kind.split("?")
         shape = tuple(_number(each, sizes) for each in dimensions)
-        # A declaration is never too strict: what only some configs have is for the loader to judge.
-        if None in shape or (condition and not sizes.get(condition)):
+        # A declaration is never too strict: of a size that is not known the loader judges.
+        if None in shape or not all(_holds(each, sizes) for each in conditions):
             continue
         for part in _PARTS[kind]:
             own = [_joined(_joined(layer, name), part) for name in names.split("|")]
             every = [f"{prefix}{name}" for name in own for prefix in ("", *prefixes)]
-            yield Wanted(tuple(every), _of_part(part, shape), kind != "unread")
+            sized = None if kind == "named" else _of_part(part, shape)
+            yield Wanted(tuple(every), sized, kind != "unread")
+
+
+def _holds(condition: str, sizes: Mapping[str, int]) -> bool:
+    key = condition.removeprefix("!")
+    return bool(sizes.get(key)) != (key != condition)
 
 
 def _of_part(part: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
