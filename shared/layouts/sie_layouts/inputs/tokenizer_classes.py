@@ -134,8 +134,9 @@ def require_types_known(reader: Reader, folder: str = "", *, pairs: bool = False
     family = FAMILIES.get(kind)
     count = config.get("type_vocab_size", family.usual.get("type_vocab_size") if family else None)
     told = reader.table(joined(folder, "tokenizer_config.json"))
-    has_types = family is not None and _TABLE in family.once and isinstance(count, int) and count
-    if not has_types or not _gives_types(told, kind):
+    if family is None or _TABLE not in family.once or not isinstance(count, int) or not count:
+        return
+    if not _gives_types(told, kind):
         return
     highest = _highest(reader, folder, told, pairs=pairs)
     if pairs and highest >= count:
