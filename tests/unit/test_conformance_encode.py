@@ -99,6 +99,21 @@ _ASKED: Mapping[Call, tuple[str, ...]] = {
     "document": TEXTS[1:3],
 }
 _BOTH: Mapping[Call, tuple[str, ...]] = {"query": TEXTS, "document": TEXTS}
+_CUTS = {"direction": "Right", "max_length": 12, "strategy": "LongestFirst", "stride": 0}
+_FILLS = {
+    "direction": "Right", "strategy": {"Fixed": 12}, "pad_to_multiple_of": None, "pad_id": 0,
+    "pad_type_id": 0, "pad_token": "[PAD]",
+}  # fmt: skip
+_OF_ANY_FILE = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+}
+_TYPED = {
+    "type": "TemplateProcessing",
+    "single": [{"Sequence": {"id": "A", "type_id": 1}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {},
+}
 
 ROWS = [
     *(
@@ -196,6 +211,26 @@ ROWS = [
                 "processor_kwargs": {"truncation_side": "left", "model_max_length": 12}
             }
         },
+    ),
+    Row(
+        "cut and filled up by tokenizer.json, as MiniLM",
+        keys={"tokenizer.json": {"truncation": _CUTS, "padding": _FILLS}},
+    ),
+    Row(
+        "cut on the left by tokenizer.json",
+        keys={"tokenizer.json": {"truncation": {**_CUTS, "direction": "Left", "stride": 4}}},
+    ),
+    Row(
+        "filled up on the left by tokenizer.json, to multiples",
+        _pooled("weightedmean"),
+        keys={
+            "tokenizer.json": {"padding": {**_FILLS, "direction": "Left", "pad_to_multiple_of": 8}}
+        },
+    ),
+    Row(
+        "types of single texts",
+        keys={"tokenizer.json": {"post_processor": _TYPED}, "tokenizer_config.json": _OF_ANY_FILE},
+        refused="tokenizer.json: post_processor gives tokens of single texts a type other than 0",
     ),
     Row("padded on the left", transformer={"processor_kwargs": {"padding_side": "left"}}),
     Row(

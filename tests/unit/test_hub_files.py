@@ -24,7 +24,8 @@ from sie_schemas.documents import HubSource
 from sie_schemas.errors import SIEError
 from sie_server.weights.sources import resolve
 try:
-    found = resolve(HubSource.model_validate_json(sys.argv[1]))
+    source = HubSource.model_validate_json(sys.argv[1])
+    found = resolve(source, graphs=sys.argv[2:] == ["graphs"])
 except SIEError as error:
     sys.exit(error.message)
 def told(weights):
@@ -47,9 +48,9 @@ def _ran(mirror: HubMirror, cache: Path, *words: str) -> subprocess.CompletedPro
     )
 
 
-def _resolved(mirror: HubMirror, cache: Path, **source: Any) -> dict[str, Any]:
+def _resolved(mirror: HubMirror, cache: Path, *, graphs: str = "", **source: Any) -> dict[str, Any]:
     told = json.dumps({"type": "hub", "revision": _COMMIT, **source})
-    ran = _ran(mirror, cache, "-c", _RESOLVE, told)
+    ran = _ran(mirror, cache, "-c", _RESOLVE, told, graphs)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout.strip().rsplit("\n", 1)[-1])
     return found
@@ -117,6 +118,37 @@ def test_each_file_that_a_reader_asks_for_is_fetched(inside, tmp_path):
         mirror.repositories["org/model", _COMMIT] = folder
         found = _resolved(mirror, tmp_path / "cache", id="org/model")["own"]["names"]
     assert [name for name in found if "." in name] == sorted([*wanted, "model.safetensors"])
+
+
+def test_a_graph_is_fetched_with_all_that_it_names_and_nothing_else(tmp_path):
+    """Whatever its tensors' files are called: `model.onnx_data_1`, `weights.bin`."""
+    named = (
+        "weights.bin",
+        "model.onnx_data",
+        "model.onnx_data_1",
+        "parts/w[1]",
+        "absent",
+        "w" * 130,
+    )
+    others = ("weights.bin", "onnx/pytorch_model.bin", "onnx/parts/w1", "onnx/code.py", "code.py")
+    wanted = [f"onnx/{name}" for name in named[:4]]
+    folder = _repository(tmp_path / "model", *wanted, *others, "config.json")
+    pairs = [
+        bytes([len(name) & 127 | 128, 1]) if len(name) > 127 else bytes([len(name)])
+        for name in named
+    ]
+    (folder / "onnx/model.onnx").write_bytes(
+        b"".join(
+            b"\x0a\x08location\x12" + size + name.encode()
+            for size, name in zip(pairs, named, strict=True)
+        )
+    )
+    with hub_mirror() as mirror:
+        mirror.repositories["org/model", _COMMIT] = folder
+        for _ in range(2):
+            found = _resolved(mirror, tmp_path / "cache", id="org/model", graphs="graphs")
+            files = [name for name in found["own"]["names"] if (folder / name).is_file()]
+            assert files == sorted(["config.json", "onnx/model.onnx", *wanted])
 
 
 def test_of_a_repository_beside_a_model_words_alone_are_fetched_at_the_commit_that_is_pinned(

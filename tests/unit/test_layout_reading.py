@@ -220,6 +220,20 @@ def test_a_file_that_says_what_is_not_done_is_named_with_its_key(changed, said):
     assert said in _refusals(_folder(**changed))
 
 
+@pytest.mark.parametrize("kind", ["vectors", "scores", "token_vectors", "texts_and_images"])
+def test_two_modules_of_one_name_are_refused_whoever_reads_them(kind):
+    """The reference keeps them by name: the second runs in the place of the first."""
+    settings = {"model_type": "CrossEncoder"} if kind == "scores" else {}
+    files = _folder(
+        **{
+            "modules.json": _module(2, name="1"),
+            "config_sentence_transformers.json": settings,
+        }
+    )
+    told = "\n".join(map(str, read(files, kind).refusals))
+    assert "modules.json: 2.name is '1', as of a module before it" in told
+
+
 def test_every_refusal_is_told_at_once():
     found = _refusals(
         _folder(

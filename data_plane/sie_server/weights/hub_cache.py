@@ -10,6 +10,7 @@ Nothing of a hub is run here. A pickle is fetched only where nothing else holds 
 import dataclasses
 import fcntl
 import gc
+import glob
 import logging
 import os
 import weakref
@@ -33,6 +34,7 @@ from sie_layouts.facts import WORDS
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
+from sie_server.weights.graph_files import absent_beside
 from sie_server.weights.hub_names import hold_to_plain_names
 from sie_server.weights.hub_progress import Downloads
 from sie_server.weights.hub_reach import files_of
@@ -51,8 +53,9 @@ _WORDS: Final = tuple(f"*{ending}" for ending in WORDS)
 """Configs and tokenizers."""
 _PATTERNS: Final = (*_WORDS, "*.safetensors")
 """The files fetched of a hub repository; code only where it is allowed."""
-_GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
-"""Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
+_GRAPHS: Final = "*.onnx"
+"""Fetched only for who reads them, with what lies beside them: a repository often has the same
+weights ten times as graphs."""
 
 
 def pinned_name(source: HubSource) -> str:
@@ -111,8 +114,11 @@ class HubCache:
         try:
             token = None if constants.is_offline_mode() else token_of(source)
             names = files_of(source, token)
-            patterns = (*(_PATTERNS if weights else _WORDS), *(_GRAPHS if graphs else ()))
+            patterns = (*(_PATTERNS if weights else _WORDS), *([_GRAPHS] if graphs else ()))
             folder = self._download(source, what, patterns, names, token)
+            beside = absent_beside(folder, names) if graphs and names is not None else ()
+            if beside:
+                self._download(source, what, [*map(glob.escape, beside)], names, token)
             if weights and not graphs:
                 self._convert(source, what, folder, names, token)
         finally:

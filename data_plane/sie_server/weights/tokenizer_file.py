@@ -33,12 +33,12 @@ from sie_server.weights.siglip_tokenizer import is_siglip, made_of_siglip
 
 __all__ = [
     "TokenizerFile",
+    "highest_type",
     "own_tokenizer",
     "read_tokenizer",
     "require_room",
     "tokenizer_file",
     "tokenizer_gives_types",
-    "types_single_texts",
 ]
 
 _FORM: Final = "2"
@@ -118,16 +118,17 @@ def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
         )
 
 
-def types_single_texts(path: Path) -> bool:
-    """True if the tokenizer gives tokens of a single text a type other than 0."""
-    return _form(path, path.stat().st_mtime_ns).types_single
+def highest_type(path: Path, *, is_pair: bool) -> int:
+    """The highest type that the tokenizer gives a token of a text, or of a pair."""
+    return _form(path, path.stat().st_mtime_ns).types[is_pair]
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
     own_tokens: tuple[int, int]
     """Those that are put around one text, and around two."""
-    types_single: bool
+    types: tuple[int, int]
+    """The highest of one text, and of two."""
 
 
 @lru_cache(maxsize=256)
@@ -136,7 +137,10 @@ def _form(path: Path, _written_ns: int) -> _Form:
     native = _read(path)
     return _Form(
         (native.num_special_tokens_to_add(False), native.num_special_tokens_to_add(True)),
-        any(native.encode("a").type_ids),
+        (
+            max(native.encode("a").type_ids, default=0),
+            max(native.encode("a", "a").type_ids, default=0),
+        ),
     )
 
 

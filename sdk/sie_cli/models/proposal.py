@@ -194,7 +194,7 @@ def _of_labels(files: Files, head: Head) -> list[Refusal]:
     reader = Reader(files)
     require_marks(reader, "")
     for refusal in unnamed_labels(_CONFIG, reader.table(_CONFIG)):
-        reader.refuse(refusal.source, refusal.what, refusal.cure)
+        reader.add(refusal)
     if head == "tokens":
         require_head(reader, _CONFIG, head)
     return reader.refusals

@@ -20,7 +20,7 @@ from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, class_names, joined
-from sie_layouts.routes import MODULES_FILE
+from sie_layouts.routes import MODULES_FILE, listed_modules
 from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
 
 __all__ = ["Expansion", "Side", "TokenLayout", "is_stanford", "read_late"]
@@ -207,9 +207,7 @@ def _require_one_limit(
 
 
 def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:
-    entries = reader.json(MODULES_FILE)
-    for place, entry in enumerate(entries if isinstance(entries, list) else []):
-        table = entry if isinstance(entry, dict) else {}
+    for place, table in enumerate(listed_modules(reader)):
         path = str(table.get("type"))
         source = f"{MODULES_FILE}: {place}.type"
         name = module_name(reader, source, _OLD_NAMES.get(path, path))

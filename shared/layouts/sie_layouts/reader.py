@@ -77,7 +77,10 @@ class Reader:
 
     def refuse(self, source: str, what: str, cure: str = "") -> None:
         """Keep why the folder is not run."""
-        refusal = Refusal(source, what, cure)
+        self.add(Refusal(source, what, cure))
+
+    def add(self, refusal: Refusal) -> None:
+        """Keep a refusal, once."""
         if refusal not in self.refusals:
             self.refusals.append(refusal)
 

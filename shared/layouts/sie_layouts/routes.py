@@ -13,11 +13,32 @@ from sie_layouts.modules import module_name, read_module
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import Step
 
-__all__ = ["MODULES_FILE", "ROUTERS", "steps_of"]
+__all__ = ["MODULES_FILE", "ROUTERS", "listed_modules", "steps_of"]
 
 MODULES_FILE: Final = "modules.json"
 ROUTERS: Final = frozenset({"Router", "Asym"})
 _TASK_STEP: Final = "custom_st.Transformer"
+
+
+def listed_modules(reader: Reader) -> list[dict[str, Any]]:
+    """The entries of `modules.json`; a name that two of them have is refused."""
+    listed = reader.json(MODULES_FILE)
+    if not isinstance(listed, list):
+        reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
+        return []
+    entries = [entry if isinstance(entry, dict) else {} for entry in listed]
+    seen: set[str] = set()
+    for place, entry in enumerate(entries):
+        name = entry.get("name")
+        if isinstance(name, str) and name in seen:
+            # It keeps them by name: of two the second runs, in the first one's place.
+            reader.refuse(
+                f"{MODULES_FILE}: {place}.name",
+                f"is {name!r}, as of a module before it: the reference runs one of the two",
+                "give each module a name of its own",
+            )
+        seen.add(str(name))
+    return entries
 
 
 def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
@@ -25,14 +46,9 @@ def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
 
     Without a task they are those of a text of which nobody said what it is.
     """
-    entries = reader.json(MODULES_FILE)
-    if not isinstance(entries, list):
-        reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
-        return ()
     steps: list[Step] = []
-    for place, entry in enumerate(entries):
+    for place, table in enumerate(listed_modules(reader)):
         source = f"{MODULES_FILE}: {place}.type"
-        table = entry if isinstance(entry, dict) else {}
         folder = table.get("path", "")
         if place < first:
             continue

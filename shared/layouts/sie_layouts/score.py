@@ -14,10 +14,11 @@ from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.inputs.texts import chat_template, sentence_table, text_layout
+from sie_layouts.inputs.tokenizer_classes import require_types_known
 from sie_layouts.inputs.transformer import KNOWN_SETTINGS, LOADING_ONLY
 from sie_layouts.modules import module_name
 from sie_layouts.reader import Reader, joined
-from sie_layouts.routes import MODULES_FILE
+from sie_layouts.routes import MODULES_FILE, listed_modules
 from sie_layouts.sentence import SETTINGS_FILE
 from sie_layouts.steps import TextLayout
 
@@ -77,6 +78,7 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if model == "classifier":
         # A decoder's score is made of its logits: it has no head to judge.
         require_head(reader, _CONFIG, "classes")
+        require_types_known(reader, pairs=True)
     form = published_form(config)
     if form not in (None, "flash_roberta"):
         reader.refuse(f"{_CONFIG}: architectures", f"is of a {form}, which makes no scores here")
@@ -137,9 +139,7 @@ def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "
 
 def _steps(reader: Reader, model: str) -> LogitStep | None:
     """The modules behind the transformer, which of a classifier are none."""
-    entries = reader.json(MODULES_FILE)
-    listed = entries if isinstance(entries, list) else []
-    tables = [entry if isinstance(entry, dict) else {} for entry in listed]
+    tables = listed_modules(reader)
     names = [
         module_name(reader, f"{MODULES_FILE}: {place}.type", str(table.get("type")))
         for place, table in enumerate(tables)

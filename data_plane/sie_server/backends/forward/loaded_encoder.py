@@ -16,7 +16,11 @@ from torch import Tensor
 
 from sie_layouts.adapter import other_steps
 from sie_layouts.folder import FolderFiles
-from sie_layouts.inputs.tokenizer_classes import types_unstated
+from sie_layouts.inputs.tokenizer_classes import (
+    types_beyond,
+    types_of_single_texts,
+    types_unstated,
+)
 from sie_layouts.steps import TextLayout
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
@@ -38,9 +42,9 @@ from sie_server.weights.file_hashes import sha256_as_of, stamp_of
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import (
     TokenizerFile,
+    highest_type,
     require_room,
     tokenizer_gives_types,
-    types_single_texts,
 )
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
@@ -322,14 +326,13 @@ def _attended(inputs: Sequence[TokensInput], ids: Sequence[Tensor]) -> list[int]
 
 def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: bool) -> None:
     """Refuse token types that the reference would give the model, and that are not given here."""
-    typed = bool(encoder.types) and not is_pair and types_single_texts(tokenizer)
+    highest = highest_type(tokenizer, is_pair=is_pair) if encoder.types else 0
+    typed = highest > 0 and (not is_pair or highest >= encoder.types)
     if not (typed or encoder.types_unstated) or not tokenizer_gives_types(folder):
         return
     if typed:
-        raise load_failed(
-            "the tokenizer gives tokens of single texts a type other than 0, which is not done "
-            "here: mend the post_processor of tokenizer.json, or use a tokenizer without types"
-        )
+        found = types_beyond(encoder.types, highest) if is_pair else types_of_single_texts()
+        raise load_failed(str(found))
     raise load_failed(str(types_unstated()))
 
 

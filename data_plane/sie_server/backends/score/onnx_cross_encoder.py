@@ -5,9 +5,7 @@ tokenizer.json. Where the profile says that batch-mates change an answer (dynami
 graphs do), each pair is a call of its own. Scores are the graph's logits.
 """
 
-import mmap
 import posixpath
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -36,13 +34,12 @@ from sie_server.backends.backend import (
     take,
 )
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
+from sie_server.weights.graph_files import files_beside
 from sie_server.weights.tokenizer_file import own_tokenizer, read_tokenizer, require_room
 
 __all__ = ["OnnxCrossEncoder", "load"]
 
 _GRAPH: Final = "model.onnx"
-_LOCATION: Final = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
-"""A pair of protobuf: the key `location`, and the length of its value."""
 _TYPES: Final = 2
 """The query's tokens and the document's."""
 _TOKENS_MAX_DEFAULT: Final = 512
@@ -61,7 +58,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     # A graph may keep its weights in files of their own, which ONNX Runtime opens by itself.
     beside = {
         spec.weights.file(posixpath.normpath(posixpath.join(posixpath.dirname(name), each)))
-        for each in _files_beside(path)
+        for each in files_beside(path)
     }
     session = _session(path, device)
     missing = {"input_ids", "attention_mask"} - {node.name for node in session.get_inputs()}
@@ -70,26 +67,6 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     # Weights in files beside the graph were not counted once, and are most of it.
     memory_bytes = sum(each.stat().st_size for each in {path, *beside})
     return OnnxCrossEncoder(spec, session, memory_bytes)
-
-
-def _files_beside(path: Path) -> Iterator[str]:
-    """The files that a graph names as those of its tensors (`location` of external data).
-
-    Raises MODEL_LOAD_FAILED for a name that we do not read: ONNX Runtime would open that file.
-    """
-    if not path.stat().st_size:
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = {match.start(1) for match in _LOCATION.finditer(content)}
-        # A name of 128 bytes or more has its length in two.
-        long = any(content[at] >= 128 for at in found)
-        names = {content[at + 1 : at + 1 + content[at]] for at in found}
-    if long or not all(name.isascii() for name in names):
-        raise load_failed(
-            f"{path} names a file of its tensors in 128 bytes or more, or not in ASCII: give it a "
-            "short name"
-        )
-    yield from sorted(name.decode() for name in names if name)
 
 
 def _session(path: Path, device: DeviceSpec) -> Any:

@@ -42,7 +42,7 @@ def require_own_architecture(
     kind = str(config.get("model_type"))
     _require_plain(reader, name, config)
     for refusal in unrunnable(name, config):
-        reader.refuse(refusal.source, refusal.what, refusal.cure)
+        reader.add(refusal)
     adapter = joined(folder, "adapter_config.json")
     # transformers puts it on, or not, by whether peft is installed.
     if reader.has(adapter):

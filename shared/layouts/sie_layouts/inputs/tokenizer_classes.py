@@ -5,8 +5,10 @@ one, nothing is said here, and a worker asks the tokenizer itself. Tests hold th
 transformers.
 """
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from sie_layouts.architectures.tensors.families import FAMILIES
 from sie_layouts.facts import Refusal
 from sie_layouts.reader import Reader, joined
 
@@ -16,7 +18,10 @@ __all__ = [
     "GIVE_TYPES",
     "TYPES_UNSTATED",
     "fills_at_the_left",
+    "require_types_known",
     "require_types_stated",
+    "types_beyond",
+    "types_of_single_texts",
     "types_unstated",
 ]
 
@@ -61,6 +66,10 @@ TYPES_UNSTATED: Final = frozenset(
     }
 )  # fmt: skip
 """Types of transformers that take token types, and whose config does not say how many there are."""
+_OF_ANY_FILE: Final = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})
+"""Classes that take the types that tokenizer.json gives. The others give types of their own."""
+_CURE: Final = "name model_input_names without token_type_ids in tokenizer_config.json"
+_TABLE: Final = "token_type_embeddings"
 _HOLDS_BYTES: Final = b'"ByteLevel"'
 """A file that holds it is loaded by no class of Llama's."""
 
@@ -82,7 +91,26 @@ def types_unstated(folder: str = "") -> Refusal:
         f"{joined(folder, 'config.json')}: type_vocab_size",
         "is not there, and the tokenizer gives the model token types, which it would take for "
         "something else",
-        "name model_input_names without token_type_ids in tokenizer_config.json",
+        _CURE,
+    )
+
+
+def types_beyond(count: int, highest: int, folder: str = "") -> Refusal:
+    """The refusal of pairs whose types are more than a model has."""
+    return Refusal(
+        f"{joined(folder, 'config.json')}: type_vocab_size",
+        f"is {count}, and the tokenizer gives tokens of a pair the type {highest}, of which the "
+        "model has none",
+        _CURE,
+    )
+
+
+def types_of_single_texts(folder: str = "") -> Refusal:
+    """The refusal of types of a text that is none of a pair."""
+    return Refusal(
+        f"{joined(folder, 'tokenizer.json')}: post_processor",
+        "gives tokens of single texts a type other than 0, which is not done here",
+        _CURE,
     )
 
 
@@ -92,14 +120,61 @@ def require_types_stated(reader: Reader, folder: str) -> None:
     kind = str(config.get("model_type"))
     if kind not in TYPES_UNSTATED or "type_vocab_size" in config:
         return
+    if _gives_types(reader.table(joined(folder, "tokenizer_config.json")), kind):
+        reader.add(types_unstated(folder))
+
+
+def require_types_known(reader: Reader, folder: str = "", *, pairs: bool = False) -> None:
+    """Refuse types that a tokenizer gives and that a model has not, or that are not given here.
+
+    Of families that are not known a worker says so, when it loads the model.
+    """
+    config = reader.table(joined(folder, "config.json"))
+    kind = str(config.get("model_type"))
+    family = FAMILIES.get(kind)
+    count = config.get("type_vocab_size", family.usual.get("type_vocab_size") if family else None)
     told = reader.table(joined(folder, "tokenizer_config.json"))
+    if family is None or _TABLE not in family.once or not isinstance(count, int) or not count:
+        return
+    if not _gives_types(told, kind):
+        return
+    highest = _highest(reader, folder, told, pairs=pairs)
+    if pairs and highest >= count:
+        reader.add(types_beyond(count, highest, folder))
+    elif highest and not pairs:
+        reader.add(types_of_single_texts(folder))
+
+
+def _gives_types(told: Mapping[str, Any], kind: str) -> bool:
     named = told.get("model_input_names")
-    of_class = str(told.get("tokenizer_class")).removesuffix("Fast") in GIVE_TYPES
-    gives = (
-        "token_type_ids" in named
-        if isinstance(named, list)
-        else of_class and kind not in CLASS_PASSED_OVER
-    )
-    if gives:
-        refusal = types_unstated(folder)
-        reader.refuse(refusal.source, refusal.what, refusal.cure)
+    if isinstance(named, list):
+        return "token_type_ids" in named
+    return _class(told) in GIVE_TYPES and kind not in CLASS_PASSED_OVER
+
+
+def _class(told: Mapping[str, Any]) -> str:
+    return str(told.get("tokenizer_class")).removesuffix("Fast")
+
+
+def _highest(reader: Reader, folder: str, told: Mapping[str, Any], *, pairs: bool) -> int:
+    """The highest type of a text, or of a pair; 0 where it is not known."""
+    if _class(told) not in _OF_ANY_FILE:
+        return int(pairs and _class(told) in GIVE_TYPES)
+    processor = reader.table(joined(folder, "tokenizer.json")).get("post_processor")
+    parts = processor.get("processors", [processor]) if isinstance(processor, dict) else []
+    highest = int(pairs)
+    for part in parts if isinstance(parts, list) else []:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "TemplateProcessing":
+            highest = max(_types_in(part.get("pair" if pairs else "single")), default=0)
+        elif kind == "RobertaProcessing":
+            highest = 0
+    return highest
+
+
+def _types_in(template: object) -> Iterator[int]:
+    """The types of a template's pieces: each piece is an object of one key."""
+    for piece in template if isinstance(template, list) else []:
+        for each in piece.values() if isinstance(piece, dict) else []:
+            if isinstance(each, dict) and isinstance(each.get("type_id"), int):
+                yield each["type_id"]

@@ -12,6 +12,7 @@ from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tasks import read_tasks
 from sie_layouts.inputs.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
+from sie_layouts.inputs.tokenizer_classes import require_types_known
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
 
@@ -54,6 +55,7 @@ def transformer_step(
     """
     takes_tasks = task == "feature-extraction" and not late
     require_own_architecture(reader, folder, takes_tasks=takes_tasks, ends_texts=True)
+    require_types_known(reader, folder)
     name, table = sentence_table(reader, folder)
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     said = reader.take(name, table, "transformer_task", str, task)
@@ -83,6 +85,7 @@ def transformer_step(
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
     require_own_architecture(reader, "", takes_tasks=head == "none", ends_texts=True)
+    require_types_known(reader)
     if head == "masked_language":
         require_head(reader, "config.json", head)
     template = chat_template(reader)
