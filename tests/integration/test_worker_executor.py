@@ -73,6 +73,8 @@ async def test_batches_go_over_a_connection_of_their_own_where_that_is_offered(
         async with running_executor(execution) as executor:
             assert len((await batch(executor, "a", "bb")).answers.values) == 8
             assert execution.connections == (2 if apart else 1)
+            # Over the other one a batch would wait for the process's loop.
+            assert execution.batches_apart == [apart]
 
 
 async def test_what_is_out_is_lost_with_either_connection(tmp_path: Path):
@@ -104,15 +106,31 @@ async def test_the_error_of_a_reply_is_raised_with_its_code(tmp_path: Path):
     assert caught.value.code == "INFERENCE_ERROR"
 
 
+async def test_what_a_process_that_stops_has_not_begun_is_as_lost_as_with_one_that_is_gone(
+    tmp_path: Path,
+):
+    """Its jobs go back to the queue; a client would be told of an error."""
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        execution.answer = lambda request: ipc.Failed(
+            id=request.id, code="NOT_READY", message="model execution is stopping"
+        )
+        await _lost(batch(executor, "a"))
+
+
 async def test_a_death_in_mid_batch_fails_what_was_out_and_a_new_process_is_found(tmp_path: Path):
     async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
         seen: list[bool] = []
         executor.on_change(lambda: seen.append(executor.connected))
+        execution.resident = ()
+        await executor.load("rev", {})
+        assert executor.resident == {"rev"}
         execution.hold()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(_error(batch(executor, "a")))
             await until(lambda: execution.batches)
             await execution.die()
+        # Nothing is loaded in a process that is gone, and of the next one nothing is known.
+        assert executor.resident is None
         assert isinstance(running.result(), ExecutorLost)
         assert running.result().retry_after_s is not None
         assert not executor.connected

@@ -207,8 +207,8 @@ WORKER_FORMS_MUTANTS = (
         "query-is-read-once",
         "a long query beside many short texts holds up a worker's loop",
         "data_plane/sie_worker/forms/lengths.py",
-        "(is_read_once and size <= characters_max) or",
-        "(size <= characters_max) or",
+        "    return sum(\n        beside + len(",
+        "    return beside + sum(\n        len(",
         ("tests/property/test_length_laws.py::test_no_more_is_read_on_the_loop_than_its_bound",),
     ),
     edit(

@@ -13,6 +13,10 @@ WORLD = (
     "tests/property/test_simulated_requests.py::test_every_law_holds_in_every_seed_of_the_budget",
 )
 FOUND = ("tests/property/test_simulated_requests.py::test_a_seed_that_once_found_something_holds",)
+_TAKEN = (
+    "tests/property/test_intake_laws.py::test_each_job_has_one_end_and_its_inputs_share_a_lane_with"
+    "_their_like_alone",
+)
 
 WORKER_INTAKE_MUTANTS = (
     edit(
@@ -137,5 +141,102 @@ WORKER_INTAKE_MUTANTS = (
         "frozenset(model for model in models if model in held or home(",
         "frozenset(model for model in models if home(",
         ("tests/property/test_placement_laws.py",),
+    ),
+    edit(
+        "labels-in-any-order-share-a-batch",
+        "of two requests with the same labels one is told them in the other's order",
+        INTAKE,
+        "            labels=job.labels,\n",
+        "            labels=tuple(sorted(job.labels)),\n",
+        _TAKEN,
+    ),
+    edit(
+        "requests-of-other-labels-share-a-batch",
+        "a request is answered with the labels of its batch-mate",
+        INTAKE,
+        "            labels=job.labels,\n",
+        "            labels=job.labels[:1],\n",
+        _TAKEN,
+    ),
+    edit(
+        "outputs-of-a-batch-mate",
+        "a request has no sparse vectors, as its batch-mate wanted none",
+        INTAKE,
+        "outputs=job.output_types,",
+        "outputs=job.output_types[:1],",
+        _TAKEN,
+    ),
+    edit(
+        "suspects-share-a-batch",
+        "jobs that each may crash the device take each other down",
+        INTAKE,
+        'alone=job.job_id if suspect else "",',
+        'alone="suspect" if suspect else "",',
+        _TAKEN,
+    ),
+    edit(
+        "images-share-a-batch-with-texts",
+        "a batch of texts costs and waits as its images do",
+        INTAKE,
+        "            images=images,\n        )",
+        "        )",
+        _TAKEN,
+    ),
+    edit(
+        "options-are-known-by-their-names",
+        "a request is answered by the threshold of its batch-mate",
+        INTAKE,
+        'return msgspec.json.encode(passed, order="sorted")',
+        "return msgspec.json.encode(sorted(passed))",
+        _TAKEN,
+    ),
+    edit(
+        "options-in-another-order-are-others",
+        "the same requests of two clients never share a batch",
+        INTAKE,
+        'passed, order="sorted")',
+        "passed)",
+        _TAKEN,
+    ),
+    edit(
+        "any-profile-of-a-revision",
+        "a job of a profile that is not there is run by another one",
+        INTAKE,
+        "            or (job.model_id, job.profile) != (model.resolved.model_id, model"
+        ".resolved.profile)\n",
+        "",
+        _TAKEN,
+    ),
+    edit(
+        "an-adapter-is-at-hand",
+        "a job runs before its adapter is looked for",
+        INTAKE,
+        "            or job.adapter is not None\n",
+        "",
+        _TAKEN,
+    ),
+    edit(
+        "what-stood-apart-keeps-its-time",
+        "a large job that was sent again is dropped as late",
+        INTAKE,
+        "job, published_at=short.published_at, deadline=short.deadline",
+        "job",
+        _TAKEN,
+    ),
+    edit(
+        "an-item-that-cannot-run-is-forgotten",
+        "a job with an item that cannot run never ends",
+        INTAKE,
+        "if not prepared.inputs or prepared.failures or self",
+        "if not prepared.inputs or self",
+        _TAKEN,
+    ),
+    edit(
+        "a-loop-reads-what-stood-apart",
+        "a megabyte of text holds up the loop that heartbeats come from",
+        INTAKE,
+        "return is_short(job, characters_max=self._limits.inline_characters_max)",
+        "return job.v < 3 and not any(item.images for item in job.items)",
+        _TAKEN,
     ),
 )

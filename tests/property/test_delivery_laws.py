@@ -61,6 +61,7 @@ class World:
         self.came: list[tuple[str, str]] = []
         self._answers = iter(answers)
         self._chunks = Chunks(bytes_max=10**9)
+        self._next_chunk = 0
         self.whole: dict[str, JobResult] = {}
         self.took: list[tuple[str, JobResult]] = []
         """Each result that came in a message, and the inbox that it came to."""
@@ -90,10 +91,11 @@ class World:
         return hold
 
     def send_to_all(self, replies: Sequence[bytes], word: bytes) -> None:
-        """The queue hears a word on each."""
+        """The queue hears a word on each, and may deliver it again before the word has ended."""
         for reply in replies:
-            said = word.split(b" ")[0].decode()
-            self.came.append((said, reply.split(b".")[3].decode()))
+            said, name = word.split(b" ")[0].decode(), reply.split(b".")[3].decode()
+            assert not self.holds.has(name), "what is delivered again would go on with this hold"
+            self.came.append((said, name))
 
     async def write(self, hold: Hold, result: JobResult) -> None:
         """A dead letter."""
@@ -126,11 +128,13 @@ class World:
         return ENCODER.encode(ResultReceipt(job_ids=(*confirmed, *confirmed, "another's")))
 
     def _take_chunk(self, chunk: ResultChunk, answer: Any) -> ResultReceipt:
+        assert chunk.index == self._next_chunk, "the one before it was not confirmed"
         if answer == "began anew":
             self._chunks.forget(chunk.job_id)
         if answer == "lost":
             # It had no room, or could not read it: it says nothing of the chunk.
             return ResultReceipt(job_ids=())
+        self._next_chunk = (chunk.index + 1) % chunk.count
         whole = self._chunks.take(chunk)
         if whole is None:
             return ResultReceipt(job_ids=(), chunk=chunk.index)
@@ -227,6 +231,8 @@ async def test_a_result_that_just_fits_in_chunks_arrives_and_one_byte_more_is_to
     [(_, told)] = world.took
     assert told.failure is not None
     assert f"at most {bytes_max}" in told.failure.message
+    # It was not the last try, and nothing is wrong with the job.
+    assert world.came == [("confirmed", "a"), ("+ACK", "a")]
 
 
 @given(deliveries=st.lists(st.integers(1, 3), min_size=1, max_size=4), blamed=st.booleans())

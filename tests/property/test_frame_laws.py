@@ -1,9 +1,9 @@
 """Laws of frames: whole bodies, in order, however the bytes were cut."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import FRAME_HEADER
@@ -13,12 +13,17 @@ BODIES = st.lists(st.binary(max_size=40), max_size=8)
 
 
 @given(BODIES, st.binary(max_size=3), st.lists(st.integers(0, 400), max_size=12))
-def test_bodies_are_the_same_however_the_bytes_were_cut(bodies, rest, cuts) -> None:
+@example([b"x" * 40, b"y", b"z"], b"", [30, 44, 49])
+def test_a_body_comes_with_its_last_byte_however_the_bytes_were_cut(bodies, rest, cuts) -> None:
+    """A body that waits for the frame behind it is a batch that is answered with the next one."""
     sent = b"".join(FRAME_HEADER.pack(len(body)) + body for body in bodies) + rest
+    ends = [*accumulate(FRAME_HEADER.size + len(body) for body in bodies)]
     places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     frames = Frames()
-    came = [body for start, stop in pairwise(places) for body in frames.feed(sent[start:stop])]
-    assert came == bodies
+    came: list[bytes] = []
+    for start, stop in pairwise(places):
+        came += frames.feed(sent[start:stop])
+        assert came == bodies[: sum(end <= stop for end in ends)]
     assert frames.partial is bool(rest)
 
 

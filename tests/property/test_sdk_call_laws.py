@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sie_schemas.errors import SIEError, TimeRanOut, error_for
 from sie_sdk import exchange
+from sie_sdk.config.calls import Terms, batch_call, delete_call, patch_call, put_call, revert_call
 from sie_sdk.errors import SIEConnectionError
 from sie_sdk.exchange import Defaults
 from sie_sdk.patience import Patience, retry_delay_s
 from sie_sdk.types import EncodeOptions
-from sie_sdk.wire.transport import connection_error
+from sie_sdk.wire.transport import connection_error, timeout_of
 
 OPTIONS = st.dictionaries(st.sampled_from(["lora", "is_query", "x"]), st.sampled_from(["a", 0, ""]))
 # Of each type also the value that counts as false.
@@ -163,3 +164,30 @@ def test_a_key_that_is_given_is_the_one_that_is_sent_also_where_it_is_none(given
     key = environment if given_key is None else given_key
     found = exchange.client_headers(given_key, environ).get("Authorization")
     assert found == (f"Bearer {key}" if key else None)
+
+
+SECONDS = st.none() | st.sampled_from([0.0, 2.0, 40.0])
+
+
+@given(SECONDS, SECONDS, SECONDS)
+def test_each_time_that_is_said_is_the_one_that_is_waited_also_where_it_is_none(
+    both_s, connect_s, read_s
+):
+    found = timeout_of(both_s, connect_s, read_s)
+    response_s = 150.0 if both_s is None else both_s
+    assert found.read == found.write == found.pool == (response_s if read_s is None else read_s)
+    assert found.connect == (min(10.0, response_s) if connect_s is None else connect_s)
+
+
+@given(st.none() | st.sampled_from(["", "own"]))
+def test_a_write_has_the_key_of_its_caller_else_one_of_its_own(own):
+    """With another key what was written, and was not heard of, is written twice."""
+    terms = Terms(idempotency_key=own)
+    for call in (
+        put_call("pool", "a", {}, terms, "fresh"),
+        patch_call("pool", "a", {}, terms, "fresh"),
+        delete_call("pool", "a", terms, "fresh"),
+        batch_call([], simultaneous=False, terms=terms, fresh="fresh"),
+        revert_call(1, None, terms, "fresh"),
+    ):
+        assert call.headers["Idempotency-Key"] == (own or "fresh")

@@ -53,6 +53,8 @@ class ScriptedExecution:
         """Revisions that a batch finds unloaded, until they are loaded again."""
         self.resident: tuple[str, ...] | None = None
         """The models that are said to be loaded; None says nothing of it."""
+        self.batches_apart: list[bool] = []
+        """Of each batch: did it come over a connection that is for batches alone?"""
         self.loads_go = asyncio.Event()
         """Loads end while this is set."""
         self.loads_go.set()
@@ -135,12 +137,16 @@ class ScriptedExecution:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         writer.write(ipc.encode(self.hello))
+        is_apart = False
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
                     (size,) = ipc.FRAME_HEADER.unpack(await reader.readexactly(4))
                     request = ipc.decode_request(await reader.readexactly(size))
                     self.requests.append(request)
+                    is_apart = is_apart or isinstance(request, ipc.Batches)
+                    if isinstance(request, ipc.RunBatch):
+                        self.batches_apart.append(is_apart)
                     group.create_task(self._reply(request, writer))
         except* (EOFError, OSError):
             pass

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ from sie_schemas.documents import SYNONYMS, ExtractTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.adapters.lora import Adapter, Delta
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import Weights
 
@@ -109,12 +110,18 @@ def _save_random(config: Any, folder: Path) -> None:
 
 
 def _load(
-    backend: str, folder: Path, *, extract: ExtractTask | None = None, **options: Any
+    backend: str,
+    folder: Path,
+    *,
+    extract: ExtractTask | None = None,
+    device: DeviceSpec | None = None,
+    **options: Any,
 ) -> Backend:
     profile = ProfileDocument(backend=backend, options=options, max_sequence_length=128)
     tasks = Tasks(extract=extract or ExtractTask())
     spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
-    return load_backend(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
+    fresh = replace(DEVICE, adapters=AdapterShelf(), verdicts={})
+    return load_backend(spec, device or fresh)
 
 
 def _run(
@@ -226,6 +233,8 @@ def test_a_text_of_anything_has_a_score_for_each_label_as_it_has_alone(
     inputs = [ipc.TextInput(text) for text in texts]
     together = _run(inferring[family], inputs, labels, multi_label=True)
     assert all(0 < count <= 2 * 128 for count in together.tokens)
+    counts = [_run(inferring[family], inputs, [label]).tokens for label in labels]
+    assert together.tokens == tuple(map(sum, zip(*counts, strict=True))), "read with each label"
     for own, found in zip(inputs, together.classes, strict=True):
         assert {one["label"] for one in found} == set(labels)
         scores = [one["score"] for one in found]
@@ -233,6 +242,56 @@ def test_a_text_of_anything_has_a_score_for_each_label_as_it_has_alone(
         alone = _run(inferring[family], [own], labels, multi_label=True).classes[0]
         told = {one["label"]: one["score"] for one in alone}
         assert_same(np.array(scores), np.array([told[one["label"]] for one in found]))
+
+
+def test_each_text_is_read_under_its_own_adapter_however_many_pairs_come_of_it(tmp_path):
+    """Of 87 labels and three texts come 261 pairs, and some 256 are run at once."""
+    folder = _write(tmp_path, "bert", _INFERENCE)
+    device = replace(DEVICE, adapters=AdapterShelf(), verdicts={})
+    backend = _load("zero-shot-classification", folder, device=device)
+    pins = (AdapterPin("legal", "1"), None, AdapterPin("medical", "1"))
+    for seed, pin in enumerate(filter(None, pins)):
+        device.adapters.put("r1", pin, lambda seed=seed: _adapter(backend, seed))
+
+    def told(texts: Sequence[str], pins: Sequence[AdapterPin | None], count: int) -> Any:
+        batch = ipc.RunBatch(
+            id=1,
+            model_revision="r1",
+            operation="extract",
+            inputs=tuple(map(ipc.TextInput, texts)),
+            labels=tuple(f"label {number}" for number in range(count)),
+            options={"multi_label": True},
+            adapters=tuple(pins),
+        )
+        answers = backend.run(batch)
+        assert isinstance(answers, ipc.ClassAnswers)
+        return [
+            dict(sorted((one["label"], one["score"]) for one in found)) for found in answers.classes
+        ]
+
+    texts = ("Tim Cook", "Berlin", "a joke")
+    together = told(texts, pins, 87)
+    for place, (text, pin) in enumerate(zip(texts, pins, strict=True)):
+        [alone] = told([text], [pin], 87)
+        assert_same(np.array([*together[place].values()]), np.array([*alone.values()]))
+    base = told(texts, (None, None, None), 1)
+    changed = [found != own for found, own in zip(told(texts, pins, 1), base, strict=True)]
+    assert changed == [True, False, True]
+
+
+def _adapter(backend: Backend, seed: int) -> Adapter:
+    generator = torch.Generator().manual_seed(seed)
+    core = cast(Any, backend)._core._core
+    return Adapter(
+        {
+            name: Delta(
+                0.3 * torch.randn(2, module.in_features, generator=generator),
+                0.3 * torch.randn(2, module.out_features, generator=generator),
+            )
+            for name, module in core.encoder.model.named_modules()
+            if name.startswith("encoder.") and hasattr(module, "in_features")
+        }
+    )
 
 
 def test_what_cannot_be_answered_is_refused_with_the_reason(tmp_path):

@@ -389,6 +389,14 @@ def test_windows_tell_what_a_model_tells_that_reads_the_whole(family, local, tex
         _assert_as_reference(own, other)
 
 
+def test_what_is_just_as_likely_as_the_threshold_is_told(backends):
+    every = _run(backends["bert"], *_SPACED)
+    scores = sorted(one["score"] for found in every for one in found)
+    least = scores[len(scores) // 2]
+    likely = [[one for one in found if one["score"] >= least] for found in every]
+    assert _run(backends["bert"], *_SPACED, threshold=least) == likely
+
+
 def test_the_tokens_that_were_read_are_counted(backends):
     answers = extracted(ipc.EntityAnswers, backends["bert"], ("Tim Cook", ""))
     assert answers.tokens == (4, 0)

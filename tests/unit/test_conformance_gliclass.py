@@ -76,6 +76,7 @@ def test_scores_are_the_librarys(case, tmp_path):
         expected = library([text], list(_LABELS), threshold=0.0)[0]
         expected.sort(key=lambda one: -one["score"])
         found = apart.classes[place]
+        assert apart.tokens[place] == _run(backend, [text]).tokens[0], "they are a text's own"
         assert [one["label"] for one in found] == [one["label"] for one in expected]
         assert_same(
             np.array([one["score"] for one in found]), np.array([one["score"] for one in expected])

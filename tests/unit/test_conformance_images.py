@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentence_transformers as st
+import torch
+from hypothesis import given, strategies
 from PIL import Image
 from sentence_transformers.base.modules import Normalize, Transformer
 from tests.support.conformance import TEXTS
@@ -25,9 +27,13 @@ from tests.support.picture_models import (
     upright,
 )
 from tests.support.sameness import assert_same
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from sie_schemas import ipc
 from sie_schemas.errors import OurFault
+from sie_server.backends.images.padding import Padding
 
 # A text that ends with the mark of its end is one of those that are tried.
 pytestmark = pytest.mark.filterwarnings("ignore:This sequence already has")
@@ -233,3 +239,26 @@ def test_a_picture_survives_the_way_as_it_was(tmp_path):
     answerer = PictureAnswerer(load_towers(save_clip(tmp_path)))
     [found] = answerer.images([encoded(picture(EDGE, EDGE))])
     assert found.data == Image.open(io.BytesIO(encoded(picture(EDGE, EDGE)))).tobytes()
+
+
+@given(
+    lengths=strategies.lists(strategies.integers(1, 6), min_size=1, max_size=4),
+    side=strategies.sampled_from(["left", "right"]),
+    token=strategies.integers(0, 9),
+)
+def test_texts_are_filled_up_at_the_side_and_with_the_token_of_their_tokenizer(
+    lengths, side, token
+):
+    words = {f"w{number}": number for number in range(10)}
+    library = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words)), pad_token=f"w{token}", padding_side=side
+    )
+    texts = [[*range(1, length + 1)] for length in lengths]
+    wanted = library.pad({"input_ids": texts}, padding="max_length", max_length=7)
+    for hidden in (True, False):
+        padding = Padding(token, left=side == "left", hidden=hidden)
+        rows, mask = padding.filled([torch.tensor(text) for text in texts], 7)
+        assert rows.tolist() == wanted["input_ids"]
+        assert (mask.tolist() if mask is not None else None) == (
+            wanted["attention_mask"] if hidden else None
+        )

@@ -29,6 +29,7 @@ PNG = b"\x89PNG\r\n\x1a\n and more"
         (Item(text="hello"), Item(text="hello")),
         ({"text": "a", "id": None, "metadata": {"k": 1}}, Item(text="a", metadata={"k": 1})),
         (np.str_("hello"), Item(text="hello")),
+        ({"text": ""}, Item(text="")),
     ],
 )
 def test_one_item_is_one_item_in_whatever_form_it_comes(given: Any, wanted: Item) -> None:

@@ -58,19 +58,24 @@ def test_batches_are_answered_in_order_until_the_thread_is_called_away():
         assert not thread.is_alive()
 
 
-def test_what_was_asked_for_by_a_peer_who_is_gone_is_not_run():
+def test_what_was_asked_for_by_a_peer_who_is_gone_is_not_run_and_what_others_asked_for_is():
     ran: list[int] = []
 
     def run(request: ipc.RunBatch, send: Send) -> None:
         ran.append(request.id)
         peer.close()
         send(ipc.Pong(request.id))
-        connections.interrupt()
+        if request.id == 4:
+            connections.interrupt()
 
-    with _peers(run) as (connections, peer):
-        peer.sendall(_batch(1) + _batch(2) + _batch(3))
+    ours, other = socket.socketpair()
+    with other, _peers(run) as (connections, peer):
+        connections.adopt(ours, _GREETING)
         connections.serve()
-    assert ran == [1]
+        peer.sendall(_batch(1) + _batch(2) + _batch(3))
+        other.sendall(_batch(4))
+        connections.serve()
+    assert ran == [1, 4]
 
 
 def test_what_is_submitted_to_the_device_goes_before_a_batch_that_waits():

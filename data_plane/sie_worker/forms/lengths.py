@@ -22,11 +22,9 @@ def characters_of(job: Job) -> int:
     )
 
 
-def is_short(job: Job, size: int, *, characters_max: int) -> bool:
-    """True if a job of this size in bytes is read in less time than it takes to hand it to a
-    thread. A few bytes may be an image that takes long."""
+def is_short(job: Job, *, characters_max: int) -> bool:
+    """True if a job is read in less time than it takes to hand it to a thread. A few bytes may be
+    an image that takes long, and the message of a job that stands apart says nothing of it."""
     if any(item.images for item in job.items):
         return False
-    # A text has no more characters than bytes, where each is read once.
-    is_read_once = job.query is None and job.instruction is None
-    return (is_read_once and size <= characters_max) or characters_of(job) <= characters_max
+    return characters_of(job) <= characters_max

@@ -195,12 +195,12 @@ class Intake:
         if hold is None:
             return
         self._taken(len(job.items), job.tenant, now)
-        model = self._at_hand(job, delivery.data)
+        model = self._at_hand(job)
         prepared = _prepared(job, model) if model is not None else None
         if model is None or prepared is None or not self._enqueued(hold, model, prepared):
             self._group.create_task(self._admit(hold))
 
-    def _at_hand(self, job: Job, data: bytes) -> LoadedModel | None:
+    def _at_hand(self, job: Job) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for, if it is known how to make
         its inputs. Where it has left the device, they wait for it in their lane."""
         model = self._devices.described(job.model_revision)
@@ -210,7 +210,7 @@ class Intake:
             or job.adapter is not None
             or job.operation not in model.resolved.operations
             or (job.model_id, job.profile) != (model.resolved.model_id, model.resolved.profile)
-            or not self._is_short(job, data)
+            or not self._is_short(job)
         ):
             return None
         return model
@@ -291,12 +291,12 @@ class Intake:
                 code="NOT_READY",
             )
 
-    def _is_short(self, job: Job, data: bytes) -> bool:
-        return is_short(job, len(data), characters_max=self._limits.inline_characters_max)
+    def _is_short(self, job: Job) -> bool:
+        return is_short(job, characters_max=self._limits.inline_characters_max)
 
     async def _prepare(self, hold: Hold, model: LoadedModel) -> Prepared:
         job = hold.job
-        if self._is_short(job, hold.delivery.data):
+        if self._is_short(job):
             return prepare(job, model.loaded, model.tokenizer)
         return await self._threads.run(prepare, job, model.loaded, model.tokenizer)
 

@@ -320,7 +320,7 @@ def _kept(text: str, window: WordWindow, entities: Sequence[dict[str, Any]]) -> 
     """
     for one in entities:
         start = window.start + one["start"]
-        if window.first <= start < window.last:
+        if window.tells(start):
             places = whole(text, start, window.start + one["end"])
             yield (*places, one["label"], min(1.0, float(one["score"])))
 

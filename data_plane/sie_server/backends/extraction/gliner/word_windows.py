@@ -28,6 +28,10 @@ class WordWindow:
     last: int
     tokens: int
 
+    def tells(self, start: int) -> bool:
+        """True if an entity that begins there is this window's to tell."""
+        return self.first <= start < self.last
+
 
 def word_windows(
     words: Sequence[tuple[int, int]],
