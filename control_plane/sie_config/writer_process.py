@@ -50,6 +50,7 @@ from sie_core.chain import position_of
 from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
 from sie_runtime.http.connections import within_descriptors
+from sie_runtime.process.aside import Aside
 from sie_runtime.process.disk_room import free_bytes, total_bytes
 from sie_runtime.process.waiting import Turnstile, Waits, first_of
 from sie_schemas.api.log import Replicas
@@ -96,6 +97,7 @@ class ControlPlane:
         sequencer.gates = Gates(
             LiveReplicas(self.reports, settings.report_ttl_s, clock), settings.entities_max
         )
+        self.bodies = Aside("bodies")
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
         self.timeline = Timeline(
@@ -295,6 +297,7 @@ class ControlPlane:
     async def close(self) -> None:
         """Close readers first, so that the writer leaves one whole file."""
         await self._disk_watch.finish()
+        self.bodies.end()
         self.exports.close()
         self.self_check.close()
         await self.refusals.close()

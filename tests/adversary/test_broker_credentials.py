@@ -22,6 +22,8 @@ from tests.support.polling import until, until_told
 from sie_cli.plan.broker import ROLES, BrokerPlan, render
 from sie_config.writer.writer_state import Serving
 from sie_core.apply import preview
+from sie_runtime.broker.bus import BusSettings, connected_bus
+from sie_runtime.streams.provisions import Provisions, ProvisionSettings
 from sie_schemas.entry import build_entry, put, to_envelope
 
 pytestmark = pytest.mark.integration
@@ -326,6 +328,37 @@ async def test_nobody_reads_what_the_broker_keeps_for_another(tmp_path, role):
         await kept(spy)
         given = {what for what in READS if await thief.ask(*what) is not None}
         assert given == {what for what, roles in READS.items() if role in roles}
+
+
+async def test_one_word_of_a_gateways_user_empties_no_bucket(tmp_path):
+    async with (
+        guarded(tmp_path / "nats") as url,
+        stolen(url, "gateway") as thief,
+        stolen(url, "spy") as spy,
+        connected_bus(
+            BusSettings(nats_url=url, **user("config")), role="config", process_id="c"
+        ) as bus,
+    ):
+        # As an earlier release made them; they are mended where they lie.
+        for name, subjects in (
+            ("OBJ_sie_jobs", ["$O.sie_jobs.C.>"]),
+            ("KV_sie_leases", ["$KV.sie_leases.>"]),
+        ):
+            made = {"name": name, "subjects": subjects, "allow_rollup_hdrs": True}
+            rest = {"discard": "new", "allow_direct": True, "allow_msg_ttl": True}
+            assert await spy.ask(f"$JS.API.STREAM.CREATE.{name}", made | rest)
+        await Provisions(bus, ProvisionSettings()).ensure_shared()
+        for bucket in ("$KV.sie_leases", "$O.sie_jobs.C"):
+            for key in ("one", "two"):
+                assert await spy.ask(f"{bucket}.{key}", b"of somebody")
+            for rollup in ("all", "sub"):
+                await thief.client.publish(f"{bucket}.two", b"", headers={"Nats-Rollup": rollup})
+        await thief.client.publish("$KV.sie_leases.large", bytes(2**20))
+        await thief.settled()
+        for name in ("KV_sie_leases", "OBJ_sie_jobs"):
+            told = await spy.ask(f"$JS.API.STREAM.INFO.{name}")
+            assert told is not None
+            assert json.loads(told)["state"]["messages"] == 2, name
 
 
 OTHERS = {

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.certificates import Authority
+from tests.support.tokens import tokens_file
 
 from sie_layouts.folder import FolderFiles
+from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas.documents import PathSource
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, SIEError
 from sie_server.weights.sources import resolve
 
 
@@ -83,3 +87,26 @@ def test_a_replica_begins_without_what_its_disk_does_not_give_back(tmp_path: Pat
     (tmp_path / "tail-.ndjson").write_bytes(b"{}")
     files = ReplicaFiles(tmp_path, tail_entries_min=10)
     assert files.load() == (None, ())
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link to a device", "a link to a pipe"])
+def test_tokens_and_certificates_are_read_from_plain_files_alone(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    now, tokens = [0.0], tokens_file(folder / "tokens.json", boss=("admin",))
+    access = Access(AccessSettings(auth_file=tokens, auth_reload_s=1.0), clock=lambda: now[0])
+    tokens.unlink()
+    KINDS[kind](tokens)
+    now[0] = 2.0
+    # The last good file stays in force, and whoever asks is answered.
+    assert access.check({b"authorization": b"Bearer boss"}, "admin").name == "boss"
+    with pytest.raises(FixRequest, match="is no plain file"):
+        Access(AccessSettings(auth_file=tokens))
+    signed = Authority(tmp_path / "ca").signed("localhost")
+    for made in (
+        TlsSettings(tls_ca_file=tokens),
+        TlsSettings(tls_cert_file=signed.cert, tls_key_file=tokens),
+        TlsSettings(tls_cert_file=tokens, tls_key_file=signed.key),
+    ):
+        with pytest.raises(FixRequest, match="is no plain file"):
+            connecting_context(made)

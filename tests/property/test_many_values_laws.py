@@ -9,7 +9,8 @@ from sie_runtime.texts.many_values import has_too_many
 
 LEAVES = st.one_of(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False),
-    st.text(max_size=40) | st.sampled_from(["[" * 300, "{" * 40, '"[\\', "\u0080" * 20]),
+    st.text(max_size=40)
+    | st.sampled_from(["[" * 300, "{" * 40, '\\":' * 9, '"[\\', "\u0080" * 20]),
 )
 PACKED_LEAVES = LEAVES | st.sampled_from([b"\x80" * 300, b"\xdc" * 40, b"", b"\x90" * 70_000])
 
@@ -19,7 +20,9 @@ def nested(leaves):
     long: st.SearchStrategy[object] = st.integers(14, 18).map(lambda size: [[]] * size)
     return st.recursive(
         leaves | long,
-        lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner),
+        lambda inner: (
+            st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner, max_size=20)
+        ),
         max_leaves=30,
     )
 
@@ -29,13 +32,15 @@ def count(value):
         case list():
             return 1 + sum(map(count, value))
         case dict():
-            return 1 + sum(map(count, value.values()))
+            return 1 + len(value) + sum(map(count, value.values()))
         case _:
             return 0
 
 
 @given(value=nested(LEAVES), packed=nested(PACKED_LEAVES))
-def test_a_body_has_too_many_lists_and_maps_where_one_counts_more_than_are_allowed(value, packed):
+def test_a_body_has_too_many_lists_maps_and_names_where_one_counts_more_than_are_allowed(
+    value, packed
+):
     for is_msgpack, encode, found in (
         (False, msgspec.json.encode, value),
         (True, msgspec.msgpack.encode, packed),

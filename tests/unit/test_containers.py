@@ -69,6 +69,13 @@ def test_compose_gives_settings_that_the_roles_read_on_top_of_their_images():
         assert f":{settings.port}/" in test
 
 
+def test_the_monitor_of_the_broker_in_compose_is_for_its_own_container_alone():
+    told = (COMPOSE.parent / "nats.conf").read_text()
+    assert re.findall(r"^(?:http|monitor)\w*:.*$", told, re.MULTILINE) == ['http: "127.0.0.1:8222"']
+    test = yaml.safe_load(COMPOSE.read_text())["services"]["nats"]["healthcheck"]["test"]
+    assert "http://127.0.0.1:8222/" in " ".join(test)
+
+
 def test_everything_that_compose_mounts_from_the_checkout_is_there():
     for service in yaml.safe_load(COMPOSE.read_text())["services"].values():
         for mount in service.get("volumes", []):

@@ -1,7 +1,8 @@
 """Bodies: the JSON or YAML of a request, read strictly, as the shape that it has to have.
 
 *pure.* Promises that a refusal names the part at fault, and that YAML is no way past what JSON is
-refused for. It is read on the writer's loop, so that its bounds are narrow.
+refused for. YAML is read on the writer's loop, so that its bounds are narrow; a long body of JSON
+is read beside it.
 """
 
 import json
@@ -9,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from sie_runtime.texts.bounds import Bounds
+from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.many_values import has_too_many
 from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas import canonical
 from sie_schemas.errors import FixRequest
@@ -21,11 +23,19 @@ T = TypeVar("T")
 
 _YAML: Final = Bounds(bytes_max=256 * 1024, values_max=10_000)
 """A hundred models as people write them. A larger batch is sent as JSON, which costs a fiftieth."""
+_VALUES_MAX: Final = BOUNDS.values_max
+"""As many as a command may read of files: it sends them as one batch."""
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a body. Raises `FixRequest` INVALID_REQUEST for what is not strict JSON, or is
-    nested deeper than what looks at it afterwards can follow."""
+    """The value of a body. Raises `FixRequest`: INVALID_REQUEST for what is not strict JSON or is
+    nested deeper than 64 levels, PAYLOAD_TOO_LARGE for too many values."""
+    if has_too_many(body, is_msgpack=False, most=_VALUES_MAX):
+        raise FixRequest(
+            f"the body holds more than {_VALUES_MAX} lists, maps and names: cut it into several",
+            code="PAYLOAD_TOO_LARGE",
+            field="body",
+        )
     try:
         value = canonical.loads(body)
         # Fewer brackets than the bound are not nested deeper: most bodies are not walked.

@@ -14,14 +14,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sie_config.documents.bodies import converted, parse_json
+from sie_config.documents.bodies import converted
 from sie_config.documents.moments import moment_us, parse_ts
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
 from sie_config.http.follow_routes import replicas_now
 from sie_config.http.json_answers import NDJSON, json_answer
 from sie_config.http.write_answers import group_answer
-from sie_config.http.write_requests import read_body
+from sie_config.http.write_requests import json_of, read_body
 from sie_config.http.writing import Writing, convergence_body
 from sie_config.past.audit import AuditPage, AuditQuery, read_audit
 from sie_config.replicas.convergence import Selector
@@ -120,7 +120,7 @@ class _Groups:
     async def revert(self, request: Request) -> Response:
         """Bring back the documents of an older moment, as a new entry."""
         raw = await read_body(request, self._plane.settings.body_bytes_max)
-        body = converted(parse_json(raw), RevertBody)
+        body = converted(await json_of(self._plane.bodies, raw), RevertBody)
         plane = self._plane
         writing = Writing(plane, request, raw, "revert")
         chosen = None if body.entities is None else [(e.kind, e.key) for e in body.entities]
@@ -186,7 +186,7 @@ class _Groups:
 
 async def _body(plane: ControlPlane, request: Request, shape: type[T]) -> T:
     raw = await read_body(request, plane.settings.body_bytes_max)
-    return converted(parse_json(raw), shape)
+    return converted(await json_of(plane.bodies, raw), shape)
 
 
 def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:

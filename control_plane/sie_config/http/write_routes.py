@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sie_config.documents.bodies import parse_json, parse_yaml
+from sie_config.documents.bodies import parse_yaml
 from sie_config.documents.differences import PLURALS
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import DOCUMENT_BODY, WRITE_QUERY, YAML, door
@@ -21,6 +21,7 @@ from sie_config.http.write_answers import entity_answer, group_answer
 from sie_config.http.write_requests import (
     expectation,
     expectation_of,
+    json_of,
     read_body,
     sent,
 )
@@ -83,7 +84,9 @@ class _Writes:
         """All operations as one entry, or none of them."""
         settings = self._plane.settings
         body = await read_body(request, settings.batch_bytes_max)
-        batch = parse_batch(_value_of(request, body), operations_max=settings.batch_operations_max)
+        batch = parse_batch(
+            await self._value_of(request, body), operations_max=settings.batch_operations_max
+        )
         expects = [expectation(each.if_match, each.if_none_match) for each in batch.operations]
         writing = Writing(self._plane, request, body, "batch")
         work = self._work(writing, request, batch.operations, expects, batch.simultaneous)
@@ -91,7 +94,12 @@ class _Writes:
 
     async def _body(self, request: Request) -> tuple[bytes, Any]:
         body = await read_body(request, self._plane.settings.body_bytes_max)
-        return body, _value_of(request, body)
+        return body, await self._value_of(request, body)
+
+    async def _value_of(self, request: Request, body: bytes) -> Any:
+        """The value of a body, by the type that its header says; the door let no other in."""
+        media = (sent(request, b"content-type") or "").partition(";")[0].strip().lower()
+        return parse_yaml(body) if media == YAML else await json_of(self._plane.bodies, body)
 
     async def _write(self, request: Request, body: bytes, operation: Operation) -> Response:
         expects = [expectation_of(request)]
@@ -126,12 +134,6 @@ class _Writes:
             )
 
         return work
-
-
-def _value_of(request: Request, body: bytes) -> Any:
-    """The value of a body, by the type that its header says; the door let no other in."""
-    media = (sent(request, b"content-type") or "").partition(";")[0].strip().lower()
-    return parse_yaml(body) if media == YAML else parse_json(body)
 
 
 def _kind_of(request: Request) -> Any:

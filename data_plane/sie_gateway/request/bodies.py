@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 
 from sie_core.nearest import advice
-from sie_runtime.texts.many_values import CONTAINERS_MAX, has_too_many
+from sie_runtime.texts.many_values import VALUES_MAX, has_too_many
 from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
@@ -78,7 +78,7 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
     if has_too_many(body, is_msgpack=form == "MessagePack"):
-        raise FixRequest(f"the body has over {CONTAINERS_MAX} lists, maps and texts", field="$")
+        raise FixRequest(f"the body has over {VALUES_MAX} lists, maps and names", field="$")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:

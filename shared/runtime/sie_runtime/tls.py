@@ -223,6 +223,13 @@ def _check_pair(cert: Path | None, key: Path | None) -> None:
         raise FixRequest(f"{lacking} is wanted: a certificate and its key come together")
 
 
+def _check_plain(*files: Path) -> None:
+    for file in files:
+        # Who opens a pipe waits for its writer, and with it every connection.
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise FixRequest(f"{file} is no plain file, and certificates are read from one alone")
+
+
 def _trusting(ca: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -231,6 +238,7 @@ def _trusting(ca: Path) -> ssl.SSLContext:
 
 
 def _load_trusted(context: ssl.SSLContext, ca: Path) -> None:
+    _check_plain(ca)
     try:
         context.load_verify_locations(ca)
     except (ssl.SSLError, OSError) as error:
@@ -238,6 +246,7 @@ def _load_trusted(context: ssl.SSLContext, ca: Path) -> None:
 
 
 def _load_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    _check_plain(cert, key)
     try:
         # A key with a password would have the library ask for it on the terminal.
         context.load_cert_chain(cert, key, password=lambda: "")

@@ -7,6 +7,7 @@ surrogates. Does not know what the values mean.
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
@@ -28,6 +29,10 @@ _PLAIN_MAX: Final = 1e15
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 """Sorts keys by code point, which among ASCII keys is the canonical order."""
+
+
+_MAYBE_LONE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+"""A surrogate can only come from such an escape (UTF-8 itself has none). Most texts have none."""
 
 
 class NotCanonical(ValueError):
@@ -99,7 +104,8 @@ def loads(text: bytes | str) -> Any:
         ) from error
     except RecursionError as error:
         raise NotCanonical("the JSON is nested too deeply") from error
-    _refuse_surrogates(text)
+    if _MAYBE_LONE.search(text) is not None:
+        _refuse_surrogates(value)
     return value
 
 
@@ -135,15 +141,12 @@ def _no_constant(name: str) -> NoReturn:
     raise NotCanonical(f"{name} is not JSON")
 
 
-def _refuse_surrogates(text: str) -> None:
-    # A surrogate can only come from a \\u escape (UTF-8 itself has none), so most texts skip this.
-    if "\\u" not in text and "\\U" not in text:
-        return
-    for value in _strings(json.loads(text)):
+def _refuse_surrogates(value: Any) -> None:
+    for each in _strings(value):
         try:
-            value.encode("utf-8")
+            each.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise NotCanonical(f"a string holds a lone surrogate: {value[:40]!r}") from error
+            raise NotCanonical(f"a string holds a lone surrogate: {each[:40]!r}") from error
 
 
 def _strings(value: Any) -> list[str]:

@@ -15,6 +15,7 @@ import hmac
 import logging
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -250,6 +251,9 @@ def _identity(path: Path) -> tuple[int, int, int]:
         status = os.stat(path)
     except OSError as error:
         raise _unread(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        # Who opens a pipe waits for its writer, and with it whoever asks for anything.
+        raise FixRequest(f"{path} is no plain file, and tokens are read from one alone")
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 

@@ -109,7 +109,7 @@ class LeaseStore:
 
     async def drop(self, name: str) -> None:
         """End a lease. Raises `BusUnavailable`."""
-        gone = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1s"}
+        gone = {"KV-Operation": "PURGE", "Nats-TTL": "1s"}
         await self._publish(name, b"", gone)
 
     async def _write(self, lease: Lease, expected: Mapping[str, str]) -> None:

@@ -84,7 +84,7 @@ class PayloadStore:
 
     async def drop(self, ref: PayloadRef) -> None:
         """Forget an object of this process. Raises `BusUnavailable`; its time then ends it."""
-        gone = {"Nats-Rollup": "sub", "Nats-TTL": _ttl(1.0)}
+        gone = {"Nats-TTL": _ttl(1.0)}
         chunks = range(math.ceil(ref.size / self._settings.payload_chunk_bytes))
         await asyncio.gather(*[self._publish(_chunk(ref, each), b"", gone) for each in chunks])
 

@@ -38,6 +38,10 @@ _TIMEOUT_S: Final = 5.0
 """A broker answers in milliseconds, and within seconds while it elects a leader."""
 _PENDING_MAX: Final = 100_000
 """Jobs that workers hold at one time; their own bounds come first."""
+_LEASE_BYTES_MAX: Final = 128 * 1024
+"""Twice the body that a gateway takes for a lease."""
+_LEASES_BYTES_MAX: Final = 1024 * _LEASE_BYTES_MAX
+"""As many as the broker gives in one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +175,11 @@ def _leases() -> StreamConfig:
         subjects=[f"{lease_store.SUBJECTS}.>"],
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
+        # The next word on a subject takes the place of the last; a header that does the same
+        # may name the whole bucket, and so would empty it.
         max_msgs_per_subject=1,
-        allow_rollup_hdrs=True,
+        max_msg_size=_LEASE_BYTES_MAX,
+        max_bytes=_LEASES_BYTES_MAX,
         allow_direct=True,
         allow_msg_ttl=True,
     )
@@ -186,7 +193,7 @@ def _large_jobs(settings: ProvisionSettings) -> StreamConfig:
         discard=DiscardPolicy.NEW,
         max_age=settings.payload_age_max_s,
         max_bytes=settings.payload_store_bytes_max,
-        allow_rollup_hdrs=True,
+        max_msgs_per_subject=1,
         allow_direct=True,
         allow_msg_ttl=True,
     )

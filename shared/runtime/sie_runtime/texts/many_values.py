@@ -1,24 +1,29 @@
-"""The lists and maps of a body, counted before any of them is built.
+"""The lists, maps and names of a body, counted before any of them is built.
 
-*pure.* An empty map is one byte of MessagePack and over a hundred in memory. Promises that a body
-of fewer than `CONTAINERS_MAX` of them is let through, and that a look costs less than a second. A
-small body is not looked at, and of a large one its bytes are counted. Only where those may be too
-many is it walked.
+*pure.* An empty map is one byte of MessagePack and over a hundred in memory. A million names hold
+whoever reads them for a second. Promises that a body of fewer than `VALUES_MAX` of them is let
+through, and that a look costs less than a second. A small body is not looked at, and of a large one
+its bytes are counted. Only where those may be too many is it walked.
 """
 
 import re
 from typing import Final
 
-__all__ = ["CONTAINERS_MAX", "has_too_many"]
+__all__ = ["VALUES_MAX", "has_too_many"]
 
-CONTAINERS_MAX: Final = 300_000
-"""Three times what 4,096 items with metadata of twenty lists each have. They take 40 MB."""
+VALUES_MAX: Final = 300_000
+"""Nearly twice what 4,096 items with metadata of twenty named lists each have. They take 40 MB."""
 _STEPS_MAX: Final = 300_000
 """Texts and pictures that a walk goes past, at a microsecond each. Nobody sends so many with so
 many bytes that may be lists."""
 # Each pattern reads its part once: an end of the body ends a text, and nothing is tried twice. A
 # text that ended nowhere, of a million escaped quotes, was begun anew at each of them.
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_SOME_TEXTS: Final = re.compile(rb'(?:[^"]*+"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)){1,1000}+', re.DOTALL)
+"""So many that a look may end soon, and so few that the engine holds little for them."""
+_TEXTS_MAX: Final = 600_000
+"""Of JSON, whose names are texts. They take a tenth of a second to go past, and nobody sends so
+many with so many colons or brackets."""
 _OF_CONTAINERS: Final = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
 """The first bytes of lists and maps. In a text, a picture or a number they mean nothing."""
 _EMPTY_OR_SHORT: Final = re.compile(rb"[\x80-\x9f]*+")
@@ -31,6 +36,9 @@ _PLAIN: Final = re.compile(
     re.DOTALL,
 )
 """A run of numbers, of short texts and of what is true, false or nothing."""
+_NAMES: Final = bytes([*[0] * 0x80, *range(16), *[0] * 0x70])
+"""The names that a map of up to 15 has, by its first byte."""
+_LONG_MAPS: Final = b"\xde\xdf"
 _LENGTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """The bytes that tell how long a value is, behind its first one."""
 _BESIDE: Final = {
@@ -40,38 +48,53 @@ _BESIDE: Final = {
 """The bytes that a value has beside those: the kind of an extension, the number of a long list."""
 
 
-def has_too_many(body: bytes, *, is_msgpack: bool, most: int = CONTAINERS_MAX) -> bool:
-    """True if a body has more than `most` lists and maps, which are not built then. Of one that
-    cannot be read either may be said."""
+def has_too_many(body: bytes, *, is_msgpack: bool, most: int = VALUES_MAX) -> bool:
+    """True if a body has more than `most` lists, maps and names of maps, which are not built then.
+    Of one that cannot be read either may be said."""
     if len(body) <= most:
         return False
     if is_msgpack:
-        rest = len(body.translate(None, _OF_CONTAINERS))
-        return len(body) - rest > most and _walked(body, most)
-    if _brackets(body) <= most:
-        return False
-    return _brackets(_TEXT.sub(b"", body)) > most
+        return _walked(body, most)
+    return _marks(body) > most and _past_texts(body, most)
 
 
-def _brackets(body: bytes) -> int:
-    return body.count(b"[") + body.count(b"{")
+def _marks(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{") + body.count(b":")
+
+
+def _past_texts(body: bytes, most: int) -> bool:
+    found = texts = at = 0
+    while at < len(body) and found <= most and texts <= _TEXTS_MAX:
+        begun, at = at, _end(_SOME_TEXTS, body, at)
+        # Where no text begins any more, all that is left is looked at.
+        at = len(body) if at == begun else at
+        bare, gone = _TEXT.subn(b"", body[begun:at])
+        found += _marks(bare)
+        texts += gone
+    return at < len(body) or found > most
 
 
 def _walked(body: bytes, most: int) -> bool:
-    containers = steps = at = 0
+    found = steps = at = 0
     size = len(body)
-    while at < size and containers <= most and steps <= _STEPS_MAX:
+    while at < size and found <= most and steps <= _STEPS_MAX:
         begun = at = _end(_PLAIN, body, at)
         at = _end(_EMPTY_OR_SHORT, body, at)
-        containers += at - begun
+        found += at - begun
+        if found <= most:
+            found += sum(body[begun:at].translate(_NAMES))
         if at > begun or at >= size:
             continue
         first, behind = body[at], at + 1
+        beside = _BESIDE.get(first, 0)
         long = _LENGTHS.get(first, 0)
         steps += 1
-        containers += first in _OF_CONTAINERS
-        at += 1 + long + _BESIDE.get(first, 0) + int.from_bytes(body[behind : behind + long])
-    return at < size or containers > most
+        if first in _OF_CONTAINERS:
+            found += 1
+        if first in _LONG_MAPS:
+            found += int.from_bytes(body[behind : behind + beside])
+        at += 1 + long + beside + int.from_bytes(body[behind : behind + long])
+    return at < size or found > most
 
 
 def _end(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
