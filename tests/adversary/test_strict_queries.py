@@ -30,6 +30,12 @@ MALFORMED = (
     "wait=effective&timeout=1_0",
     "wait=effective&timeout=1&timeout=1",
 )
+SLIPS = {
+    "If-Match-Epok": "If-Match-Epoch",
+    "Idempotency-Kye": "Idempotency-Key",
+    "X-SIE-Acto": "X-SIE-Actor",
+    "X-SIE-Reasons": "X-SIE-Reason",
+}
 MERGE = {"content-type": "application/merge-patch+json"}
 JSON = {"content-type": "application/json"}
 
@@ -67,6 +73,15 @@ async def test_a_misspelt_or_malformed_parameter_is_an_error_and_never_a_write(
                 told = answer.json()["detail"]["message"]
                 if query in TYPOS:
                     assert "did you mean 'dry_run'?" in told
+            for slip, meant in SLIPS.items():
+                answer = await client.request(
+                    method,
+                    f"{CONFIGS}/{path}",
+                    content=None if body is None else httpx.Request("POST", "/", json=body).content,
+                    headers=headers | {slip: "1"},
+                )
+                assert answer.status_code == 400, f"{method} {path} {slip}: {answer.text}"
+                assert f"did you mean {meant!r}?" in answer.json()["detail"]["message"]
         assert (await client.get(f"{CONFIGS}/epoch")).json() == before
         for path in ("models", "models/org/m", "export", "epoch", "replicas", "audit", "verify"):
             answer = await client.get(f"{CONFIGS}/{path}?att=1")

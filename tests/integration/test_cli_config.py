@@ -77,6 +77,9 @@ def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
     assert sie(url, "diff", "-f", str(folder)).stdout == ""
     again = sie(url, "apply", "-f", str(folder))
     assert again.stdout == f"nothing differs at epoch {epoch}\n", "nothing differs: no entry"
+    for command in ("get", "history"):
+        by_alias = sie(url, command, "model", "short", status=2)
+        assert "did you mean 'b'?" in by_alias.stderr
     (folder / "pool.json").unlink()
     write(folder, "models.yaml", model("org/a", aliases=["short"]))
     shown = sie(url, "diff", "-f", str(folder), "--prune", "--keep", "pool", status=1)
@@ -109,7 +112,8 @@ def test_what_is_refused_is_named_by_file_document_and_line(url, tmp_path):
     for command in (("apply",), ("diff",), ("apply", "--prune", "--dry-run")):
         refused = sie(url, *command, "-f", str(file), status=2).stderr.splitlines()
         assert refused[0].startswith(f"sie: {file}, document 2, line ")
-        assert f"  {file}, document 2, line 9: tasks.fly: Extra inputs are not permitted" in refused
+        unknown = "tasks.fly: there is no such field; it takes encode, extract, score"
+        assert f"  {file}, document 2, line 9: {unknown}" in refused
         assert any(f"{file}, document 2, line 6: source" in line for line in refused)
     assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default"]
 
@@ -243,7 +247,7 @@ def test_a_text_that_is_refused_is_opened_again_with_the_reasons(url, tmp_path):
     assert "is no YAML" in third.read_text()
     given_up = editor(tmp_path, "path.write_text(text if turn > 3 else text + 'planet: 1\\n')")
     result = sie(url, "edit", "model", "m", status=2, editor=given_up)
-    assert "# planet: Extra inputs are not permitted" in (tmp_path / "seen4").read_text()
+    assert "# planet: there is no such field; it takes" in (tmp_path / "seen4").read_text()
     assert "planet: 1" in Path(result.stderr.split("your text is kept in ")[1].strip()).read_text()
 
 

@@ -76,7 +76,30 @@ def test_a_field_of_a_megabyte_does_not_come_back_and_the_first_problem_does():
     assert len(body) < 2 * MOST
     [problem] = refused.value.details
     assert "xxx […] xxx" in problem["path"]
-    assert problem["message"] == "Extra inputs are not permitted"
+    assert problem["message"].startswith("there is no such field; it takes description, machine_")
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "meant"),
+    [
+        ({"descripton": ""}, "descripton", "description"),
+        ({"source": {"type": "hub", "id": "org/w", "revison": "0" * 40}}, "", "revision"),
+        ({"profiles": {"default": {"backend": "echo", "batch_waitms": 1}}}, "", "batch_wait_ms"),
+        ({"tasks": {"encode": {"output": ["dense"]}}}, "tasks.encode.output", "outputs"),
+    ],
+)
+def test_an_unknown_field_is_told_the_one_that_was_meant(change, path, meant):
+    document = {
+        "model_id": "org/m",
+        "source": {"type": "hub", "id": "org/w", "revision": "0" * 40},
+        "tasks": {"encode": {}},
+        "profiles": {"default": {"backend": "echo"}},
+    }
+    with pytest.raises(FixRequest) as refused:
+        admit_document("model", document | change)
+    problem = refused.value.details[-1]
+    assert problem["message"] == f"there is no such field; did you mean {meant!r}?"
+    assert not path or problem["path"] == path
 
 
 def test_an_object_that_a_program_acts_on_is_whole():

@@ -252,7 +252,7 @@ def check_choices(error: FixRequest, state: State) -> None:
         assert error.message.endswith(f"there are: {known}")
     if str(error.field).endswith(".backend"):
         runnable = ", ".join(sorted({b for each in bundles for b in each["backends"]}))
-        assert error.message.endswith(f"bundles run: {runnable or 'nothing'}")
+        assert error.message.endswith(f"bundles run: {runnable or 'none'}")
 
 
 def test_a_command_takes_nothing_for_granted_unless_it_says_so():

@@ -1,10 +1,13 @@
-"""Query parameters: what is let through reads the same everywhere, and nothing is passed over."""
+"""Query parameters, and headers of ours: what is let through reads the same everywhere, and nothing
+is passed over."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from sie_core.nearest import nearest
+from sie_runtime.access import strict_headers
+from sie_runtime.access.strict_headers import check_headers
 from sie_runtime.access.strict_query import check_query
 from sie_schemas.errors import FixRequest
 
@@ -65,3 +68,17 @@ def test_a_route_that_takes_none_says_so_and_a_long_name_is_not_repeated():
             assert len(refused.message) < 200
         else:
             raise AssertionError("it was let through")
+
+
+@given(st.sampled_from(sorted(strict_headers.KNOWN)), st.data())
+def test_a_slip_in_a_header_of_ours_is_told_the_name_and_every_other_header_passes(name, data):
+    check_headers([name, b"x-forwarded-for", b"if-match", b"traceparent", b"x-idempotency-key"])
+    at = data.draw(st.integers(max(name.rfind(b"-"), 0) + 1, len(name) - 1))
+    slip = data.draw(st.sampled_from([name[:at] + name[at + 1 :], name[:at] + b"q" + name[at:]]))
+    try:
+        check_headers([b"accept", slip])
+    except FixRequest as refused:
+        assert refused.field == slip.decode()
+        assert f"did you mean {strict_headers.KNOWN[name]!r}?" in refused.message
+    else:
+        raise AssertionError(f"{slip!r} was let through")

@@ -115,6 +115,16 @@ async def test_a_refusal_has_the_shape_of_the_api_that_was_called(tmp_path: Path
     assert (face.status_code, face.json()["error"]["code"]) == (403, "forbidden")
 
 
+async def test_a_misspelt_pool_is_refused_in_that_shape_and_runs_nowhere() -> None:
+    async with gateway_world() as world:
+        access = Access(AccessSettings())
+        answer = await ask(world, access, "POST", "/v1/embeddings", x_sie_pools="gold")
+        assert answer.status_code == 400
+        assert "did you mean 'X-SIE-Pool'?" in answer.json()["error"]["message"]
+        assert not world.echo.seen
+        assert (await ask(world, access, "POST", ENCODE, x_sie_actor="ada")).status_code == 200
+
+
 async def test_openais_client_raises_its_own_class_for_each_refusal(tmp_path: Path) -> None:
     """It tells by them whom to ask and when: nobody, one who may not, one who sends too much."""
     file = write(tmp_path / "tokens", caller=("infer",), viewer=("read",))

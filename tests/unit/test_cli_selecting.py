@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sie_cli.config.config_rows import audit_row
 from sie_cli.config.happenings import ReplicaChanges, of_audit
 from sie_cli.config.kinds import kind_named, kinds_named
 from sie_cli.config.selecting import Selector
@@ -113,6 +114,8 @@ def test_a_row_of_the_audit_is_a_line_whatever_it_changed():
     assert of_audit(entry | {"changes": many})["message"] == (
         "epoch 7: put model/m0, put model/m1, put model/m2, put model/m3 and 2996 more (why)"
     )
+    what = audit_row(entry | {"changes": many})["what"]
+    assert what == [*(f"model.put m{number}" for number in range(4)), "and 2996 more"]
     refused = {"ts": "t", "actor": "eve", "outcome": "UNAUTHORIZED", "reason": "", "count": 3}
     row = of_audit(refused | {"method": "PUT", "path": "/x", "message": "no"})
     assert (row["what"], row["message"]) == ("refused", "PUT /x: UNAUTHORIZED (3 times): no")

@@ -408,6 +408,38 @@ async def test_half_a_surrogate_pair_is_told_by_its_place(half: str) -> None:
     assert f"(byte {place}) is half of a surrogate pair" in response.json()["error"]["message"]
 
 
+async def test_a_byte_of_another_charset_is_told_by_its_place_in_the_body() -> None:
+    body = '{"model": "org/dense", "input": "caf\u00e9"}'.encode("latin-1")
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            response = await http.post("/v1/embeddings", content=body)
+    assert response.status_code == 400
+    told = f"byte {body.index(0xE9)} (0xe9) is no UTF-8"
+    assert told in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("encode/org/dense", {"items": [{"text": "a"}], "options": {}}, "`params`"),
+        ("encode/org/dense", {"items": [{"text": "a"}], "lora": "x"}, "`params.options`"),
+        ("encode/org/dense", {"items": [{"text": "a"}], "params": {"lora": "x"}}, "`options`"),
+        ("encode/org/dense", {"items": [{"text": "a"}], "text": "b"}, "`items`"),
+        ("embeddings", {"model": "org/dense", "input": "a", "lora": "x"}, "`options`"),
+    ],
+)
+async def test_a_field_beside_its_place_is_told_the_place(
+    path: str, body: dict[str, Any], told: str
+) -> None:
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            response = await http.post(f"/v1/{path}", json=body)
+    assert response.status_code == 400
+    assert f"it stands in {told}" in response.json()["detail"]["message"]
+
+
 async def test_a_text_that_may_not_be_cut_is_413_to_tei_and_400_to_others() -> None:
     def refused(job: Job) -> JobResult:
         failure = ItemFailure(0, "INPUT_TOO_LONG", "the text has 600 tokens")

@@ -237,8 +237,8 @@ def _check_backends(index: Index, command: Put) -> None:
         if profile["backend"] not in runnable:
             raise invalid(
                 f"profiles.{name}.backend",
-                f"no bundle runs backend {profile['backend']!r}; bundles run: "
-                + (", ".join(sorted(runnable)) or "nothing"),
+                f"no bundle runs backend {profile['backend']!r}; "
+                + choice(profile["backend"], runnable, "bundles run"),
             )
 
 

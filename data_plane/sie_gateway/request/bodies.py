@@ -45,6 +45,9 @@ _LONE: Final = re.compile(
 """Half of a pair of surrogates, which is no character."""
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
 _UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
+_ADAPTER: Final = "lora"
+"""Every model that has adapters takes it. What else is an option, only a model says."""
+_OPTIONS: Final = "options"
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -64,16 +67,25 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     except MALFORMED as error:
         if not body:
             raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
-        told = str(error)
-        if form == "JSON" and body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            told = "it is UTF-16, and JSON is sent as UTF-8"
-        elif form == "JSON" and (lone := _LONE.search(body)) is not None:
-            half = lone.group().decode()
-            told = f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
+        told = (_problem_of_json(body) if form == "JSON" else "") or str(error)
         raise FixRequest(f"the body is not {form} that can be read: {told}", field="$") from error
     if twice is not None:
         raise FixRequest(f"{twice}: the key stands twice; leave one out", field=twice)
     return decoded
+
+
+def _problem_of_json(body: bytes) -> str:
+    """The fault in a body that the decoder tells badly, or by its place in a string; else empty."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it is UTF-16, and JSON is sent as UTF-8"
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} ({body[error.start]:#04x}) is no UTF-8, which JSON is sent as"
+    if (lone := _LONE.search(body)) is None:
+        return ""
+    half = lone.group().decode()
+    return f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
 
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
@@ -92,11 +104,27 @@ def _advice(body: Any, where: str, message: str) -> str:
         parent = where.removesuffix(f".{unknown.group(1)}")
         structs = [each for each in _at(body, parent) if _is_struct(each)]
         fields = {name for each in structs for name in each.__struct_encode_fields__}
+        if place := _place_of(unknown.group(1), body, parent, fields):
+            return f"; it stands in `{place}`"
         return f"; {advice(unknown.group(1), fields)}" if fields else ""
     if (word := _UNKNOWN_WORD.search(message)) is not None:
         words = [each for each in _at(body, where) if get_origin(each) is Literal]
         allowed = {str(each) for choice in words for each in get_args(choice)}
         return f"; {_choice(word.group(1), allowed)}" if allowed else ""
+    return ""
+
+
+def _place_of(name: str, body: Any, parent: str, fields: Collection[str]) -> str:
+    """The field beside a name in which that name stands; empty where there is none."""
+    if name == _ADAPTER and _OPTIONS in fields:
+        return _OPTIONS
+    for field in sorted(fields):
+        inside = [each for each in _at(body, f"{parent}.{field}") if _is_struct(each)]
+        below = {each for struct in inside for each in struct.__struct_encode_fields__}
+        if name in below:
+            return field
+        if name == _ADAPTER and _OPTIONS in below:
+            return f"{field}.{_OPTIONS}"
     return ""
 
 

@@ -137,14 +137,14 @@ def verified_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the audit with what was tried."""
+    """A row of the audit for a table, with what was tried."""
     if row["outcome"] == "accepted":
         # What is of no entity says its verb in its kind.
         what = [
             f"{each['kind']}.{each['verb']} {each['key']}" if each["key"] else each["kind"]
             for each in row["changes"]
         ]
-        return dict(row) | {"what": what}
+        return dict(row) | {"what": shortened({"changes": what})["changes"]}
     return dict(row) | {"what": f"{row['method']} {row['path']}"}
 
 

@@ -138,11 +138,17 @@ class Work:
         self, error: FixRequest, kind: Kind, name: str, moments: Sequence[str | None]
     ) -> FixRequest:
         """The refusal of a name that is not there, with the name that was meant, of those at some
-        moments; None is now. Raises `SIEError`."""
+        moments; None is now. An alias means its model. Raises `SIEError`."""
         if "*" in name:
             return FixRequest(f"{error.message}: names have no wildcard, -l chooses")
-        there = {name_of(kind, row) for at in moments for row in self.client.entities(kind, at=at)}
-        meant = _meant(name, sorted(there))
+        rows = [row for at in moments for row in self.client.entities(kind, at=at)]
+        # Requests take an alias for its model. What is written is written of the model.
+        aliased = {
+            repr(name_of(kind, row)) for row in rows if name in row["document"].get("aliases", ())
+        }
+        meant = " or ".join(sorted(aliased)) or _meant(
+            name, sorted({name_of(kind, row) for row in rows})
+        )
         text = f"{error.message}; did you mean {meant}?" if meant else error.message
         return FixRequest(text, code=error.code, field=error.field, details=error.details)
 

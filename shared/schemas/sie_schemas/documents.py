@@ -6,9 +6,10 @@ which is what the log stores. A default changed in a later release never changes
 meaning.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -299,6 +300,12 @@ DOCUMENT_TYPES: Final[dict[str, type[Document]]] = {
 }
 
 
+_SHOWN_MAX: Final = 40
+"""Names are short: the cost of a comparison grows with the product of lengths."""
+_ADVISED_MAX: Final = 20
+"""Each costs some hundred microseconds of the writer's loop, and nobody reads more."""
+
+
 def admit_document(kind: str, value: object) -> dict[str, Any]:
     """Check a document (plain JSON) and give it back with its defaults materialised.
 
@@ -318,9 +325,13 @@ def admit_document(kind: str, value: object) -> dict[str, Any]:
         problems = [
             {
                 "path": ".".join(str(part) for part in item["loc"]),
-                "message": item["msg"].removeprefix("Value error, "),
+                "message": _no_such_field(DOCUMENT_TYPES[kind], item["loc"])
+                if item["type"] == "extra_forbidden" and number < _ADVISED_MAX
+                else item["msg"].removeprefix("Value error, "),
             }
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
+            for number, item in enumerate(
+                error.errors(include_url=False, include_context=False, include_input=False)
+            )
         ]
         first = problems[0]
         raise FixRequest(
@@ -338,3 +349,32 @@ def admit_document(kind: str, value: object) -> dict[str, Any]:
             # by it.
             extract.setdefault("synonyms", {word: [*kinds] for word, kinds in SYNONYMS.items()})
     return admitted
+
+
+def _no_such_field(document: type[BaseModel], place: Sequence[int | str]) -> str:
+    """A message for the unknown field at a place, as pydantic names it, of a type of document."""
+    owners: list[Any] = [document]
+    for step in place[:-1]:
+        # The tag of a union is a step too, and leads nowhere else.
+        owners = [each for owner in owners for each in _models_at(owner, step)] or owners
+    fields = sorted({name for owner in owners for name in owner.model_fields})
+    near = difflib.get_close_matches(str(place[-1])[:_SHOWN_MAX], fields, n=1)
+    meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(fields)}"
+    return f"there is no such field; {meant}"
+
+
+def _models_at(owner: type[BaseModel], step: int | str) -> Iterator[type[BaseModel]]:
+    field = owner.model_fields.get(str(step))
+    if field is not None:
+        yield from _models(field.annotation)
+
+
+def _models(kind: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type, also as alternatives and in annotations. Values of tables too: their
+    keys are steps that lead nowhere else."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        return
+    inside = get_args(kind)[:1] if get_origin(kind) is Annotated else get_args(kind)
+    for each in inside:
+        yield from _models(each)

@@ -7,6 +7,7 @@
 - A WebSocket, or an answer that goes on and on, ends when its token is taken back.
 - A refusal has the one shape of errors.
 - While no tokens are in force, no name of a stranger's leads here.
+- A misspelt header of ours is refused by name, before anything is done.
 
 Where tokens are in force, the actor of a change is the token's name, whatever the request says of
 itself.
@@ -23,6 +24,7 @@ import msgspec
 from sie_runtime.access.access import Access, Principal, Role
 from sie_runtime.access.cross_origin import is_preflight, page_headers, preflight_headers
 from sie_runtime.access.rates import Rates
+from sie_runtime.access.strict_headers import check_headers
 from sie_runtime.access.web_pages import check_host, check_page, hosts_of
 from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
 from sie_runtime.http.direct_http import cut_off
@@ -107,6 +109,7 @@ class Gate:
             role = self._rule(method, scope.get("path", ""), scope.get("query_string", b""))
             if role is not None:
                 self._let_in(scope, headers, role)
+                check_headers(headers)
         except SIEError as error:
             if self._on_refused is not None:
                 self._on_refused(scope, error)
