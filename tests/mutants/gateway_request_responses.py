@@ -95,4 +95,59 @@ GATEWAY_REQUEST_RESPONSES_MUTANTS = (
             ),
         ),
     ),
+    edit(
+        "a-query-without-an-id-has-one",
+        "a client reads a null where it gave no id",
+        "data_plane/sie_gateway/request/responses.py",
+        "if asked.query is not None and asked.query.id is not None:",
+        "if asked.query is not None:",
+        (
+            "tests/property/test_gateway_laws.py::test_a_ranking_is_sorted_and_tell"
+            "s_the_workers_word_on_each_pair_in_the_order_of_the_request",
+        ),
+    ),
+    edit(
+        "certainly-not-is-unknown",
+        "the probability 0 of a pair is told as that of its logit",
+        "data_plane/sie_gateway/request/responses.py",
+        '_number(given.get("relevance")), _number',
+        '_number(given.get("relevance")) or None, _number',
+        (
+            "tests/property/test_gateway_laws.py::test_a_ranking_is_sorted_and_tell"
+            "s_the_workers_word_on_each_pair_in_the_order_of_the_request",
+        ),
+    ),
+    edit(
+        "an-answer-too-many-blames-an-item",
+        "an item is said to be wrong where its worker was",
+        "data_plane/sie_gateway/request/responses.py",
+        "        if result.failure is None and len(result.answers) == len(job.items)\n",
+        "        if result.failure is None\n",
+        (
+            "tests/property/test_gateway_laws.py::test_a_job_that_may_be_sent_again"
+            "_is_told_before_every_answer_and_a_failed_one_for_each_item",
+        ),
+    ),
+    edit(
+        "what-all-have-is-the-first-ones",
+        "a client looks at one item, where all failed for what they have in common",
+        "data_plane/sie_gateway/request/responses.py",
+        "if where is not None and some_answered else first.message",
+        "if where is not None else first.message",
+        (
+            "tests/property/test_gateway_laws.py::test_a_job_that_may_be_sent_again"
+            "_is_told_before_every_answer_and_a_failed_one_for_each_item",
+        ),
+    ),
+    edit(
+        "the-whole-time-is-in-other-units",
+        "an answer says that it took a thousand times as long",
+        "data_plane/sie_gateway/request/responses.py",
+        '"total_ms": round(total_ms, 3)',
+        '"total_ms": round(total_ms * 1000, 3)',
+        (
+            "tests/property/test_gateway_laws.py::test_an_answer_tells_the_slowest_"
+            "of_its_jobs_all_their_tokens_and_each_worker",
+        ),
+    ),
 )

@@ -16,12 +16,12 @@ from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.request.admission import Caps, InFlight, Shares, cut
 from sie_gateway.request.jobs import JobCaps, jobs_for
 from sie_gateway.request.requests import Asked, Limits, read_request
-from sie_gateway.request.responses import assemble, of_one_revision, render
+from sie_gateway.request.responses import Judged, assemble, of_one_revision, render
 from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
-from sie_schemas.jobs import JOB_ENCODER, ItemFailure, JobFailure, Timing
+from sie_schemas.jobs import JOB_ENCODER, ItemFailure, Job, JobFailure, JobResult, Timing
 
 RESOLVER = standard_resolver()
 GENERATIONS = [standard_resolver(epoch=7 + number, generation=number) for number in (1, 2, 3)]
@@ -533,19 +533,42 @@ def test_an_answer_tells_the_slowest_of_its_jobs_all_their_tokens_and_each_worke
         assert getattr(answer, name) == max(getattr(each.timing, name) for each in results)
     assert answer.input_tokens == sum(each.input_tokens for each in results)
     assert answer.workers == tuple(sorted({each.worker_id for each in results}))
+    told = msgspec.json.decode(render(answer, total_ms=12.3456, as_msgpack=False))
+    slowest = {name: getattr(answer, name) for name in Timing.__struct_fields__}
+    assert told["timing"] == {"total_ms": 12.346, **slowest}
+    assert told["usage"] == {"input_tokens": answer.input_tokens}
+    assert told["model"] == route.model_name
 
 
-@given(TEXTS, st.integers(1, 7))
-def test_a_ranking_is_sorted_and_equal_scores_keep_the_order_of_the_request(
-    texts: list[str], items_max: int
+WORDS_ON_A_PAIR = st.fixed_dictionaries(
+    {"score": st.sampled_from([-1.0, 0.0, 2.0])},
+    optional={name: st.sampled_from([0.0, 0.5]) for name in Judged.__struct_fields__[1:]},
+)
+
+
+@given(st.lists(WORDS_ON_A_PAIR, min_size=1, max_size=9), st.integers(1, 7), st.booleans())
+@example([{"score": 0.0, "relevance": 0.0, "logit": 0.0}], 1, False)
+def test_a_ranking_is_sorted_and_tells_the_workers_word_on_each_pair_in_the_order_of_the_request(
+    words: list[dict[str, float]], items_max: int, is_named: bool
 ) -> None:
-    asked, route = _asked("score", texts), _route("ranker", "score")
-    jobs = _jobs(asked, route, items_max)
-    answer = assemble(asked, route, jobs, [echo_result(job) for job in jobs])
-    ranking = [(entry["item_id"], entry["score"]) for entry in answer.fields["scores"]]
-    expected = sorted(enumerate(texts), key=lambda pair: -len(pair[1]))
-    assert ranking == [(f"id{number}", float(len(text))) for number, text in expected]
-    assert [entry["rank"] for entry in answer.fields["scores"]] == list(range(len(texts)))
+    """In that order where scores are equal. A query without an id is told none."""
+    asked, route = _asked("score", ["t"] * len(words)), _route("ranker", "score")
+    query = Item(text="q", id="q1" if is_named else None)
+    asked = msgspec.structs.replace(asked, query=query)
+    results = []
+    for job in _jobs(asked, route, items_max):
+        told = words[job.first_item : job.first_item + len(job.items)]
+        results.append(echo_result(job, answers=tuple(map(msgspec.msgpack.encode, told))))
+    answer = assemble(asked, route, _jobs(asked, route, items_max), results)
+    expected = sorted(enumerate(words), key=lambda pair: -pair[1]["score"])
+    assert answer.fields == {
+        "scores": [
+            {"item_id": f"id{place}", "score": word["score"], "rank": rank}
+            for rank, (place, word) in enumerate(expected)
+        ],
+        **({"query_id": "q1"} if is_named else {}),
+    }
+    assert answer.judged == tuple(Judged(**word) for _, word in expected)
 
 
 @given(st.lists(st.none() | st.sampled_from(["item-0", "item-0-", "item-1", "x"]), min_size=1))
@@ -561,13 +584,29 @@ def test_an_item_without_an_id_is_given_one_that_no_other_item_has(given_ids: li
     assert all(one == own for one, own in zip(told, given_ids, strict=True) if own)
 
 
+def _fated(job: Job, fate: str, retry_after_s: float | None) -> JobResult:
+    """The result of a job that came to this end."""
+    answers = echo_result(job).answers
+    if fate == "bad job":
+        failure = JobFailure("INFERENCE_ERROR", "no", retry_after_s)
+        return echo_result(job, failure=failure, answers=())
+    if fate == "bad item":
+        failed = (ItemFailure(len(job.items) - 1, "INPUT_TOO_LONG", "long"),)
+        return echo_result(job, answers=(*answers[:-1], b""), item_failures=failed)
+    # One answer too many: nobody knows whose they are.
+    return echo_result(job, answers=(*answers, b"") if fate == "more" else answers)
+
+
 @given(
-    st.lists(st.sampled_from(["well", "bad item", "bad job"]), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["well", "bad item", "bad job", "more"]), min_size=1, max_size=4),
     st.integers(1, 3),
     st.sampled_from([None, None, 0.0, 2.5]),
     st.sampled_from(["encode", "encode", "score"]),
 )
 @example(["well", "bad job"], 1, None, "score")
+@example(["well", "more"], 1, None, "encode")
+@example(["bad item"], 1, None, "encode")
+@example(["bad item", "well"], 1, None, "score")
 def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_one_for_each_item(
     fates: list[str], items_each: int, retry_after_s: float | None, operation: Operation
 ) -> None:
@@ -575,24 +614,13 @@ def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_o
     model = "ranker" if operation == "score" else "org/dense"
     asked, route = _asked(operation, texts), _route(model, operation)
     jobs = _jobs(asked, route, items_each)
-    results: list[Any] = []
-    for job, fate in zip(jobs, fates, strict=True):
-        count = len(job.items)
-        if fate == "bad job":
-            failure = JobFailure("INFERENCE_ERROR", "no", retry_after_s)
-            results.append(echo_result(job, failure=failure, answers=()))
-        elif fate == "bad item":
-            kept = (*echo_result(job).answers[:-1], b"")
-            failed = (ItemFailure(count - 1, "INPUT_TOO_LONG", "long"),)
-            results.append(echo_result(job, answers=kept, item_failures=failed))
-        else:
-            results.append(echo_result(job))
+    results = [_fated(job, fate, retry_after_s) for job, fate in zip(jobs, fates, strict=True)]
     bad = [
         first + n
         for number, fate in enumerate(fates)
         for first in [number * items_each]
         for n in range(items_each)
-        if fate == "bad job" or (fate == "bad item" and n == items_each - 1)
+        if fate in ("bad job", "more") or (fate == "bad item" and n == items_each - 1)
     ]
     # A ranking with an item missing would mislead.
     is_lost = len(bad) == len(texts) or (operation == "score" and bad)
@@ -603,14 +631,18 @@ def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_o
             # The whole job failed: no item of it is to blame.
             assert (failed_all.value.message, failed_all.value.field) == ("no", None)
         if failed_all.value.code == "INPUT_TOO_LONG":
-            assert failed_all.value.field == f"$.items[{bad[0]}]"
+            where = f"$.items[{bad[0]}]"
+            # Where all failed it may be what they have in common.
+            message = "long" if len(bad) == len(texts) else f"{where}: long"
+            assert (failed_all.value.message, failed_all.value.field) == (message, where)
         return
     if operation == "score":
         assert len(assemble(asked, route, jobs, results).judged) == len(texts)
         return
-    entries = assemble(asked, route, jobs, results).fields["items"]
-    decoded = [msgspec.msgpack.decode(entry) for entry in entries]
+    answer = assemble(asked, route, jobs, results)
+    decoded = [msgspec.msgpack.decode(entry) for entry in answer.fields["items"]]
     assert [n for n, entry in enumerate(decoded) if "error" in entry] == bad
+    assert answer.own_failures == {n for n in bad if fates[n // items_each] == "bad item"}
 
 
 @given(
