@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -15,6 +18,8 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.reports import report_at
 
+from sie_config.offline.backup import back_up
+from sie_config.offline.doctor import examine
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_runtime.streams.log_stream import log_streams
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
@@ -82,6 +87,50 @@ async def test_a_restored_file_gets_its_entries_back_from_the_stream(tmp_path, u
         assert one.plane.sequencer.state == Serving(witnessed=True)
         assert one.plane.sequencer.position.epoch == head + 1
         assert {"a", "b", "c"} <= {e.key for e in one.plane.sequencer.registry.of_kind("model")}
+
+
+_RECOVER = Path(__file__).parents[2] / "docs" / "operations" / "recover.md"
+
+
+def typed_by(page: str, heading: str, folder: Path, **words: str) -> None:
+    """Type what stands in the block below a heading, but what begins or ends a whole cluster."""
+    block = page.partition(f"### {heading}\n")[2].partition("```sh\n")[2].partition("```")[0]
+    first, *lines, last = block.splitlines()
+    assert (first, last) == ("sie down", "sie up --detach")
+    text = "\n".join(lines)
+    for word, meant in words.items():
+        text = text.replace(word, meant)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SIE_")}
+    subprocess.run(
+        ["sh", "-ec", text], cwd=folder, env=environ | {"PATH": path}, check=True, timeout=60
+    )
+
+
+async def test_a_damaged_log_is_restored_by_what_the_page_says_and_lacks_nothing(tmp_path, url):
+    data = tmp_path / ".sie" / "config"
+    async with writer(data, url) as one:
+        await one.put("before")
+        backup, _ = back_up(data / "log.sqlite", tmp_path)
+        await put(one.plane, "after", description="text-of-after")
+        await one.published()
+        head = one.plane.sequencer.position
+    file = data / "log.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"text-of-after", b"text-of-aftep"))
+    async with writer(data, url) as one:
+        assert isinstance(one.plane.sequencer.state, Recovery), "the damage is seen"
+
+    page = _RECOVER.read_text()
+    await asyncio.to_thread(typed_by, page, "Restore a damaged log", tmp_path, BACKUP=str(backup))
+
+    # It has to reach the broker before it begins: nothing else tells it what the backup lacks.
+    async with writer(data, url, roll_call_s=0.5) as one:
+        assert one.plane.sequencer.state == Serving(witnessed=True)
+        assert one.plane.sequencer.position.epoch == head.epoch + 1
+        again = await one.plane.journal.entry(head.epoch)
+        assert again is not None and again.hash == head.hash
+        report = await asyncio.to_thread(examine, file, url=one.url, bus=None)
+        assert report.sound, report
 
 
 async def test_with_the_stream_wiped_it_gets_them_back_from_a_replicas_tail(tmp_path, url):

@@ -8,6 +8,11 @@ from tests.mutants.mutant import edit
 __all__ = ["FOLLOWER_LOG_SOURCE_MUTANTS"]
 
 SOURCE = "shared/runtime/sie_runtime/follower/log_source.py"
+_FETCHER = "shared/runtime/sie_runtime/follower/fetcher.py"
+_CARRIED_OUT = (
+    "tests/property/test_feed_laws.py::test_each_fetch_ends_in_one_event_of_its_own_number_and_a_boot"
+    "_alone_may_use_the_stream",
+)
 _TWO_LOGS = (
     "tests/integration/test_runtime_on_nats.py::"
     "test_of_two_logs_on_one_broker_a_replica_hears_its_own_and_begins_with_neither",
@@ -126,5 +131,45 @@ FOLLOWER_LOG_SOURCE_MUTANTS = (
         "        self._refused = False\n        return _head(response)",
         "        return _head(response)",
         _TOKEN,
+    ),
+    edit(
+        "what-is-gone-is-a-failed-fetch",
+        "a replica below the low water asks for what is not served, for ever",
+        _FETCHER,
+        "event = Gone(command.id)",
+        'event = FetchFailed(command.id, "gone")',
+        _CARRIED_OUT,
+    ),
+    edit(
+        "a-following-replica-takes-the-stream-s-whole-log",
+        "a replica with a state begins anew whenever its writer is away",
+        _FETCHER,
+        '            if command.reason != "boot":\n                raise\n',
+        "",
+        _CARRIED_OUT,
+    ),
+    edit(
+        "a-booting-replica-has-no-second-way",
+        "while sie-config is down a new gateway serves nobody",
+        _FETCHER,
+        '            if command.reason != "boot":\n                raise\n',
+        "            raise\n",
+        _CARRIED_OUT,
+    ),
+    edit(
+        "the-second-way-s-fault-is-told",
+        "why the writer gives no snapshot is told nowhere",
+        _FETCHER,
+        "raise error from None",
+        "raise",
+        _CARRIED_OUT,
+    ),
+    edit(
+        "a-fetch-begins-one-late",
+        "each gap is asked for without its first entry, again and again",
+        _FETCHER,
+        "command.log_id, command.after, command.until",
+        "command.log_id, command.after + 1, command.until",
+        _CARRIED_OUT,
     ),
 )

@@ -100,4 +100,14 @@ OPERATIONS_MUTANTS = (
         'for name, profile in list(document["profiles"].items())[:1]',
         _WORKED_OUT,
     ),
+    edit(
+        "an-etag-is-of-the-head",
+        "a write that changed nothing gives an ETag that no later write may use",
+        "control_plane/sie_config/http/write_answers.py",
+        "etag(outcome.entry.log_id, outcome.modified_epoch)",
+        "etag(outcome.entry.log_id, outcome.entry.epoch)",
+        (
+            "tests/property/test_history_laws.py::test_a_trial_foretells_the_write_and_leaves_no_trace",
+        ),
+    ),
 )

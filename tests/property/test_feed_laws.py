@@ -8,10 +8,21 @@ from typing import Any, cast
 import httpx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sie_core.chain import Position, position_of
-from sie_core.replica.events import EntryArrived, Event
+from sie_core.replica.events import (
+    EntryArrived,
+    Event,
+    Fetch,
+    FetchFailed,
+    FetchSnapshot,
+    Gone,
+    RangeArrived,
+    SnapshotArrived,
+)
 from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.follower.fetcher import Fetcher
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.stored_log import StoredLog, _Feed
@@ -314,3 +325,68 @@ def test_a_fetch_is_what_the_writer_says_or_else_the_page_that_the_stream_leads_
         await bus.close()
 
     loop.run_until_complete(story())
+
+
+_ANSWERS = st.sampled_from(["given", "given", "gone", "failed"])
+_WANTED = st.sampled_from(
+    [
+        Fetch(0, LOGS[0].log_id, 1, 3),
+        FetchSnapshot(0, "boot"),
+        FetchSnapshot(0, "the range is gone"),
+    ]
+)
+
+
+class Scripted:
+    """A source that answers as it is told, from its writer and from the stream."""
+
+    def __init__(self) -> None:
+        self.writer = self.stream = "given"
+
+    def _told(self, how: str, whose: str, given: Any) -> Any:
+        if how == "gone":
+            raise RangeGone
+        if how == "failed":
+            raise SourceFailed(whose)
+        return given
+
+    async def entries(self, log_id: str, after: int, until: int) -> Any:
+        assert log_id == LOGS[0].log_id
+        return self._told(self.writer, "writer", tuple(LOGS[0].entries[after:until]))
+
+    async def snapshot(self) -> Any:
+        # No snapshot lies below a low water.
+        return self._told("given" if self.writer == "gone" else self.writer, "writer", _SNAPSHOT)
+
+    async def whole_log_from_stream(self) -> Any:
+        return self._told("failed" if self.stream == "gone" else self.stream, "stream", _WHOLE)
+
+
+_SNAPSHOT, _WHOLE = LOGS[0].snapshot(2), tuple(LOGS[0].entries)
+
+
+@given(st.lists(st.tuples(_WANTED, _ANSWERS, _ANSWERS), max_size=6))
+def test_each_fetch_ends_in_one_event_of_its_own_number_and_a_boot_alone_may_use_the_stream(asked):
+    async def story() -> None:
+        source, heard = Scripted(), asyncio.Queue[Event]()
+        fetcher = Fetcher(cast(Any, source), put=heard.put_nowait)
+        running = asyncio.create_task(fetcher.run(asyncio.Event()))
+        for number, (command, source.writer, source.stream) in enumerate(asked, 1):
+            fetcher.want(replace(command, id=number))
+            found = await asyncio.wait_for(heard.get(), 20)
+            expected: Event = FetchFailed(number, "writer")
+            if isinstance(command, Fetch):
+                if source.writer == "given":
+                    expected = RangeArrived(number, _WHOLE[command.after : command.until])
+                elif source.writer == "gone":
+                    expected = Gone(number)
+            elif source.writer != "failed":
+                expected = SnapshotArrived(number, _SNAPSHOT)
+            elif command.reason == "boot" and source.stream == "given":
+                expected = RangeArrived(number, _WHOLE)
+            assert found == expected
+        assert heard.empty()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(story())

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.config_writer import LOG_ID, NOW_US, TENURE, begun_log, put_model, write
 
@@ -19,6 +19,7 @@ from sie_config.documents.differences import (
     same,
 )
 from sie_config.documents.merge_patch import merged
+from sie_config.http.write_answers import entity_answer
 from sie_config.past.blame import Traced, origins, trace
 from sie_config.past.listing import Listing
 from sie_config.upkeep.exports import Export, Exports
@@ -159,6 +160,7 @@ def test_a_batch_is_taken_as_its_commands_one_after_another(history, batch):
 
 
 @given(histories, st.lists(commands(), min_size=1, max_size=4), st.booleans())
+@example([[put_model("a")], [put_model("b")]], [put_model("a")], False)
 def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simultaneous):
     draft, _ = grown(history)
     asked = Write("a", "", "r", tuple(batch), simultaneous=simultaneous)
@@ -176,6 +178,14 @@ def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simulta
     assert foretold.after is not None
     assert foretold.after.digest == draft.registry.digest
     assert (foretold.changed, foretold.created) == (done.changed, done.created)
+    for command in batch[:1] if len(batch) == 1 else ():
+        answer = entity_answer(
+            command.kind, command.key, done, is_put=isinstance(command, Put), is_published=True
+        )
+        now = draft.registry.get(command.kind, command.key)
+        # A write that changed nothing is answered with the ETag that a read has.
+        tag = None if now is None else etag(LOG_ID, now.modified_epoch)
+        assert answer.get("etag") == tag
     assert index_state(draft._index) == index_state(Index.of(draft.registry))
 
 
