@@ -123,7 +123,8 @@ async def test_a_death_in_mid_batch_fails_what_was_out_and_a_new_process_is_foun
         executor.on_change(lambda: seen.append(executor.connected))
         execution.resident = ()
         await executor.load("rev", {})
-        assert executor.resident == {"rev"}
+        loaded = executor.resident
+        assert loaded == frozenset({"rev"})
         execution.hold()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(_error(batch(executor, "a")))

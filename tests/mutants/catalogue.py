@@ -11,6 +11,7 @@ from tests.mutants.config_replicas import CONFIG_REPLICAS_MUTANTS
 from tests.mutants.config_start import CONFIG_START_MUTANTS
 from tests.mutants.core import CORE_MUTANTS
 from tests.mutants.execution import EXECUTION_MUTANTS
+from tests.mutants.execution_extraction import EXECUTION_EXTRACTION_MUTANTS
 from tests.mutants.execution_weights import EXECUTION_WEIGHTS_MUTANTS
 from tests.mutants.follower import FOLLOWER_MUTANTS
 from tests.mutants.follower_log_source import FOLLOWER_LOG_SOURCE_MUTANTS
@@ -22,6 +23,7 @@ from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
 from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.ipc import IPC_MUTANTS
 from tests.mutants.journal import JOURNAL_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
@@ -69,6 +71,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WORKER_FORMS_MUTANTS,
     *EXECUTION_WEIGHTS_MUTANTS,
     *EXECUTION_MUTANTS,
+    *IPC_MUTANTS,
+    *EXECUTION_EXTRACTION_MUTANTS,
     *CLI_MUTANTS,
     *SDK_MUTANTS,
     *SDK_EXCHANGE_MUTANTS,

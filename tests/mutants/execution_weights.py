@@ -145,4 +145,26 @@ EXECUTION_WEIGHTS_MUTANTS = (
         "",
         _FOLDER,
     ),
+    edit(
+        "small-files-of-a-hub-are-believed",
+        "a config that was damaged on its way is read",
+        "data_plane/sie_server/weights/file_hashes.py",
+        "return digest.hexdigest() == blob.name",
+        "return True",
+        (
+            "tests/property/test_weights_laws.py::test_"
+            "a_file_of_the_hub_has_the_bytes_that_its_name_states",
+        ),
+    ),
+    edit(
+        "the-newest-leaves-the-cache",
+        "a host fetches again and again what it has just used",
+        "data_plane/sie_server/weights/hub_cache.py",
+        "return min(candidates, key",
+        "return max(candidates, key",
+        (
+            "tests/property/test_weights_laws.py::test_"
+            "the_revision_that_was_not_used_for_longest_leaves_the_cache",
+        ),
+    ),
 )

@@ -153,4 +153,72 @@ SDK_EXCHANGE_MUTANTS = (
             "_where_it_is_nothing",
         ),
     ),
+    edit(
+        "a-date-has-no-bound",
+        "a client waits until next year where a clock is wrong",
+        "sdk/sie_sdk/refusals.py",
+        "return max(0.0, seconds) if seconds <= _RETRY_AFTER_MAX_S else None",
+        "return max(0.0, seconds)",
+        (
+            "tests/property/test_sdk_exchange_laws.py::test_the_most_exact_pause_that_can_be_waited_for_is_heard",
+        ),
+    ),
+    edit(
+        "a-202-needs-a-pause",
+        "a client takes a cluster without a worker for one that failed",
+        "sdk/sie_sdk/refusals.py",
+        "    if status == 202:\n",
+        "    if status == 202 and retry_after_s is not None:\n",
+        (
+            "tests/property/test_sdk_exchange_laws.py::test_the_most_exact_pause_that_can_be_waited_for_is_heard",
+        ),
+    ),
+    edit(
+        "an-items-model-hides-the-answers",
+        "a result names another model than the one that gave it",
+        "sdk/sie_sdk/exchange.py",
+        "[{**entry, **shared} for entry in entries]",
+        "[{**shared, **entry} for entry in entries]",
+        (
+            "tests/property/test_sdk_exchange_laws.py::test_an_answer_has_exactly_as_many_results_as_items_were_sent",
+        ),
+    ),
+    edit(
+        "no-time-for-an-answer-is-the-usual",
+        "who waits for no answer waits for minutes",
+        "sdk/sie_sdk/wire/transport.py",
+        "read_timeout_s if read_timeout_s is not None else both",
+        "read_timeout_s or both",
+        (
+            "tests/property/test_sdk_call_laws.py::test_each_time_that_is_said_is_the_one_that_is_waited_also_where_it_is_none",
+        ),
+    ),
+    edit(
+        "no-time-for-a-connection-is-the-usual",
+        "who waits for no connection waits for ten seconds",
+        "sdk/sie_sdk/wire/transport.py",
+        "connect_timeout_s if connect_timeout_s is not None else min(_CONNECT_S, both)",
+        "connect_timeout_s or min(_CONNECT_S, both)",
+        (
+            "tests/property/test_sdk_call_laws.py::test_each_time_that_is_said_is_the_one_that_is_waited_also_where_it_is_none",
+        ),
+    ),
+    edit(
+        "an-empty-text-is-none",
+        "an empty text is refused as an item without one",
+        "sdk/sie_sdk/inputs.py",
+        "if value is not None:\n            known",
+        "if value:\n            known",
+        ("tests/unit/test_sdk_items.py::test_one_item_is_one_item_in_whatever_form_it_comes",),
+    ),
+    edit(
+        "a-callers-key-is-not-sent",
+        "a write that is asked for again with its key is written twice",
+        "sdk/sie_sdk/config/calls.py",
+        'headers = {"Idempotency-Key": terms.idempotency_key or fresh}',
+        'headers = {"Idempotency-Key": fresh}',
+        (
+            "tests/property/test_sdk_call_laws.py::test_a_write_has_the_key_of_its_caller_else_one_of_its_own",
+        ),
+    ),
 )

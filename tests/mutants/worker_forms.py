@@ -259,4 +259,24 @@ WORKER_FORMS_MUTANTS = (
         "    for output, width in [*widths.items()][:1]:\n        if wanted",
         _WIDTHS,
     ),
+    edit(
+        "a-batch-has-one-least-number",
+        "of a multivector in bytes each token depends on the others",
+        "shared/schemas/sie_schemas/arrays.py",
+        "least = vectors.min(axis=-1, keepdims=True)",
+        "least = vectors.min(keepdims=True)",
+        (
+            "tests/property/test_answer_laws.py::test_each_token_is_written_and_cut_as_if_it_were_alone",
+        ),
+    ),
+    edit(
+        "steps-of-their-own",
+        "vectors in bytes are not the nearest that there are",
+        "shared/schemas/sie_schemas/arrays.py",
+        "/ _or_one(largest) * 127,",
+        "/ _or_one(largest) * 127.49,",
+        (
+            "tests/property/test_answer_laws.py::test_smaller_types_keep_the_order_and_the_sign_of_the_numbers",
+        ),
+    ),
 )

@@ -347,4 +347,49 @@ WORKER_JOBS_MUTANTS = (
         "                return None\n            if found.revision == revision and",
         _KNOWN,
     ),
+    edit(
+        "acknowledged-before-it-is-closed",
+        "a job that comes again at once goes on with a hold that ends",
+        "data_plane/sie_worker/jobs/results.py",
+        "        self._holds.close(holds, settled=True)\n"
+        "        acknowledge([hold.delivery for hold in holds])",
+        "        acknowledge([hold.delivery for hold in holds])\n"
+        "        self._holds.close(holds, settled=True)",
+        (
+            "tests/property/test_delivery_laws.py::test_a_job_is_done_when_it_is_confirmed_or_late_whatever_becomes_of_its_mates",
+        ),
+    ),
+    edit(
+        "given-back-before-it-is-closed",
+        "a job that comes again at once is taken for one in hand, and lost",
+        "data_plane/sie_worker/jobs/results.py",
+        "        self._holds.close(again, settled=False)\n"
+        "        for hold in again:\n            hold.delivery.retry(delay_s)\n",
+        "        for hold in again:\n"
+        "            hold.delivery.retry(delay_s)\n"
+        "        self._holds.close(again, settled=False)\n",
+        (
+            "tests/property/test_delivery_laws.py::test_what_is_given_back_goes_to_the_queue_and_its_last_delivery_to_the_client",
+        ),
+    ),
+    edit(
+        "a-chunk-without-room-counts",
+        "the chunks of a large result go round and round a gateway that has no room",
+        "data_plane/sie_worker/jobs/results.py",
+        "if receipt is not None and receipt.chunk == index:",
+        "if receipt is not None:",
+        (
+            "tests/property/test_delivery_laws.py::test_a_large_result_arrives_whole_though_its_gateway_begins_anew",
+        ),
+    ),
+    edit(
+        "a-large-answer-has-a-dead-letter",
+        "a job whose answers are too many is buried as if it had failed for good",
+        "data_plane/sie_worker/jobs/results.py",
+        "                inbox, [(hold, hold.result(self._worker_id, error))], for_good=for_good\n",
+        "                inbox, [(hold, hold.result(self._worker_id, error))], for_good=True\n",
+        (
+            "tests/property/test_delivery_laws.py::test_a_result_that_just_fits_in_chunks_arrives_and_one_byte_more_is_too_large",
+        ),
+    ),
 )

@@ -147,7 +147,9 @@ class World:
         return found.resolved if found and (model_id, profile) == wanted else None
 
     def adapter(self, _model_id: str, pin: AdapterPin) -> ResolvedAdapter | None:
-        return None if pin == GONE else ResolvedAdapter(pin.name, pin.revision, AdapterJson({}))
+        return (
+            None if pin == GONE else ResolvedAdapter(pin.name, pin.revision, cast(AdapterJson, {}))
+        )
 
     # ---- devices ---------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from sie_schemas.documents import PathSource
 from sie_schemas.errors import OurFault
+from sie_server.weights.file_hashes import is_blob
+from sie_server.weights.hub_cache import _oldest
 from sie_server.weights.sources import Weights, resolve
 
 FILES = ("w", "1/w", "1/1/w", "1/10/w", "10/w", "1_w")
@@ -63,3 +67,34 @@ def test_a_hash_that_differs_in_one_digit_is_another_files(folder, place):
         else:
             with pytest.raises(OurFault, match="has SHA-256"):
                 resolve(source)
+
+
+@given(st.binary(max_size=40), st.booleans(), st.integers(0, 3))
+def test_a_file_of_the_hub_has_the_bytes_that_its_name_states(content, is_small, changed):
+    """Small files are named as git names them, large ones by their SHA-256."""
+    named = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    name = (named if is_small else hashlib.sha256(content)).hexdigest()
+    found = (content + b"x", content[:-1], b"", content)[changed]
+    with tempfile.TemporaryDirectory() as made:
+        (Path(made) / name).write_bytes(found)
+        assert is_blob(Path(made) / name) is (found == content)
+
+
+@given(
+    times=st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True),
+    spared=st.sets(st.integers(0, 4)),
+)
+def test_the_revision_that_was_not_used_for_longest_leaves_the_cache(times, spared):
+    """One that was never pinned counts from when it came. Data sets are others' business."""
+    revisions = [
+        SimpleNamespace(snapshot_path=Path(f"{n}"), commit_hash=f"none-{n}", last_modified=at)
+        for n, at in enumerate(times)
+    ]
+    older = SimpleNamespace(snapshot_path=Path("d"), commit_hash="none-d", last_modified=-1)
+    path = Path("models--never--there")
+    model = SimpleNamespace(repo_type="model", repo_path=path, revisions=revisions)
+    data = SimpleNamespace(repo_type="dataset", repo_path=path, revisions=[older])
+    info = cast(Any, SimpleNamespace(repos=[data, model]))
+    found = _oldest(info, {Path(f"{n}") for n in spared})
+    left = [at for n, at in enumerate(times) if n not in spared]
+    assert (found and found[1].last_modified) == (min(left) if left else None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -250,8 +251,8 @@ def test_each_text_is_read_under_its_own_adapter_however_many_pairs_come_of_it(t
     device = replace(DEVICE, adapters=AdapterShelf(), verdicts={})
     backend = _load("zero-shot-classification", folder, device=device)
     pins = (AdapterPin("legal", "1"), None, AdapterPin("medical", "1"))
-    for seed, pin in enumerate(filter(None, pins)):
-        device.adapters.put("r1", pin, lambda seed=seed: _adapter(backend, seed))
+    for seed, named in enumerate(filter(None, pins)):
+        device.adapters.put("r1", named, partial(_adapter, backend, seed))
 
     def told(texts: Sequence[str], pins: Sequence[AdapterPin | None], count: int) -> Any:
         batch = ipc.RunBatch(
