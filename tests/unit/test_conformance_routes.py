@@ -14,7 +14,7 @@ import pytest
 import sentence_transformers as st
 import torch
 import transformers as tf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
@@ -22,10 +22,14 @@ from tests.support.conformance import TEXTS, Answerer, assert_as_reference, load
 from tests.support.sameness import assert_same
 from tests.support.small_tokenizers import small_tokenizer
 
+from sie_cli.models.proposal import propose
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
+from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import StaticStep, TextLayout
 from sie_schemas import ipc
 from sie_schemas.errors import OurFault
 from sie_server.vectors.tables import read_table
+from sie_server.weights.pickles import convert_pickles
 from sie_server.weights.sources import Weights
 
 WIDTH = 16
@@ -209,3 +213,27 @@ def test_queries_and_documents_share_a_batch(bert, tmp_path):
         for place, text in enumerate(TEXTS)
     ]
     assert_same(answerer.answered(inputs), np.stack(expected))
+
+
+def test_an_asym_whose_layers_are_pickles_is_converted_whole(bert, tmp_path):
+    """As the library saved it before it had a Router: its layers lie a folder deeper."""
+    ways = Router({"query": [_dense(8, 1)], "document": [_dense(8, 2)]})
+    modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), ways]
+    folder = _saved(tmp_path / "model", st.SentenceTransformer, modules)
+    listed = json.loads((folder / "modules.json").read_text())
+    home = folder / listed[2]["path"]
+    listed[2]["type"] = "sentence_transformers.models.Asym"
+    (folder / "modules.json").write_text(json.dumps(listed))
+    told = json.loads((home / "router_config.json").read_text())
+    told["types"] = dict.fromkeys(told["types"], "sentence_transformers.models.Dense")
+    (home / "config.json").write_text(json.dumps({**told, "parameters": {"allow_empty_key": True}}))
+    (home / "router_config.json").unlink()
+    for file in home.rglob("model.safetensors"):
+        torch.save(load_file(file), file.with_name("pytorch_model.bin"))
+        file.unlink()
+    files = FolderFiles(folder)
+    assert propose(files, takes_pickles=True).refusals == ()
+    wanted = pickles_wanted(files.names())
+    assert len(wanted) == 2
+    convert_pickles(folder, wanted, "a model")
+    _require_same(folder, st.SentenceTransformer)

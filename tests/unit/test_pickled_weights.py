@@ -126,6 +126,21 @@ def test_an_operator_can_forbid_pickles(mirror, tmp_path):
         (["pytorch_model.bin", "model-00001-of-00002.safetensors"], []),
         (["pytorch_model-00001-of-00002.bin", "training_args.bin", "optimizer.pt"], [0]),
         (["2_Dense/pytorch_model.bin", "2_Dense/config.json", "modules.json"], [0]),
+        (
+            # An old Asym, and a Router of today.
+            [
+                "2_Asym/query_0_Dense/pytorch_model.bin",
+                "2_Asym/query_0_Dense/config.json",
+                "2_Asym/config.json",
+                "3_Router/d_0/pytorch_model.bin",
+                "3_Router/d_0/config.json",
+                "3_Router/router_config.json",
+                "spare/d_0/pytorch_model.bin",
+                "spare/d_0/config.json",
+                "modules.json",
+            ],
+            [0, 3],
+        ),
         (["onnx/pytorch_model.bin", "model.safetensors"], []),
         (["colbert_linear.pt", "model.safetensors"], [0]),
         (["colbert_linear.pt", "colbert_linear.safetensors"], []),

@@ -14,6 +14,7 @@ from sie_layouts.architectures.lengths import require_length
 from sie_layouts.architectures.tensors.declared import lacking, main_file
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.layers import unlike_layers
+from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.facts import Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
@@ -201,8 +202,9 @@ def _file(files: Files, name: str, takes_pickles: bool) -> Iterator[Refusal]:
     names = files.names()
     home = name.rpartition("/")[0]
     beside = [each for each in names if each.rpartition("/")[0] == home]
-    pickled = any(each.rpartition("/")[2].startswith(_PICKLED) for each in beside)
-    if name in names or (takes_pickles and pickled):
+    read = pickles_wanted(names) if takes_pickles else ()
+    model = f"{home}/{_PICKLED}" if home else _PICKLED
+    if name in names or any(each.startswith(model) for each in read):
         return
     others = sorted(each for each in beside if each.endswith((".safetensors", ".bin", ".pt")))
     has = f"; there is {', '.join(others[:3])}" if others else ""

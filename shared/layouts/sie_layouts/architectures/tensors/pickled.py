@@ -11,6 +11,8 @@ from typing import Final
 __all__ = ["made_name", "pickles_wanted"]
 
 _PICKLES: Final = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "adapter_model.bin")
+_LISTS: Final = ("config.json", "router_config.json")
+"""The file of a module's settings, and the one of a router's modules."""
 _HEADS: Final = ("sparse_linear.pt", "colbert_linear.pt")
 """Single layers beside a model, as bge-m3 publishes them."""
 
@@ -46,11 +48,16 @@ def _has_safetensors(there: set[str], name: str) -> bool:
 
 
 def _is_read(there: set[str], name: str) -> bool:
-    """Only of the model's own folder and of the modules in it: others are exports or spares."""
-    folder = name.rpartition("/")[0]
-    return not folder or (
-        "/" not in folder and f"{folder}/config.json" in there and "modules.json" in there
-    )
+    """Only of the model's own folder and of the modules in it: others are exports or spares.
+
+    A router holds modules of its own.
+    """
+    homes = name.split("/")[:-1]
+    listed = [
+        any("/".join([*homes[: depth + 1], each]) in there for each in _LISTS)
+        for depth in range(len(homes))
+    ]
+    return not homes or ("modules.json" in there and all(listed))
 
 
 def _is_safe(name: str) -> bool:
