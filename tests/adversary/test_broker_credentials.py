@@ -336,7 +336,9 @@ async def test_one_word_of_a_gateways_user_empties_no_bucket(tmp_path):
         stolen(url, "gateway") as thief,
         stolen(url, "spy") as spy,
         connected_bus(
-            BusSettings(nats_url=url, **user("config")), role="config", process_id="c"
+            BusSettings(nats_url=url, nats_user="config", nats_password="config"),
+            role="config",
+            process_id="c",
         ) as bus,
     ):
         # As an earlier release made them; they are mended where they lie.
