@@ -225,7 +225,11 @@ async def test_a_process_of_a_newer_protocol_is_refused_with_the_reason(tmp_path
         )
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
+            # It comes after its sidecar, as it does at each start.
+            there = execution.path.rename(tmp_path / "elsewhere")
             group.create_task(executor.run(stop))
+            await until(lambda: "does not listen" in executor.trouble)
+            there.rename(execution.path)
             await until(lambda: "version" in executor.last_loss)
             assert not executor.connected
             stop.set()

@@ -233,6 +233,13 @@ def test_a_process_that_was_started_again_and_again_is_a_trouble_until_it_has_se
     assert found(processes=(aged(16),)) == {}
 
 
+def test_a_process_that_is_being_started_is_no_failure():
+    mine = record_process("supervisor", os.getpid(), Path("log"))
+    coming = ProcessRecord(role="server-0", pid=0, started="", log="log")
+    trouble = found(processes=(mine, coming))["process server-0"]
+    assert (trouble.tone, trouble.what) == ("warn", "server-0 is being started")
+
+
 @pytest.mark.parametrize("alert", ["SieDeadLetters", "SieSelfCheckDiffers", "SieTwoHistories"])
 def test_the_next_command_is_one_of_the_page(alert):
     wanted, there = BY_ALERT[alert]

@@ -29,6 +29,8 @@ __all__ = ["SILENT_S", "Executor", "ExecutorLost"]
 SILENT_S: Final = 3.0
 """A ping is answered within milliseconds, and within a second or two beside a load. What is silent
 for longer is told; it is given up much later, as that costs its work."""
+_ABSENT: Final = "it does not listen yet, or not any more"
+"""The loss of a connection that could not be made, which says less than any other."""
 
 
 class ExecutorLost(Later):
@@ -285,8 +287,14 @@ class Executor:
         while True:
             try:
                 await self._converse()
-            except (OSError, EOFError, _Unreadable) as error:
-                self.last_loss = self.last_loss or str(error) or type(error).__name__
+            except (FileNotFoundError, ConnectionRefusedError):
+                self.last_loss = self.last_loss or _ABSENT
+            except (OSError, EOFError) as error:
+                # Who dropped the connection has said why; that nobody was there yet says nothing.
+                if self.last_loss in {"", _ABSENT}:
+                    self.last_loss = str(error) or type(error).__name__
+            except _Unreadable as error:
+                self.last_loss = str(error)
             finally:
                 self._fail_waiting()
             await asyncio.sleep(self._reconnect_s)

@@ -106,7 +106,16 @@ def _processes(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
             command=f"sie down{where} && sie up{where}",
         )
     for each in record.processes:
-        if not each.alive:
+        if not each.pid:
+            yield Trouble(
+                tone="warn",
+                id=f"process {each.role}",
+                what=f"{each.role} is being started",
+                evidence="it has no process yet",
+                cure="Look again in some seconds.",
+                command=f"sie doctor{where}",
+            )
+        elif not each.alive:
             last = facts.tails.get(each.role, "")
             yield Trouble(
                 tone="bad",
