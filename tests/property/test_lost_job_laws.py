@@ -5,6 +5,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from sie_gateway.request.dispatch import Dispatcher
 from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.runs import Run
 from sie_gateway.request.takers import Takers
+from sie_runtime.broker.bus_messages import Message
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HoldingAnswer, WorkerKind, wanted_subject
 from sie_schemas.jobs import JOB_ENCODER
@@ -270,17 +272,17 @@ def waiting_for() -> dict[WorkerKind, float]:
     return {kind: value for kind, value in shown.items() if value}
 
 
+def _told(said: list[tuple[WorkerKind, str]], kind: WorkerKind, word: Message) -> None:
+    wanted = msgspec.msgpack.decode(word.data)["models"]
+    said.extend((kind, each["model_id"]) for each in wanted)
+
+
 async def held(places: list[tuple[WorkerKind, str]], comes: bool) -> None:
     """A request is held while one registry after another says where its model lies."""
     said = list[tuple[WorkerKind, str]]()
     async with gateway_world(warm=False) as world:
         for kind in KINDS:
-            await world.bus.subscribe(
-                wanted_subject(*kind),
-                lambda word, kind=kind: said.extend(
-                    (kind, each["model_id"]) for each in msgspec.msgpack.decode(word.data)["models"]
-                ),
-            )
+            await world.bus.subscribe(wanted_subject(*kind), partial(_told, said, kind))
         world.resolver = placed(*places[0], 8)
         transport = httpx.ASGITransport(app=world.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://g") as http:
@@ -296,8 +298,7 @@ async def held(places: list[tuple[WorkerKind, str]], comes: bool) -> None:
             assert set(said) == set(places)
             assert len(said) == len(set(said)), "it is news once"
             if comes:
-                kind = places[-1][0]._asdict()
-                await world.hear(heartbeat("w1", **kind))
+                await world.hear(heartbeat("w1", **places[-1][0]._asdict()))
             answer = await asking
             assert answer.status_code == (200 if comes else 202)
             assert answer.headers["x-sie-config-epoch"].endswith(f".{len(places) + 7}")

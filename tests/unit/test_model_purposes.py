@@ -33,6 +33,7 @@ def _header(config: Mapping[str, Any]) -> bytes:
     table = {}
     for head in heads:
         for each in wanted(config, head):
+            assert each.shape is not None
             size = 4 * prod(each.shape)
             table[each.names[0]] = {"dtype": "F32", "shape": each.shape, "data_offsets": [0, size]}
     text = json.dumps(table).encode()
