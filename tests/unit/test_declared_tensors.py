@@ -93,6 +93,9 @@ def _config(kind: str, **more: Any) -> tf.PreTrainedConfig:
     grouped = _GROUPED if _EVERY.get(kind) and _EVERY[kind].prefixes == ("model.",) else {}
     grouped = {} if kind == "modernbert" else grouped
     own = {**_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}), **more}
+    if kind == "xlnet":
+        # It has no bound of positions, and its config takes none.
+        own.pop("max_position_embeddings", None)
     return tf.AutoConfig.for_model(kind, **own)
 
 
