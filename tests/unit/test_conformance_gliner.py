@@ -164,6 +164,78 @@ def test_spans_are_the_librarys(case, tmp_path):
     assert told > 10
 
 
+_ODD_LABELS: dict[str, list[str]] = {
+    "many": [f"kind {number}" for number in range(60)],
+    "twice": ["person", "location", "person"],
+    "in two cases": ["Person", "person", "PERSON"],
+    "with blanks": [" person ", "person", "a\tb\nc"],
+    "of other scripts": ["città", "人", "\U0001f600", "مكان", "e\u0301"],
+    "with marks of tokenizers": ["[SEP]", "a [MASK] b", "</s>", "<pad>"],
+    "of what is not seen": ["\u200b", "\xad", "person\x00"],
+    "with a description": ["person: a human being, by name", "location: e.g. a town"],
+}
+_ODD_TEXTS = (
+    "",
+    " \n",
+    "Berlin",
+    "\U0001f600",
+    "مرحبا تيم كوك",
+    "...!?",
+    "Tim [SEP] Cook <<ENT>> in",
+)
+
+
+@pytest.mark.parametrize("case", ["one encoder, spans", "two encoders, spans"])
+def test_odd_labels_find_what_the_library_finds(case, tmp_path):
+    library = write_gliner(tmp_path, *_CASES[case])
+    backend = _load(tmp_path)
+    told = 0
+    for name, labels in _ODD_LABELS.items():
+        texts = [*_ODD_TEXTS, SENTENCES[0][0]] if name != "many" else [SENTENCES[0][0]]
+        for options in ({"threshold": 0.5}, {"threshold": 1.0}):
+            found = _run(backend, texts, labels, **options).entities
+            for text, own in zip(texts, found, strict=True):
+                expected = _ordered(library.inference([text], labels, **options)[0])
+                places = [[one[:3] for one in _places(each)] for each in (own, expected)]
+                assert places[0] == places[1], (name, text)
+                scores = [[one["score"] for one in each] or [0] for each in (own, expected)]
+                assert_same(np.array(scores[0]), np.array(scores[1]))
+                told += len(own)
+    assert told > 10
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([""], "that are not blank"),
+        (["person", " \t"], "that are not blank"),
+        (["x"] * 300 + [f"kind {number}" for number in range(300)], "at most 256 words"),
+        (["x" * 5000], "has 5000 characters"),
+        (["a <<SEP>> b"], "one of the model's marks"),
+        (["word " * 800], "LABELS"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["uni-token", "bi-span"])
+def test_labels_that_no_library_answers_for_are_refused(kind, labels, said, odd_models):
+    """The library drops what is blank and reads past the end of what is too long."""
+    if said == "LABELS":
+        said = "name fewer" if kind == "uni-token" else "shorter label"
+    with pytest.raises(FixRequest, match=said) as refused:
+        _run(odd_models[kind], ["Tim Cook"], labels)
+    assert refused.value.field == "labels"
+
+
+@pytest.fixture(scope="module")
+def odd_models(tmp_path_factory) -> dict[str, Backend]:
+    """A model of each number of encoders."""
+    found = {}
+    for kind in ("uni-token", "bi-span"):
+        folder = tmp_path_factory.mktemp("odd")
+        write_gliner(folder, kind, "bert")
+        found[kind] = _load(folder)
+    return found
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory) -> tuple[Backend, Backend]:
     """Models whose word on a word depends on it alone: one reads all, one 12 words at once."""

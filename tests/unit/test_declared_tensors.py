@@ -93,6 +93,8 @@ def _config(kind: str, **more: Any) -> tf.PreTrainedConfig:
     grouped = _GROUPED if _EVERY.get(kind) and _EVERY[kind].prefixes == ("model.",) else {}
     grouped = {} if kind == "modernbert" else grouped
     own = {**_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}), **more}
+    if kind == "xlnet":
+        del own["max_position_embeddings"]  # it has no limit, and takes none
     return tf.AutoConfig.for_model(kind, **own)
 
 

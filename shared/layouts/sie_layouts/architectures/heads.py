@@ -16,7 +16,7 @@ HEADS_NOT_DONE: Final[Mapping[str, frozenset[str]]] = {
     "classes": frozenset(
         {
             "big_bird", "canine", "ctrl", "eurobert", "flaubert", "gpt-sw3", "gpt2", "gpt_bigcode",
-            "longformer", "modernbert-decoder", "openai-gpt", "xlm",
+            "longformer", "modernbert-decoder", "openai-gpt", "xlm", "xlnet",
         }
     ),
     "masked_language": frozenset({"albert", "convbert", "electra", "flaubert", "xlm"}),

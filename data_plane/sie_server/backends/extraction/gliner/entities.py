@@ -121,7 +121,12 @@ class GlinerEntities(WithoutAdapters):
         self._own_labels = spec.tasks.extract.labels
         self._two_encoders = layout.encoders > 1
         self._tokenizer = model.data_processor.transformer_tokenizer
-        self._tokens_max = _tokens_max(self._tokenizer, model.config)
+        self._tokens_max = _tokens_max(self._tokenizer, model.config.encoder_config)
+        if self._two_encoders:
+            self._label_tokens_max = _tokens_max(
+                model.data_processor.labels_tokenizer,
+                model.model.token_rep_layer.labels_encoder.model.config,
+            )
         self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
         self._at_once = _at_once(model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
@@ -211,6 +216,14 @@ class GlinerEntities(WithoutAdapters):
             read = self._model.data_processor.labels_tokenizer(
                 list(labels), return_tensors="pt", truncation=True, padding="longest"
             ).to(self._model.device)
+            tokens = read["input_ids"].shape[1]
+            if tokens > self._label_tokens_max:
+                raise FixRequest(
+                    f"the longest label takes {tokens} tokens, and {self._spec.model_id} reads "
+                    f"{self._label_tokens_max} of one: give a shorter label",
+                    code="INPUT_TOO_LONG",
+                    field="labels",
+                )
             known = self._model.model.token_rep_layer.encode_labels(**read)
         self._embeddings[labels] = known
         while len(self._embeddings) > _LABEL_SETS_KEPT:
@@ -345,10 +358,9 @@ def _at_once(config: Any) -> int:
     return 1 if alone else _AT_ONCE
 
 
-def _tokens_max(tokenizer: Any, config: Any) -> int:
-    """The tokens after which the tokenizer cuts, or the encoder has no more places; at most a bound
-    of our own."""
-    encoder = config.encoder_config
+def _tokens_max(tokenizer: Any, encoder: Any) -> int:
+    """The tokens after which the tokenizer cuts, or the encoder of that config has no more places;
+    at most a bound of our own."""
     limits = [int(tokenizer.model_max_length), _TOKENS_MAX]
     if encoder is not None and getattr(encoder, "position_biased_input", True):
         places = getattr(encoder, "max_position_embeddings", None)
