@@ -94,8 +94,7 @@ def _config(kind: str, **more: Any) -> tf.PreTrainedConfig:
     grouped = {} if kind == "modernbert" else grouped
     own = {**_SIZES, **grouped, **_OTHER_SIZES.get(kind, {}), **more}
     if kind == "xlnet":
-        # It has no bound of positions, and its config takes none.
-        own.pop("max_position_embeddings", None)
+        del own["max_position_embeddings"]  # it has no limit, and takes none
     return tf.AutoConfig.for_model(kind, **own)
 
 
