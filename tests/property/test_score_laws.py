@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.sameness import assert_same
 
 from sie_schemas.errors import OurFault
 from sie_server.backends.heads.class_heads import _last_place
@@ -32,15 +33,16 @@ def test_a_pair_has_the_score_of_its_activation_and_a_relevance_whoever_is_besid
     label = data.draw(st.integers(0, len(logits[0]) - 1))
     kind = getattr(torch.nn, activation)
     wanted = kind(dim=0) if "oftmax" in activation else kind()
-    found = judge(torch.tensor(logits), activation, label)
-    for place, row in enumerate(map(torch.tensor, logits)):
-        score = wanted(row)[label]
-        chance = row.sigmoid() if len(row) == 1 else row.softmax(dim=0)
-        # What is a probability by itself is one as it is.
-        is_one = activation in {"Sigmoid", "Softmax", "Hardsigmoid"}
-        assert torch.isclose(found.scores[place], score)
-        assert torch.isclose(found.relevance[place], score if is_one else chance[label])
-        assert found.logits[place] == row[label]
+    rows = torch.tensor(logits)
+    found = judge(rows, activation, label)
+    scores = torch.stack([wanted(row)[label] for row in rows])
+    chances = [row.sigmoid() if len(row) == 1 else row.softmax(dim=0) for row in rows]
+    # What is a probability by itself is one as it is.
+    is_one = activation in {"Sigmoid", "Softmax", "Hardsigmoid"}
+    relevance = scores if is_one else torch.stack([chance[label] for chance in chances])
+    assert_same(found.scores.numpy(), scores.numpy())
+    assert_same(found.relevance.numpy(), relevance.numpy())
+    assert torch.equal(found.logits, rows[:, label])
 
 
 @given(st.none() | st.integers(-1, 4) | st.booleans(), st.integers(1, 3))
