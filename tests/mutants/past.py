@@ -327,11 +327,11 @@ PAST_MUTANTS = (
         (PAST,),
     ),
     edit(
-        "a-history-forgets-force",
-        "who looks at a model does not learn that its change passed a gate",
+        "a-history-calls-a-reason-force",
+        "each change of a model is said to have passed a gate",
         "control_plane/sie_config/past/origins.py",
         "            entry.forced,\n",
-        '            "",\n',
+        "            entry.forced or entry.reason,\n",
         _FORCED,
     ),
     edit(
