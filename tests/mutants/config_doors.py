@@ -164,8 +164,16 @@ CONFIG_DOORS_MUTANTS = (
         "fingerprint-is-the-body-alone",
         "a key used for a delete answers a create with it",
         "control_plane/sie_config/http/write_requests.py",
-        "for part in (request.method, request.url.path, request.url.query):",
-        "for part in (request.url.path,):",
+        'for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):',
+        'for part in (scope["path"].encode(),):',
+        (CONDITIONS,),
+    ),
+    edit(
+        "a-path-ends-at-an-encoded-mark",
+        "the key of a delete is answered where another path was asked for",
+        f"{_CONFIG}/http/write_requests.py",
+        'scope["path"].encode()',
+        "request.url.path.encode()",
         (CONDITIONS,),
     ),
     edit(

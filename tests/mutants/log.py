@@ -194,6 +194,14 @@ LOG_MUTANTS = (
         (FILE,),
     ),
     edit(
+        "an-actor-is-his-letters",
+        "Ann's key is refused, or answered, as ann's",
+        LOG_FILE,
+        "FROM idempotency WHERE actor = ? AND key = ?",
+        "FROM idempotency WHERE actor = ? COLLATE NOCASE AND key = ?",
+        ("tests/property/test_idempotency_laws.py",),
+    ),
+    edit(
         "foreign-wal",
         "commits go into a file that was unlinked, and are gone with the process",
         LOG_FILE,

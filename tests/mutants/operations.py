@@ -110,4 +110,14 @@ OPERATIONS_MUTANTS = (
             "tests/property/test_history_laws.py::test_a_trial_foretells_the_write_and_leaves_no_trace",
         ),
     ),
+    edit(
+        "an-adapters-model-is-its-owner",
+        "a dry run of an adapter does not name the replicas that have its model loaded",
+        "control_plane/sie_config/http/write_answers.py",
+        'key.rpartition("/")[0] for key in changed["adapter"]',
+        'key.partition("/")[0] for key in changed["adapter"]',
+        (
+            "tests/property/test_history_laws.py::test_a_trial_foretells_the_write_and_leaves_no_trace",
+        ),
+    ),
 )

@@ -11,6 +11,10 @@ _CONFIG = "control_plane/sie_config"
 _LAWS = "tests/property/"
 _PAST = "tests/property/test_past_laws.py::"
 _AUDITED = (f"{_PAST}test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length",)
+_FORCED = (
+    "tests/property/test_read_laws.py::test_the_reason_of_force_is_told_wherever_its_entry_is_and"
+    "_of_no_other",
+)
 _LOOKUP = "tests/unit/test_config_lookup.py::"
 _GOES_ON = (f"{_LOOKUP}test_the_lookup_goes_on_where_the_last_process_stopped",)
 _BLAMED = (f"{_LOOKUP}test_blame_over_a_long_history_is_the_same_however_it_was_read",)
@@ -321,6 +325,27 @@ PAST_MUTANTS = (
         "            if not 1 <= epoch <= head:\n",
         "            if not 3 <= epoch <= head:\n",
         (PAST,),
+    ),
+    edit(
+        "a-history-calls-a-reason-force",
+        "each change of a model is said to have passed a gate",
+        "control_plane/sie_config/past/origins.py",
+        "            entry.forced,\n",
+        "            entry.forced or entry.reason,\n",
+        _FORCED,
+    ),
+    edit(
+        "a-key-is-its-letters",
+        "org/c has the history of org/C too, and is said to be damaged",
+        TIMELINE,
+        'SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"\n'
+        '    " AND epoch > ?',
+        "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND lower(entity_key) = lower(?)"
+        '"\n    " AND epoch > ?',
+        (
+            "tests/property/test_read_laws.py::test_what_went_and_came_again_has_all_its_history_and"
+            "_nobody_elses",
+        ),
     ),
     edit(
         "a-next-page-is-empty",

@@ -8,7 +8,10 @@ from sie_config.http.write_requests import idempotency_of
 from sie_config.writer.rules import etag
 
 METHODS = st.sampled_from(["POST", "PUT", "PATCH", "DELETE"])
-PATHS = st.sampled_from(["/v1/configs/models", "/v1/configs/models/a", "/v1/configs/batch"])
+PATHS = st.sampled_from(["", "/a", "/A", "/a?ack=stream", "/a#b", "/a\n"]).map(
+    "/v1/configs/models".__add__
+)
+"""Paths as a server gives them: a mark of an address in one was percent-encoded."""
 QUERIES = st.sampled_from([b"", b"force=true", b"ack=stream", b"dry-run=true"])
 BODIES = st.binary(max_size=3)
 ASKED = st.tuples(METHODS, PATHS, QUERIES, BODIES)

@@ -1,6 +1,7 @@
 """Laws of history: differences, merge patches, batches, trials, exports, reverts and blame."""
 
 import asyncio
+import json
 import random
 from contextlib import closing
 from types import SimpleNamespace
@@ -19,11 +20,11 @@ from sie_config.documents.differences import (
     same,
 )
 from sie_config.documents.merge_patch import merged
-from sie_config.http.write_answers import entity_answer
+from sie_config.http.write_answers import entity_answer, models_met
 from sie_config.past.blame import Traced, origins, trace
 from sie_config.past.listing import Listing
 from sie_config.upkeep.exports import Export, Exports
-from sie_config.writer.draft import Draft, Write
+from sie_config.writer.draft import Draft, Outcome, Write
 from sie_config.writer.reverting import revert_commands
 from sie_config.writer.rules import Command, Delete, Expectation, Index, Put, etag
 from sie_core.registry import Entity, Registry
@@ -81,7 +82,7 @@ def _adapter(model_id: str, text: str) -> Put:
 
 
 def commands() -> st.SearchStrategy[Command]:
-    ids, texts = st.sampled_from(["a", "b", "c"]), st.sampled_from(["", "x"])
+    ids, texts = st.sampled_from(["a", "org/b", "c"]), st.sampled_from(["", "x"])
     models = st.builds(
         lambda name, text, alias, pool: put_model(name, description=text, aliases=alias, pool=pool),
         ids,
@@ -159,7 +160,19 @@ def test_a_batch_is_taken_as_its_commands_one_after_another(history, batch):
     assert index_state(together._index) == index_state(Index.of(together.registry))
 
 
+def _met(trial: Outcome) -> set[str]:
+    """The models that are named, that have the adapter, or that are left in the pool."""
+    assert trial.after is not None
+    changed = {(change.entity_kind, change.key) for change in trial.entry.changes}
+    models = {each.key: json.loads(each.document)["pool"] for each in trial.after.of_kind("model")}
+    return {
+        *(key.removesuffix("/legal") for kind, key in changed if kind != "pool"),
+        *(name for name, pool in models.items() if ("pool", pool) in changed),
+    }
+
+
 @given(histories, st.lists(commands(), min_size=1, max_size=4), st.booleans())
+@example([[put_model("org/b")]], [_adapter("org/b", "")], False)
 @example([[put_model("a")], [put_model("b")]], [put_model("a")], False)
 def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simultaneous):
     draft, _ = grown(history)
@@ -178,6 +191,7 @@ def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simulta
     assert foretold.after is not None
     assert foretold.after.digest == draft.registry.digest
     assert (foretold.changed, foretold.created) == (done.changed, done.created)
+    assert models_met(foretold) == sorted(_met(foretold) if foretold.changed else ())
     for command in batch[:1] if len(batch) == 1 else ():
         answer = entity_answer(
             command.kind, command.key, done, is_put=isinstance(command, Put), is_published=True

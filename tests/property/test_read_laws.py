@@ -1,5 +1,6 @@
 """Laws of reading over HTTP: pages of any length are the whole, and bounds are where they say."""
 
+import itertools
 import json
 import random
 from typing import Any
@@ -13,10 +14,13 @@ from sie_core.registry import Registry
 from sie_testing.json_patching import as_json, patched
 
 CONFIGS = "/v1/configs"
-MODELS = ("a", "org/b", "org/c", "d")
+MODELS = ("a", "A", "ab", "org/b", "org/c", "org/C", "d")
+"""Some differ by case alone, and some begin as another does."""
 ADAPTERS = ("org/b/legal", "a/new")
 LORA = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
-_WRITES = 14
+PLURALS = {"model": "models", "adapter": "adapters"}
+FORCES = ("", "moving house", "the law")
+_WRITES = 20
 
 
 def _operation(chance: random.Random, here: Registry) -> dict[str, Any]:
@@ -33,20 +37,31 @@ def _operation(chance: random.Random, here: Registry) -> dict[str, Any]:
 
 async def written(
     plane: ControlPlane, client: AsyncClient, chance: random.Random
-) -> dict[int, Registry]:
-    """The registry at each epoch of a log that has a few batches, some of which remove a model."""
+) -> tuple[dict[int, Registry], dict[int, str]]:
+    """The registry at each epoch of a log that has a few batches, some of which remove a model;
+    and the reason for which each of them was forced."""
+    forces: dict[int, str] = {}
     states = {plane.sequencer.position.epoch: plane.sequencer.registry}
     while len(states) <= _WRITES:
         here = plane.sequencer.registry
         operations = [_operation(chance, here) for _ in range(chance.randint(1, 3))]
-        gone = [each.key for each in here.of_kind("model") if chance.random() < 0.1]
-        gone = [key for key in gone if not any(name.startswith(f"{key}/") for name in ADAPTERS)]
-        operations += [{"op": "delete", "kind": "model", "key": key} for key in gone]
+        gone = [each for each in here if each.kind in PLURALS and chance.random() < 0.2]
+        operations += [
+            {"op": "delete", "kind": each.kind, "key": each.key}
+            for each in gone
+            if not any(name.startswith(f"{each.key}/") for name in ADAPTERS)
+        ]
+        force = chance.choice(FORCES)
+        headers = {"X-SIE-Reason": "law"} | ({"X-SIE-Force": force} if force else {})
+        query = chance.choice(["", "", "?dry_run=true"])
         body = {"operations": operations}
-        answer = await client.post(f"{CONFIGS}/batch", json=body, headers={"X-SIE-Force": "law"})
-        assert answer.status_code in {200, 201}, answer.text
-        states[plane.sequencer.position.epoch] = plane.sequencer.registry
-    return states
+        answer = await client.post(f"{CONFIGS}/batch{query}", json=body, headers=headers)
+        assert answer.status_code in ({200, 201} if force else {200, 201, 409}), answer.text
+        if answer.is_success and not query and answer.json()["changed"]:
+            states[answer.json()["epoch"]] = plane.sequencer.registry
+            forces[answer.json()["epoch"]] = force
+        assert plane.sequencer.position.epoch == max(states), "a trial and a refusal leave nothing"
+    return states, forces
 
 
 async def _told(client: AsyncClient, path: str, **query: Any) -> dict[str, Any]:
@@ -58,14 +73,15 @@ async def _told(client: AsyncClient, path: str, **query: Any) -> dict[str, Any]:
 
 @pytest.fixture(params=[1, 2])
 async def log(request, tmp_path):
-    """A control plane, a client of it, its registries by epoch, and chance."""
+    """A control plane, a client of it, registries and reasons of force by epoch, and chance."""
     chance = random.Random(request.param)
     async with running(tmp_path, page_entries_max=4) as plane, client_of(plane) as client:
-        yield plane, client, await written(plane, client, chance), chance
+        states, forces = await written(plane, client, chance)
+        yield plane, client, states, forces, chance
 
 
 async def test_a_range_is_whole_from_its_beginning_or_refused_exactly_at_its_bounds(log):
-    plane, client, states, chance = log
+    plane, client, states, _, chance = log
     head = plane.sequencer.position.epoch
     epochs = list(range(1, head + 1))
     for epoch in (0, 1, head, head + 1):
@@ -97,7 +113,7 @@ async def test_a_range_is_whole_from_its_beginning_or_refused_exactly_at_its_bou
 
 
 async def test_a_list_in_pages_is_the_list_of_its_moment(log):
-    plane, client, states, chance = log
+    plane, client, states, _, chance = log
     head = plane.sequencer.position.epoch
     for epoch in (None, head, *chance.sample(sorted(states), 2)):
         then = states[head if epoch is None else epoch]
@@ -125,7 +141,7 @@ async def test_a_list_in_pages_is_the_list_of_its_moment(log):
 
 
 async def test_a_history_in_pages_is_the_whole_and_its_patches_lead_from_each_to_the_next(log):
-    _, client, states, chance = log
+    _, client, states, _, chance = log
     for key in MODELS:
         answer = await client.get(f"{CONFIGS}/models/{key}/history", params={"diff": "true"})
         if answer.status_code == 404:
@@ -157,8 +173,91 @@ async def test_a_history_in_pages_is_the_whole_and_its_patches_lead_from_each_to
             assert told.status_code == 404
 
 
+async def _history_of(client: AsyncClient, kind: str, key: str) -> list[dict[str, Any]]:
+    """The history, the same however its key is written in the path."""
+    path = f"/{PLURALS[kind]}/"
+    plain = await client.get(f"{CONFIGS}{path}{key}/history")
+    encoded = "".join(f"%{ord(each):02x}" for each in key)
+    assert (await client.get(f"{CONFIGS}{path}{encoded}/history")).content == plain.content
+    rows: list[dict[str, Any]] = plain.json().get("history", [])
+    assert plain.status_code == (200 if rows else 404)
+    return rows
+
+
+async def test_what_went_and_came_again_has_all_its_history_and_nobody_elses(log):
+    plane, client, states, _, chance = log
+    entries = [entry for epoch in sorted(states)[1:] for entry in [await _entry(client, epoch)]]
+    gone = [
+        (kind, key) for kind, keys in (("model", MODELS), ("adapter", ADAPTERS)) for key in keys
+    ]
+    came_again = 0
+    for kind, key in gone:
+        changes = [
+            (entry["epoch"], each["kind"])
+            for entry in entries
+            for each in entry["changes"]
+            if (each["kind"].partition(".")[0], each["key"]) == (kind, key)
+        ]
+        rows = await _history_of(client, kind, key)
+        assert [(row["epoch"], row["kind"]) for row in rows] == changes
+        here = [states[epoch].get(kind, key) is not None for epoch in sorted(states)]
+        came_again += any(
+            left and not right and any(here[place + 1 :])
+            for place, (left, right) in enumerate(itertools.pairwise(here))
+        )
+        for epoch in sorted(states):
+            then = states[epoch].get(kind, key)
+            answer = await client.get(f"{CONFIGS}/{PLURALS[kind]}/{key}", params={"at": epoch})
+            assert answer.status_code == (404 if then is None else 200)
+            assert then is None or answer.json()["document"] == json.loads(then.document)
+    assert came_again, "nothing that was deleted was made again"
+
+    now = plane.sequencer.registry
+    for kind, key in gone:
+        past = [epoch for epoch in sorted(states) if states[epoch].get(kind, key) is not None]
+        model_id = key if kind == "model" else key.rpartition("/")[0]
+        if (
+            not past
+            or now.get(kind, key) is not None
+            or now.get("model", model_id) is None != (kind == "model")
+        ):
+            continue
+        epoch = chance.choice(past)
+        body = {"to": epoch, "entities": [{"kind": kind, "key": key}]}
+        answer = await client.post(f"{CONFIGS}/revert", json=body)
+        assert answer.status_code == 201, answer.text
+        brought = plane.sequencer.registry
+        found, then = brought.get(kind, key), states[epoch].get(kind, key)
+        assert found is not None and then is not None and found.document == then.document
+        assert [each for each in brought if each != found] == list(now)
+        [*_, last] = await _history_of(client, kind, key)
+        assert (last["epoch"], last["kind"]) == (found.modified_epoch, f"{kind}.put")
+        now = brought
+
+
+async def _entry(client: AsyncClient, epoch: int) -> dict[str, Any]:
+    body: dict[str, Any] = (await _told(client, f"/entries/{epoch}"))["body"]
+    return body
+
+
+async def test_the_reason_of_force_is_told_wherever_its_entry_is_and_of_no_other(log):
+    _, client, states, forces, _ = log
+    assert set(forces.values()) == set(FORCES)
+    told = await _told(client, "/audit", limit=1000, outcome="accepted")
+    rows = {row["epoch"]: row["forced"] for row in told["rows"]}
+    assert rows == dict.fromkeys(rows, "") | forces
+    for epoch, force in forces.items():
+        assert (await _entry(client, epoch)).get("forced", "") == force
+    for key in MODELS:
+        for row in await _history_of(client, "model", key):
+            assert (row["forced"], row["reason"]) == (forces[row["epoch"]], "law")
+        if states[max(states)].get("model", key) is not None:
+            for field in (await _told(client, f"/models/{key}/blame"))["fields"]:
+                assert field["forced"] == forces[field["epoch"]]
+
+
 async def test_a_difference_reads_the_same_from_either_end(log):
-    _, client, states, chance = log
+    _, client, states, _, chance = log
     for _ in range(6):
         old, new = chance.sample(sorted(states), 2)
         told = await _told(client, "/diff", **{"from": old, "to": new})
@@ -173,7 +272,7 @@ async def test_a_difference_reads_the_same_from_either_end(log):
 
 
 async def test_nothing_is_shown_that_is_in_the_file_and_was_not_announced(log):
-    plane, client, _, _ = log
+    plane, client, *_ = log
     sequencer, epoch = plane.sequencer, plane.sequencer.position.epoch
     lines = {"accept": "application/x-ndjson"}
     asked = [

@@ -207,8 +207,10 @@ def _made_id(request: Request) -> str:
 
 def _fingerprint(request: Request, body: bytes) -> str:
     digest = hashlib.sha256()
-    for part in (request.method, request.url.path, request.url.query):
-        digest.update(part.encode() + b"\0")
+    # An address made of them would end its path at a `?` or `#` that was percent-encoded.
+    scope = request.scope
+    for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"]):
+        digest.update(part + b"\0")
     digest.update(body)
     return digest.hexdigest()
 
