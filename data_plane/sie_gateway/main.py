@@ -307,7 +307,8 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = make_inference(settings, parts, resolver, asked_for=asked_for, loads=loads)
+    counted = loads if loads is not None else KindLoads()
+    inference = make_inference(settings, parts, resolver, asked_for=asked_for, loads=counted)
     face_models = FaceModels(
         settings.tei_embed_model,
         settings.tei_rerank_model,
@@ -327,6 +328,7 @@ def build_app(
         slips=slips,
         workers=parts.watch.live,
         clocks=parts.watch.clocks,
+        awaited=lambda: counted.awaited or not parts.watch.hears,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
         desk=parts.desk,

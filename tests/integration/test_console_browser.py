@@ -379,6 +379,11 @@ def test_who_signs_in_sees_what_its_roles_may_press(browser: Browser, tmp_path: 
         page.keyboard.press("Escape")
         page.reload()
         expect(page.get_by_test_id("revert")).to_be_visible()
+        page.goto(f"{url}/console/#/nonsense")
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+        assert serious(page) == []
+        page.get_by_role("link", name="Go to the overview").click()
+        expect(page.locator(".tiles")).to_be_visible()
 
 
 def test_everything_is_reached_by_keyboard(browser: Browser, console: str) -> None:

@@ -34,6 +34,8 @@ def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_id
     assert started.returncode == 0, started.stderr + started.stdout
     try:
         assert workers(cluster) == []
+        idle = sie("doctor", "--data", str(tmp_path))
+        assert (idle.returncode, "no request waits for one" in idle.stdout) == (0, True), idle
         first = cluster.encode("hello")
         assert first.status_code == 202
         assert first.json()["status"] == "provisioning"

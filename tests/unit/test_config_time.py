@@ -307,6 +307,25 @@ async def test_a_revision_leads_back_to_the_config_and_to_the_entry_that_made_it
     assert (none.status_code, none.json()["detail"]["code"]) == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "given", "words"),
+    [
+        *(
+            ("resolve", "revision", given, "8 to 64 hex digits: an answer's X-SIE-Model-Revision")
+            for given in ("", "abc", "F" * 8, "f" * 65, "f" * 8 + "\n")
+        ),
+        *(("diff", "after", given, "KIND/KEY") for given in ("m", "model/", "/m")),
+    ],
+)
+async def test_a_text_of_no_such_form_is_told_what_it_is(client, path, field, given, words):
+    params = {"from": "1", field: given} if path == "diff" else {field: given}
+    answer = await client.get(f"{CONFIGS}/{path}", params=params)
+    detail = answer.json()["detail"]
+    assert (answer.status_code, detail["code"]) == (422, "VALIDATION_ERROR")
+    assert detail["message"].startswith(f"{field} is {words}")
+    assert (detail["field"], detail["details"][0]["path"]) == (field, field)
+
+
 async def test_w14_the_audit_tells_what_was_changed_and_what_was_refused(client):
     """W14."""
     done = await write(client, "m")

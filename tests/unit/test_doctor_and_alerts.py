@@ -43,6 +43,7 @@ def found(
     server: str = "",
     rows: tuple[Mapping[str, Any], ...] = (),
     processes: tuple[ProcessRecord, ...] = (),
+    workers: tuple[str, ...] = ("w",),
     **writer: Any,
 ) -> dict[str, Trouble]:
     """The troubles, by id, of a cluster with such metrics, replicas' rows and `writer`.
@@ -68,7 +69,9 @@ def found(
         config_ready=page(ready | ({"published_epoch": 7} if writer.get("lags") else {})),
         replicas=page({"epoch": 9, "replicas": list(rows or (row(),))}),
         config_metrics=page(config),
-        gateway=page({"workers": [{"name": "w", "pool": "default", "healthy": True}]}),
+        gateway=page(
+            {"workers": [{"name": each, "pool": "default", "healthy": True} for each in workers]}
+        ),
         gateway_metrics=page(gateway),
         part_metrics={"server-0": page(server)} if server else {},
     )
@@ -191,6 +194,13 @@ def test_a_count_is_a_trouble_for_as_long_as_its_alert_looks_back(alert):
     assert "the last 60 s ago" in told(NOW - 60)[wanted].evidence
     assert list(told(NOW + 3)) == [wanted], "a clock that is ahead"
     assert told(NOW - 16 * 60) == {}
+
+
+def test_an_older_gateway_without_workers_is_judged_by_what_its_metrics_wait_for():
+    for series in ("sie_gateway_kind_wanted", "sie_gateway_kind_in_flight_items"):
+        for value, tone in ((0, "warn"), (1, "bad")):
+            assert found(gateway=f"{series} {value}\n", workers=())["workers"].tone == tone
+    assert found(workers=())["workers"].tone == "bad", "what is not known may be so"
 
 
 def test_the_processes_date_what_they_count():

@@ -256,6 +256,25 @@ async def test_a_cold_pool_answers_202_and_queues_nothing() -> None:
     assert after == before + 2
 
 
+async def test_no_worker_is_an_alarm_where_one_is_asked_for_or_could_not_be_heard() -> None:
+    async def tone(world: World) -> str:
+        async with _http(world) as http:
+            told = (await http.get("/health")).json()["troubles"]
+        [trouble] = [each for each in told if each["id"] == "workers"]
+        return str(trouble["tone"])
+
+    async with gateway_world(warm=False) as world:
+        assert await tone(world) == "warn"
+        world.bus.connected = False
+        assert await tone(world) == "bad", "without the broker silence says nothing"
+        world.bus.connected = True
+        assert (await _post(world, "/v1/encode/org/dense", ONE)).status_code == 202
+        assert await tone(world) == "bad"
+    async with gateway_world(warm=False) as world:
+        await world.hear(heartbeat(ready=False))
+        assert await tone(world) == "bad", "it is heard, and not ready"
+
+
 async def test_a_cold_request_that_prefers_to_wait_is_answered_when_a_worker_comes() -> None:
     place = {"pool": "default", "machine_profile": "cpu", "bundle": "default"}
 

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
 from sie_config.documents.inspections import Inspections
 from sie_config.http.console.entry_routes import add_entry_routes
@@ -37,6 +37,7 @@ from sie_config.writer.writer_state import Recovery, describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.http.error_headers import error_headers
+from sie_runtime.http.near_paths import path_advice
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.api.log import Ready
 from sie_schemas.errors import FixRequest, OurFault, SIEError
@@ -151,7 +152,8 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     path, method = request.url.path, request.method
     match error.status_code:
         case 404:
-            refused = FixRequest(f"there is no {path} here", code="NOT_FOUND")
+            told = f"there is no {path} here: {path_advice(path, _paths_of(request))}"
+            refused = FixRequest(told, code="NOT_FOUND")
         case 405:
             refused = FixRequest(f"{path} takes no {method}", code="METHOD_NOT_ALLOWED")
         case _:
@@ -161,6 +163,15 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         answer.headers["allow"] = ", ".join(_methods_at(request))
     return answer
+
+
+def _paths_of(request: Request) -> set[str]:
+    """Every path that has a route, but those of the console's own pages."""
+    return {
+        route.path_format
+        for route in request.app.routes
+        if isinstance(route, Route) and route.include_in_schema
+    }
 
 
 def _methods_at(request: Request) -> list[str]:

@@ -42,6 +42,11 @@ class KindLoad:
         self._cold.inc()
         self._cold_at = self._clock()
 
+    @property
+    def awaited(self) -> bool:
+        """Do requests wait for a worker of this kind, or did one just find none?"""
+        return self.in_flight_items > 0 or bool(self._wanted())
+
     def _wanted(self) -> float:
         return float(self._clock() - self._cold_at <= self._shown_s)
 
@@ -62,6 +67,11 @@ class KindLoads:
         if load is None:
             load = self._loads[kind] = KindLoad(kind, self._shown_s, self._clock)
         return load
+
+    @property
+    def awaited(self) -> bool:
+        """Do requests wait for a worker of any kind?"""
+        return any(load.awaited for load in self._loads.values())
 
     def advance(self, resolver: Resolver) -> None:
         """The registry changed: what is new in it has its series at once."""

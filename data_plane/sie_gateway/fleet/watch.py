@@ -58,9 +58,14 @@ class FleetWatch:
             bool(self.fleet.seen) or self.now() - self._began_at >= self._settle_s
         )
 
+    @property
+    def hears(self) -> bool:
+        """Is the broker there? Without it the silence of workers says nothing."""
+        return self._bus.connected
+
     def check_hearing(self) -> None:
         """Raises `Later` where it says nothing that a worker was not heard."""
-        if not self._bus.connected:
+        if not self.hears:
             raise BusUnavailable("the message broker is away, and with it what workers say")
         if self._connected_at is None or self.now() - self._connected_at < self._settle_s:
             raise Later(

@@ -59,12 +59,14 @@ _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The routes' sources, each read afresh for a request. `not_ready` says why, empty when
-    ready; `widths` measures those of a model's vectors."""
+    ready; `widths` measures those of a model's vectors. `awaited`: requests wait for workers, or
+    nobody can tell."""
 
     resolver: Callable[[], Resolver]
     slips: Slips
     workers: Callable[[], list[Heartbeat]]
     clocks: Callable[[], dict[str, float]]
+    awaited: Callable[[], bool]
     not_ready: Callable[[], str]
     config_url: str
     desk: LeaseDesk
@@ -80,6 +82,7 @@ class Cluster:
             self.workers(),
             ready=not self.not_ready(),
             clocks=self.clocks(),
+            awaited=self.awaited(),
             now=time.time(),
         )
 

@@ -4,10 +4,10 @@
 words are for people; the code of the refusal is the same for all.
 """
 
-from difflib import get_close_matches
 from typing import Final
 
 from sie_gateway.faces import FACES
+from sie_runtime.http.near_paths import path_advice
 
 __all__ = ["nearest"]
 
@@ -57,8 +57,6 @@ _KNOWN: Final = (
     *(path for path in FACES if path != "/"),
     *("/v1/models", "/v1/pools", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/info"),
 )
-_LIKENESS: Final = 0.8
-"""One wrong letter of a short path is nearer than that, and another word is not."""
 
 
 def nearest(path: str) -> str:
@@ -72,5 +70,4 @@ def nearest(path: str) -> str:
         for beginnings, words in _ELSEWHERE:
             if ending.startswith(beginnings):
                 return words
-    near = get_close_matches(tidy, _KNOWN, 1, _LIKENESS)
-    return f"is it {near[0]}?" if near else "GET /docs tells every route"
+    return path_advice(tidy, _KNOWN)

@@ -164,18 +164,21 @@ def cluster_view(
     workers: Sequence[Heartbeat],
     *,
     ready: bool,
+    awaited: bool,
     clocks: Mapping[str, float] = _NO_CLOCKS,
     now: float | None = None,
 ) -> LongView:
     """The cluster as this gateway sees it, at Unix time `now` of its own clock.
 
-    `clocks` has how many seconds the clock of each worker is ahead.
+    `clocks` has how many seconds the clock of each worker is ahead. `awaited`: requests wait for
+    workers, or nobody can tell.
     """
     position = resolver.position
     said = _said_by_model(workers)
     shown = {worker.worker_id: worker for worker in workers}
     rows = [_judged(worker) for worker in workers]
     pools = Counter(document["pool"] for document in resolver.models.values())
+    troubles = fleet_troubles(rows, pools, clocks, awaited=awaited)
     head: ClusterHead = {
         "timestamp": now,
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
@@ -193,7 +196,7 @@ def cluster_view(
             "total_qps": round(sum(worker.answered_per_s for worker in workers), 3),
         },
         "pending_generation": dict(_NO_GENERATION),
-        "troubles": to_builtins(worst_first(fleet_troubles(rows, pools, clocks))),
+        "troubles": to_builtins(worst_first(troubles)),
     }
     lists = {
         "workers": Rows(list(shown), lambda worker_id: _worker(shown[worker_id])),

@@ -11,13 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sie_core.troubles import Signals
 
-__all__ = ["Figures", "ModelRate", "model_rates", "read_figures", "signals_of"]
+__all__ = ["Figures", "ModelRate", "awaits_workers", "model_rates", "read_figures", "signals_of"]
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Figures: TypeAlias = Mapping[tuple[str, Labels], float]
 """By the name of a series and its labels."""
 
 _LATENCY: Final = "sie_gateway_model_request_seconds"
+_AWAITED: Final = {"sie_gateway_kind_wanted", "sie_gateway_kind_in_flight_items"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ def signals_of(figures: Figures) -> Signals:
             for pool, count in jobs.items()
         },
     )
+
+
+def awaits_workers(figures: Figures) -> bool:
+    """Do requests wait for workers, by a gateway's figures? True where these do not say."""
+    told = [value for (name, _), value in figures.items() if name in _AWAITED]
+    return any(told) or not told
 
 
 def model_rates(before: Figures, now: Figures, elapsed_s: float) -> list[ModelRate]:

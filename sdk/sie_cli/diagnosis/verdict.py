@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from sie_cli.diagnosis.facts import UNANSWERED, Answer, Facts
-from sie_cli.diagnosis.figures import read_figures, signals_of
+from sie_cli.diagnosis.figures import awaits_workers, read_figures, signals_of
 from sie_cli.diagnosis.metered import metered_troubles
 from sie_core.counted import counted
 from sie_core.troubles import (
@@ -239,7 +239,9 @@ def _gateway(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         yield from msgspec.convert(judged, list[Trouble])
     else:
         # A gateway of an older release judges nothing itself.
-        yield from fleet_troubles(workers, {}, {})
+        shown = facts.gateway_metrics.body if facts.gateway_metrics is not None else None
+        awaited = awaits_workers(read_figures(shown))
+        yield from fleet_troubles(workers, {}, {}, awaited=awaited)
 
 
 def _parts(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:

@@ -223,14 +223,19 @@ def _of_replica(row: Row) -> Iterable[Trouble]:
 
 
 def fleet_troubles(
-    workers: Sequence[Row], pools: Mapping[str, int], clocks: Mapping[str, float]
+    workers: Sequence[Row],
+    pools: Mapping[str, int],
+    clocks: Mapping[str, float],
+    *,
+    awaited: bool,
 ) -> list[Trouble]:
     """The troubles that a gateway knows. `workers` are rows of `/health`.
 
     `pools` has the number of models in each pool of the log, `clocks` how many seconds each
-    worker's clock is ahead of the gateway's.
+    worker's clock is ahead of the gateway's. `awaited`: requests wait for workers, or nobody can
+    tell.
     """
-    found = [*_of_workers(workers)]
+    found = [*_of_workers(workers, awaited=awaited)]
     ready = {row["pool"] for row in workers if row.get("healthy")}
     empty = sorted(name for name, models in pools.items() if models and name not in ready)
     if ready:
@@ -242,7 +247,16 @@ def fleet_troubles(
     return [*found, *(each for each in clocked if each is not None)]
 
 
-def _of_workers(workers: Sequence[Row]) -> Iterable[Trouble]:
+def _of_workers(workers: Sequence[Row], *, awaited: bool) -> Iterable[Trouble]:
+    if not workers and not awaited:
+        yield Trouble(
+            tone="warn",
+            id="workers",
+            what="No worker is heard, and no request waits for one",
+            cure="A cluster that scales to zero starts one with its first request. Else start one.",
+            command="sie status",
+        )
+        return
     if not any(row.get("healthy") for row in workers):
         told = ", ".join(map(_unready, workers[:_POOLS_SHOWN]))
         yield Trouble(

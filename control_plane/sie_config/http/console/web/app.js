@@ -3,7 +3,7 @@
 import { render } from "./vendor/preact.js";
 import { ask, get, keepCsrf, whenSignedOut } from "./api.js";
 import { follow, stop, useLivePart } from "./live.js";
-import { Badge, Busy, Field, Problem, html, place, useEffect, usePlace, useRef, useState } from "./parts.js";
+import { Badge, Busy, Field, Panel, Problem, html, place, useEffect, usePlace, useRef, useState } from "./parts.js";
 import { History } from "./history.js";
 import { Models } from "./models.js";
 import { Overview, problemsOf } from "./overview.js";
@@ -85,11 +85,17 @@ function State() {
     <span data-testid="epoch"><${Badge} tone=${shown[0]}>${shown[1]}<//></span></div>`;
 }
 
+function NoSuchPage() {
+  return html`<${Panel} title="There is no such page">
+    <p>The console has no <code><bdi>${location.hash}</bdi></code>. <a href=${place("overview")}>Go to the overview</a></p>
+  <//>`;
+}
+
 function Shell({ session, onSignOut }) {
   const here = usePlace();
   const [theme, chooseTheme] = useState(themeNow());
   const main = useRef(null);
-  const shown = VIEWS.find(([name]) => name === here.view) || VIEWS[0];
+  const shown = VIEWS.find(([name]) => name === here.view) || ["", "No such page", NoSuchPage];
   const View = shown[2];
   useEffect(() => setTheme(theme), [theme]);
   useEffect(() => {
