@@ -137,11 +137,53 @@ GATEWAY_FLEET_MUTANTS = (
         WORLD,
     ),
     edit(
-        "route-is-remembered-without-its-adapter",
+        "route-is-remembered-by-its-model-alone",
         "a request for an adapter gets the route, and the weights, of the one before it",
         ROUTING,
-        "            wanted.lora,\n            wanted.bundle,\n        )",
-        "            wanted.bundle,\n        )",
+        (
+            "self._remembered.get(wanted)\n"
+            "        if choices is None:\n"
+            "            # What cannot be resolved raises, so that nothing is remembered which "
+            "clients invent.\n"
+            "            choices = self._remembered[wanted]"
+        ),
+        (
+            "self._remembered.get(wanted.spec)\n"
+            "        if choices is None:\n"
+            "            choices = self._remembered[wanted.spec]"
+        ),
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "routes-without-end",
+        "a gateway of a large registry grows until it is killed",
+        ROUTING,
+        "or len(self._remembered) >= _REMEMBERED_MAX:",
+        "or False:",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "lease-yields-to-a-name",
+        "a client under a lease takes the workers of a bundle that it did not lease",
+        ROUTING,
+        "if wanted.bundle is not None and model.bundle != wanted.bundle:",
+        "if False:",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "adapter-goes-untold",
+        "a client cannot tell which of two revisions of an adapter made its vectors",
+        ROUTING,
+        "    if adapter is not None:\n        headers.append",
+        "    if False:\n        headers.append",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "last-of-those-that-failed",
+        "while a model fails everywhere, requests go where its operator prefers least",
+        ROUTING,
+        "fallback = fallback or route",
+        "fallback = route",
         (GATEWAY_LAWS,),
     ),
     edit(
