@@ -8,6 +8,11 @@ from tests.mutants.mutant import edit
 __all__ = ["GATEWAY_FLEET_MUTANTS"]
 
 FLEET = "data_plane/sie_gateway/fleet/fleet.py"
+DEMAND = "data_plane/sie_gateway/fleet/demand.py"
+DEMAND_LAWS = (
+    "tests/property/test_asked_laws.py::test_a_worker_that_asks_is_told_once_of_what_was_asked_for"
+    "_and_of_what_is_pinned",
+)
 GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
 DEATH_LAWS = "tests/property/test_death_laws.py"
 HOLDERS = "data_plane/sie_gateway/fleet/holders.py"
@@ -22,7 +27,7 @@ GATEWAY_FLEET_MUTANTS = (
     edit(
         "never-news-again",
         "the second request of the day for a model waits for its load",
-        "data_plane/sie_gateway/fleet/demand.py",
+        DEMAND,
         "return before is None or now - before > self._keep_s",
         "return before is None",
         (
@@ -35,7 +40,7 @@ GATEWAY_FLEET_MUTANTS = (
     edit(
         "oldest-wish-first",
         "a worker that starts loads what was asked for longest ago",
-        "data_plane/sie_gateway/fleet/demand.py",
+        DEMAND,
         "return list(reversed(kept))",
         "return list(kept)",
         (
@@ -44,6 +49,30 @@ GATEWAY_FLEET_MUTANTS = (
                 "e_in_its_time_and_the_newest_are_remembered"
             ),
         ),
+    ),
+    edit(
+        "pinned-is-told-to-nobody",
+        "a worker that starts loads a lease's models with their first jobs",
+        DEMAND,
+        "[*self._remembered.of(kind, _now()), *self._pinned(kind)]",
+        "[*self._remembered.of(kind, _now())]",
+        DEMAND_LAWS,
+    ),
+    edit(
+        "crowd-is-told-of-each",
+        "a crowd that asks for one model floods the workers that start",
+        DEMAND,
+        "if self._remembered.ask(kind, wanted, _now()):",
+        "if not self._remembered.ask(kind, wanted, _now()) or True:",
+        DEMAND_LAWS,
+    ),
+    edit(
+        "lost-word-fails-the-request",
+        "while the broker is away, a 202 is an error",
+        DEMAND,
+        "        with suppress(BusUnavailable):",
+        "        with suppress(KeyError):",
+        DEMAND_LAWS,
     ),
     edit(
         "ready-under-its-old-kind",
