@@ -8,6 +8,11 @@ from tests.mutants.mutant import edit
 __all__ = ["GATEWAY_FLEET_MUTANTS"]
 
 FLEET = "data_plane/sie_gateway/fleet/fleet.py"
+DEMAND = "data_plane/sie_gateway/fleet/demand.py"
+DEMAND_LAWS = (
+    "tests/property/test_asked_laws.py::test_a_worker_that_asks_is_told_once_of_what_was_asked_for"
+    "_and_of_what_is_pinned",
+)
 GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
 DEATH_LAWS = "tests/property/test_death_laws.py"
 HOLDERS = "data_plane/sie_gateway/fleet/holders.py"
@@ -22,7 +27,7 @@ GATEWAY_FLEET_MUTANTS = (
     edit(
         "never-news-again",
         "the second request of the day for a model waits for its load",
-        "data_plane/sie_gateway/fleet/demand.py",
+        DEMAND,
         "return before is None or now - before > self._keep_s",
         "return before is None",
         (
@@ -35,7 +40,7 @@ GATEWAY_FLEET_MUTANTS = (
     edit(
         "oldest-wish-first",
         "a worker that starts loads what was asked for longest ago",
-        "data_plane/sie_gateway/fleet/demand.py",
+        DEMAND,
         "return list(reversed(kept))",
         "return list(kept)",
         (
@@ -44,6 +49,30 @@ GATEWAY_FLEET_MUTANTS = (
                 "e_in_its_time_and_the_newest_are_remembered"
             ),
         ),
+    ),
+    edit(
+        "pinned-is-told-to-nobody",
+        "a worker that starts loads a lease's models with their first jobs",
+        DEMAND,
+        "[*self._remembered.of(kind, _now()), *self._pinned(kind)]",
+        "[*self._remembered.of(kind, _now())]",
+        DEMAND_LAWS,
+    ),
+    edit(
+        "crowd-is-told-of-each",
+        "a crowd that asks for one model floods the workers that start",
+        DEMAND,
+        "if self._remembered.ask(kind, wanted, _now()):",
+        "if not self._remembered.ask(kind, wanted, _now()) or True:",
+        DEMAND_LAWS,
+    ),
+    edit(
+        "lost-word-fails-the-request",
+        "while the broker is away, a 202 is an error",
+        DEMAND,
+        "        with suppress(BusUnavailable):",
+        "        with suppress(KeyError):",
+        DEMAND_LAWS,
     ),
     edit(
         "ready-under-its-old-kind",
@@ -137,11 +166,53 @@ GATEWAY_FLEET_MUTANTS = (
         WORLD,
     ),
     edit(
-        "route-is-remembered-without-its-adapter",
+        "route-is-remembered-by-its-model-alone",
         "a request for an adapter gets the route, and the weights, of the one before it",
         ROUTING,
-        "            wanted.lora,\n            wanted.bundle,\n        )",
-        "            wanted.bundle,\n        )",
+        (
+            "self._remembered.get(wanted)\n"
+            "        if choices is None:\n"
+            "            # What cannot be resolved raises, so that nothing is remembered which "
+            "clients invent.\n"
+            "            choices = self._remembered[wanted]"
+        ),
+        (
+            "self._remembered.get(wanted.spec)\n"
+            "        if choices is None:\n"
+            "            choices = self._remembered[wanted.spec]"
+        ),
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "routes-without-end",
+        "a gateway of a large registry grows until it is killed",
+        ROUTING,
+        "or len(self._remembered) >= _REMEMBERED_MAX:",
+        "or False:",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "lease-yields-to-a-name",
+        "a client under a lease takes the workers of a bundle that it did not lease",
+        ROUTING,
+        "if wanted.bundle is not None and model.bundle != wanted.bundle:",
+        "if False:",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "adapter-goes-untold",
+        "a client cannot tell which of two revisions of an adapter made its vectors",
+        ROUTING,
+        "    if adapter is not None:\n        headers.append",
+        "    if False:\n        headers.append",
+        (GATEWAY_LAWS,),
+    ),
+    edit(
+        "last-of-those-that-failed",
+        "while a model fails everywhere, requests go where its operator prefers least",
+        ROUTING,
+        "fallback = fallback or route",
+        "fallback = route",
         (GATEWAY_LAWS,),
     ),
     edit(

@@ -9,16 +9,23 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.gateway_world import heartbeat, standard_resolver
+from tests.support.gateway_world import MemoryBus, heartbeat, standard_resolver
 
 from sie_core.backend_options import inputs_of
-from sie_gateway.fleet.demand import Remembered
+from sie_gateway.fleet.demand import DemandBoard, Remembered
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Route, Routes, Wanted
 from sie_gateway.request.jobs import JobCaps, check_asked, jobs_for
 from sie_gateway.request.requests import Asked, Limits, read_request
 from sie_schemas.errors import FixRequest
-from sie_schemas.fleet import WantedModel, WorkerKind
+from sie_schemas.fleet import (
+    DEMAND_SUBJECT,
+    WANTED_DECODER,
+    DemandAsked,
+    WantedModel,
+    WorkerKind,
+    wanted_subject,
+)
 from sie_schemas.items import Item, Media, OutputDtype, OutputType
 from sie_schemas.jobs import JOB_VERSION, Job
 
@@ -262,3 +269,42 @@ def test_what_was_asked_for_is_news_once_in_its_time_and_the_newest_are_remember
         now += later
         found = [each.model_id for each in board.of(KIND, now)]
         assert found == [name for name, at in reversed(kept.items()) if now - at <= 10.0]
+
+
+@given(
+    asks=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6),
+    pinned=st.lists(st.sampled_from("abcd"), max_size=3),
+    is_other=st.booleans(),
+)
+async def test_a_worker_that_asks_is_told_once_of_what_was_asked_for_and_of_what_is_pinned(
+    asks, pinned, is_other
+):
+    """Each request with whether the broker is there as it comes: a word lost is no error."""
+
+    def named(names: Any) -> tuple[WantedModel, ...]:
+        return tuple(WantedModel(model_id=name) for name in names)
+
+    bus = MemoryBus()
+    board = DemandBoard(bus, keep_s=600.0)
+    await board.open(lambda kind: named(pinned) if kind == KIND else ())
+    news, told = [], []
+    for name, bus.connected in asks:
+        await board.found_cold(KIND, *named(name))
+        if name not in told and bus.connected:
+            news.append((name,))
+        told.append(name)
+    bus.connected = True
+    newest = list(dict.fromkeys(reversed(told)))
+    asker = WorkerKind("night", "cpu", "default") if is_other else KIND
+    await bus.publish(DEMAND_SUBJECT, b"not a question")
+    await bus.publish(DEMAND_SUBJECT, msgspec.msgpack.encode(DemandAsked(**asker._asdict())))
+    wanted = tuple(dict.fromkeys([*newest, *pinned]))
+    if wanted and not is_other:
+        news.append(wanted)
+    said = [(subject, data) for subject, data in bus.published if subject != DEMAND_SUBJECT]
+    assert {subject for subject, _ in said} <= {wanted_subject(*KIND)}
+    assert [WANTED_DECODER.decode(data).models for _, data in said] == list(map(named, news))
+
+    await board.close()
+    await bus.publish(DEMAND_SUBJECT, msgspec.msgpack.encode(DemandAsked(**KIND._asdict())))
+    assert bus.published[-1][0] == DEMAND_SUBJECT, "who has closed says nothing"

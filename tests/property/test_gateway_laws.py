@@ -18,13 +18,16 @@ from sie_gateway.request.jobs import JobCaps, jobs_for
 from sie_gateway.request.requests import Asked, Limits, read_request
 from sie_gateway.request.responses import Judged, assemble, of_one_revision, render
 from sie_runtime.access.rates import Rates
+from sie_schemas.api.leases import LeaseSpec
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
 from sie_schemas.jobs import JOB_ENCODER, ItemFailure, Job, JobFailure, JobResult, Timing
 
-RESOLVER = standard_resolver()
-GENERATIONS = [standard_resolver(epoch=7 + number, generation=number) for number in (1, 2, 3)]
+OTHER = ("bundle", "other", {"name": "other", "backends": ["echo"]})
+RESOLVER = standard_resolver(OTHER)
+REVISION = RESOLVER.resolve("org/dense").revision
+GENERATIONS = [standard_resolver(OTHER, epoch=7 + n, generation=n) for n in (1, 2, 3)]
 LIMITS = Limits(items_max=50, chars_max=10_000, payload_bytes_max=20_000)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 
@@ -108,19 +111,19 @@ def test_a_fleet_is_what_a_naive_one_would_be(
 
 @st.composite
 def _beats(draw: st.DrawFn) -> list[Heartbeat]:
-    revision = RESOLVER.resolve("org/dense").revision
     reports: list[dict[str, Any]] = [
         {},
-        {"org/dense": {"state": "failed", "revision": revision}},
+        {"org/dense": {"state": "failed", "revision": REVISION}},
         {"org/dense": {"state": "failed", "revision": "old"}},
     ]
     return [
         heartbeat(
             f"w{number}",
-            pool=draw(st.sampled_from(["default", "night"])),
-            machine_profile=draw(st.sampled_from(["cpu", "l4", "h100"])),
-            bundle=draw(st.sampled_from(["default", "other"])),
-            ready=draw(st.booleans()),
+            # Most of them fit, so that there is a choice.
+            pool=draw(st.sampled_from(["default", "default", "default", "night"])),
+            machine_profile=draw(st.sampled_from(["cpu", "cpu", "l4", "l4", "h100"])),
+            bundle=draw(st.sampled_from(["default", "default", "default", "other"])),
+            ready=draw(st.sampled_from([True, True, True, False])),
             models=draw(st.sampled_from(reports)),
         )
         for number in range(draw(st.integers(0, 5)))
@@ -155,28 +158,51 @@ def test_workers_that_somebody_invents_make_no_fleet_without_end_and_push_nobody
     assert len(fleet.seen) == 2, "the others are silent"
 
 
-@given(_beats(), st.sampled_from([None, "cpu", "l4"]), st.sampled_from([None, "night", "default"]))
+BUNDLES = st.sampled_from([None, "default", "other"])
+
+
+@given(
+    beats=_beats(),
+    machine_profile=st.sampled_from([None, "cpu", "l4"]),
+    pool=st.sampled_from([None, "night", "default"]),
+    lora=st.sampled_from([None, "legal"]),
+    named=BUNDLES,
+    leased=BUNDLES,
+)
 def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
-    beats: list[Heartbeat], machine_profile: str | None, pool: str | None
+    beats: list[Heartbeat],
+    machine_profile: str | None,
+    pool: str | None,
+    lora: str | None,
+    named: str | None,
+    leased: str | None,
 ) -> None:
-    wanted = Wanted("org/dense", "encode", pool, machine_profile)
-    if pool == "night" and machine_profile == "l4":
+    """`named` is the bundle in the model's name, `leased` the one of a lease."""
+    spec = "org/dense" if named is None else f"{named}:/org/dense"
+    wanted = Wanted(spec, "encode", pool, machine_profile, lora, leased)
+    conflict = None not in (named, leased) and named != leased
+    if conflict or (pool == "night" and machine_profile == "l4"):
         with pytest.raises(FixRequest) as refusal:
             Routes().find(RESOLVER, _fleet(beats), wanted, now=1.0)
-        assert refusal.value.field == "X-SIE-MACHINE-PROFILE"
+        why = (refusal.value.code, refusal.value.field)
+        place = (FixRequest("").code, "X-SIE-MACHINE-PROFILE")
+        assert why == (("BUNDLE_ROUTING_CONFLICT", None) if conflict else place)
         return
     found = Routes().find(RESOLVER, _fleet(beats), wanted, now=1.0)
     route = found.route if isinstance(found, Cold) else found
-    assert route.pool == (pool or "default")
+    assert (route.pool, route.bundle) == (pool or "default", named or leased or "default")
     assert machine_profile in (None, route.machine_profile)
+    told = {b"x-sie-config-epoch": str(RESOLVER.position), b"x-sie-model-revision": REVISION}
+    if lora is not None:
+        told[b"x-sie-adapter-revision"] = RESOLVER.adapter("org/dense", lora).revision
+    assert {name: value.decode() for name, value in route.headers} == told
     if isinstance(found, Cold):
         allowed = (machine_profile,) if machine_profile else route.model.machine_profiles
         warm = [
             beat
             for beat in beats
             if beat.ready
-            and beat.pool == route.pool
-            and beat.bundle == "default"
+            and (beat.pool, beat.bundle) == (route.pool, route.bundle)
             and beat.machine_profile in allowed
         ]
         assert warm == []
@@ -186,51 +212,60 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
 
 
 @given(_beats())
-def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_can(
+def test_the_first_choice_is_where_a_worker_can_load_the_revision_else_where_one_is_ready(
     beats: list[Heartbeat],
 ) -> None:
     found = Routes().find(RESOLVER, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
-    if isinstance(found, Cold):
-        return
+    there: dict[str, list[Heartbeat]] = {"cpu": [], "l4": []}
+    for beat in beats:
+        if beat.ready and (beat.pool, beat.bundle) == ("default", "default"):
+            there.get(beat.machine_profile, []).append(beat)
 
     def can(beat: Heartbeat) -> bool:
         report = beat.models.get("org/dense")
-        return report is None or report.revision != found.model.revision
+        return report is None or report.revision != REVISION
 
-    places = [
-        beat
-        for beat in beats
-        if beat.ready
-        and beat.pool == "default"
-        and beat.bundle == "default"
-        and beat.machine_profile in ("cpu", "l4")
-    ]
-    if any(can(beat) for beat in places):
-        assert any(can(beat) for beat in _able(beats, found))
+    ready = [name for name, workers in there.items() if workers]
+    able = [name for name in ready if any(map(can, there[name]))]
+    if not ready:
+        assert isinstance(found, Cold)
+        return
+    assert isinstance(found, Route)
+    assert found.machine_profile == (able or ready)[0]
+
+
+USUAL = Wanted("org/dense", "encode")
+WISHES: dict[str, st.SearchStrategy[Any]] = {
+    "spec": st.sampled_from(["dense", "dense:fast", "ranker", "nobody"]),
+    "operation": st.sampled_from(get_args(Operation)),
+    "pool": st.sampled_from([None, "default", "night", "nobody"]),
+    "machine_profile": st.sampled_from([None, "cpu", "l4"]),
+    "lora": st.sampled_from([None, "legal", "nobody"]),
+    "bundle": BUNDLES,
+    "lease": st.sampled_from([LeaseSpec(name="a", gpus={name: 1}) for name in ("cpu", "l4")]),
+}
+ONE_WISH = st.sampled_from(sorted(WISHES)).flatmap(
+    lambda name: st.tuples(st.just(name), WISHES[name])
+)
 
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(1, 3),
-            st.sampled_from(["org/dense", "dense", "dense:fast", "nobody"]),
-            st.sampled_from([None, "legal", "nobody"]),
-            st.sampled_from([None, "cpu", "l4"]),
-            st.booleans(),
-        ),
+        st.tuples(st.integers(1, 3), st.lists(ONE_WISH, max_size=2).map(dict), st.booleans()),
         max_size=12,
     )
 )
-def test_what_is_remembered_of_one_registry_is_never_told_of_another(
-    asked: list[tuple[int, str, str | None, str | None, bool]],
+def test_what_is_remembered_of_one_registry_and_wish_is_never_told_of_another(
+    asked: list[tuple[int, dict[str, Any], bool]],
 ) -> None:
+    assert WISHES.keys() == set(Wanted.__struct_fields__), "a new wish is told of here"
     remembering = Routes()
-    for generation, spec, lora, machine_profile, warm in asked:
+    for generation, wishes, warm in asked:
         resolver = GENERATIONS[generation - 1]
         fleet = _fleet([heartbeat()] if warm else [])
-        wanted = Wanted(spec, "encode", None, machine_profile, lora)
-        fresh = _found(Routes(), resolver, fleet, wanted)
-        assert _found(remembering, resolver, fleet, wanted) == fresh
+        for wanted in (USUAL, msgspec.structs.replace(USUAL, **wishes)):
+            fresh = _found(Routes(), resolver, fleet, wanted)
+            assert _found(remembering, resolver, fleet, wanted) == fresh
 
 
 def _found(routes: Routes, resolver: Resolver, fleet: Fleet, wanted: Wanted) -> Any:
@@ -240,17 +275,17 @@ def _found(routes: Routes, resolver: Resolver, fleet: Fleet, wanted: Wanted) -> 
         return error.code, error.message
 
 
-def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
-    revision = RESOLVER.resolve("org/dense").revision
-
-    def failed(worker_id: str, machine_profile: str, what: str) -> Heartbeat:
-        models = {"org/dense": {"state": "failed", "revision": what}}
-        return heartbeat(worker_id, machine_profile=machine_profile, models=models)
-
-    fleet = _fleet([failed("w1", "cpu", revision), failed("w2", "l4", "old")])
-    found = Routes().find(RESOLVER, fleet, Wanted("org/dense", "encode"), now=1.0)
-    assert isinstance(found, Route)
-    assert found.machine_profile == "l4"
+def test_a_wish_is_resolved_once_until_too_many_others_came() -> None:
+    others = [Wanted(spec, "encode") for spec in ("dense", "dense:fast", "org/dense:fast")]
+    fleet = _fleet([heartbeat()])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sie_gateway.fleet.routing._REMEMBERED_MAX", 3)
+        for count in range(len(others) + 1):
+            routes = Routes()
+            first = _found(routes, RESOLVER, fleet, USUAL)
+            for wanted in others[:count]:
+                routes.find(RESOLVER, fleet, wanted, now=1.0)
+            assert (_found(routes, RESOLVER, fleet, USUAL) is first) is (count < 2)
 
 
 def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:

@@ -27,7 +27,7 @@ from sie_schemas.jobs import AdapterPin, Job, subject
 __all__ = ["Cold", "Route", "Routes", "Wanted"]
 
 _REMEMBERED_MAX: Final = 10_000
-"""Names as clients write them, misspelt ones too: strangers cannot fill the memory."""
+"""Each name of each model, by each pool and profile: clients cannot fill the memory."""
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -89,7 +89,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._resolver: Resolver | None = None
-        self._remembered: dict[tuple[str | None, ...], Sequence[Route]] = {}
+        self._remembered: dict[Wanted, Sequence[Route]] = {}
 
     def find(self, resolver: Resolver, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
         """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
@@ -98,18 +98,10 @@ class Routes:
             return _warmest(_choices(resolver, wanted), fleet, now)
         if resolver is not self._resolver or len(self._remembered) >= _REMEMBERED_MAX:
             self._resolver, self._remembered = resolver, {}
-        key = (
-            wanted.spec,
-            wanted.operation,
-            wanted.pool,
-            wanted.machine_profile,
-            wanted.lora,
-            wanted.bundle,
-        )
-        choices = self._remembered.get(key)
+        choices = self._remembered.get(wanted)
         if choices is None:
             # What cannot be resolved raises, so that nothing is remembered which clients invent.
-            choices = self._remembered[key] = _choices(resolver, wanted)
+            choices = self._remembered[wanted] = _choices(resolver, wanted)
         return _warmest(choices, fleet, now)
 
 
