@@ -30,6 +30,10 @@ _WRITTEN = "tests/adversary/test_changed_weights.py::"
 _OWN = (f"{_WRITTEN}test_what_a_library_took_from_a_file_as_it_lies_there_is_the_models_own",)
 _AGAIN = (f"{_WRITTEN}test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told",)
 _FOLDER = ("tests/property/test_weights_laws.py",)
+_KILLED = (
+    "tests/unit/test_hub_files.py::test_what_a_killed_download_left_is_never_served_and_goes_with"
+    "_the_next_fetch",
+)
 
 EXECUTION_WEIGHTS_MUTANTS = (
     edit(
@@ -165,6 +169,33 @@ EXECUTION_WEIGHTS_MUTANTS = (
         (
             "tests/property/test_weights_laws.py::test_"
             "the_revision_that_was_not_used_for_longest_leaves_the_cache",
+        ),
+    ),
+    edit(
+        "what-a-killed-download-left-stays",
+        "a worker that is killed again and again fills its disk, and no bound counts that",
+        f"{_SERVER}/weights/hub_cache.py",
+        "        _sweep()\n",
+        "",
+        _KILLED,
+    ),
+    edit(
+        "a-part-leaves-whoever-fetches-it",
+        "a download fails when another one of this host begins",
+        f"{_SERVER}/weights/hub_cache.py",
+        "            if nobody:\n                part.unlink",
+        "            if True:\n                part.unlink",
+        _KILLED,
+    ),
+    edit(
+        "what-a-killed-conversion-left-stays",
+        "each conversion that was killed leaves as much as the model weighs",
+        f"{_SERVER}/weights/pickles.py",
+        "        left.unlink()\n",
+        "        pass\n",
+        (
+            "tests/unit/test_pickled_weights.py::test_weights_that_a_hub_has_as_a_pickle_alone_become"
+            "_safetensors_once",
         ),
     ),
 )

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["HubMirror", "hub_mirror"]
 
-_HELD_S = 30.0
+_HELD_S = 120.0
 """A test that failed does not hold the mirror's end up for longer."""
 
 

@@ -3,15 +3,18 @@
 A hub on loopback; each fetch in a process of its own, with a cache of the test's own.
 """
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.hub_mirror import HubMirror, hub_mirror
+from tests.support.polling import until
 
 from sie_cli.models.hub import open_revision
 from sie_layouts.facts import WORDS
@@ -36,15 +39,20 @@ print(json.dumps({"own": told(found), "beside": beside}))
 """
 
 
-def _ran(mirror: HubMirror, cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _environment(mirror: HubMirror, cache: Path, offline: str = "0") -> dict[str, str]:
+    own = {"HF_ENDPOINT": mirror.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    return os.environ | own | {"HF_HUB_OFFLINE": offline}
+
+
+def _ran(
+    mirror: HubMirror, cache: Path, *words: str, offline: str = "0"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ
-        | {"HF_ENDPOINT": mirror.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
-        | {"HF_HUB_OFFLINE": "0"},
+        env=_environment(mirror, cache, offline),
     )
 
 
@@ -118,6 +126,45 @@ def test_each_file_that_a_reader_asks_for_is_fetched(inside, tmp_path):
         mirror.repositories["org/model", _COMMIT] = folder
         found = _resolved(mirror, tmp_path / "cache", id="org/model")["own"]["names"]
     assert [name for name in found if "." in name] == sorted([*wanted, "model.safetensors"])
+
+
+async def test_what_a_killed_download_left_is_never_served_and_goes_with_the_next_fetch(tmp_path):
+    """Wherever it was killed, and not while whoever fetches it lives."""
+    content, cache = b"of some weights", tmp_path / "cache"
+    places = (0, 1, len(content) // 2, len(content) - 1)
+    folder = _repository(tmp_path / "model", "config.json")
+    for place in places:
+        (folder / f"{place}.safetensors").write_bytes(content + bytes([place]))
+
+    def left() -> list[Path]:
+        return sorted(cache.glob("*/blobs/*.incomplete"))
+
+    with hub_mirror() as mirror:
+        mirror.repositories["org/model", _COMMIT] = folder
+        mirror.repositories["org/other", _COMMIT] = _repository(tmp_path / "other", "config.json")
+        held = mirror.held["org/model"] = threading.Event()
+        told = (sys.executable, "-c", _EACH, _COMMIT, "org/model")
+        # The library itself begins anew after ten seconds without a byte.
+        patient = _environment(mirror, cache) | {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}
+        fetching = await asyncio.create_subprocess_exec(*told, env=patient)
+        try:
+            await until(lambda: len(left()) == len(places), within_s=60)
+            _resolved(mirror, cache, id="org/other")
+            assert len(left()) == len(places), "another fetch takes nothing from one that lives"
+        finally:
+            fetching.kill()
+            await fetching.wait()
+            held.set()
+        # The library writes ten megabytes at a time, so that of a short file it had not begun.
+        for path, place in zip(left(), places, strict=True):
+            path.write_bytes(content[:place])
+        ran = _ran(mirror, cache, "-c", _EACH, _COMMIT, "org/model", offline="1")
+        assert "is not in the hub cache" in ran.stdout
+        found = _resolved(mirror, cache, id="org/model")["own"]["names"]
+    assert found == sorted(path.name for path in folder.iterdir())
+    [fetched] = cache.glob("models--org--model/snapshots/*")
+    assert all((fetched / name).read_bytes() == (folder / name).read_bytes() for name in found)
+    assert left() == []
 
 
 def test_a_graph_is_fetched_with_all_that_it_names_and_nothing_else(tmp_path):

@@ -100,8 +100,10 @@ def test_weights_that_a_hub_has_as_a_pickle_alone_become_safetensors_once(mirror
 
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert "is damaged, and the original is gone" in _fetch(mirror, tmp_path, HF_HUB_OFFLINE="1")
+    (folder / ".model.safetensors.1.new").write_bytes(b"half of what another made, and was killed")
     assert _fetch(mirror, tmp_path) == str(folder)
     assert len(_bins(mirror)) > asked, "a damaged one is made anew"
+    assert not [*folder.glob(".*.new")]
     assert torch.equal(load_file(folder / "model.safetensors")["half"], _tensors()["half"])
 
 

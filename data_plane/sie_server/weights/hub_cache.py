@@ -108,6 +108,7 @@ class HubCache:
         Raises MODEL_LOAD_FAILED with reason and cure.
         """
         what = f"{source.id} at {source.revision[:12]}"
+        _sweep()
         # Before the download: else it could be removed between the two.
         pin = FolderPin(_pin_file(_folder_name(source.id), source.revision))
         downloading = FolderPin(_download_file(_folder_name(source.id)))
@@ -275,6 +276,17 @@ def _remove(info: HFCacheInfo, repository: CachedRepoInfo, revision: CachedRevis
         strategy.execute()
 
 
+def _sweep() -> None:
+    """Remove what killed downloads left: the hub's library begins each anew, and counts no part."""
+    # Listed before a lock is taken: what another download begins meanwhile is not among them.
+    for part in [*hub_folder().glob("models--*/blobs/*.incomplete")]:
+        # `<hash>.<chance>.incomplete`; whoever fetches that hash holds this lock of the library's.
+        lock = hub_folder() / ".locks" / part.parents[1].name / f"{Path(part.stem).stem}.lock"
+        with _locked(lock) as nobody, suppress(OSError):
+            if nobody:
+                part.unlink(missing_ok=True)
+
+
 def _lock_file(path: Path) -> int | None:
     """A descriptor of a lock file; None in a cache that cannot be written to."""
     try:
@@ -288,7 +300,8 @@ def _lock_file(path: Path) -> int | None:
 def _locked(path: Path) -> Iterator[bool]:
     """Hold a lock file alone; False where anybody else has it, in this process or another.
 
-    False also in a cache that cannot be written to, from which nothing can be removed.
+    False also in a cache that cannot be written to, from which nothing can be removed, and where
+    the file system has no locks.
     """
     descriptor = _lock_file(path)
     if descriptor is None:
@@ -297,7 +310,7 @@ def _locked(path: Path) -> Iterator[bool]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
-    except BlockingIOError:
+    except OSError:
         alone = False
     try:
         yield alone

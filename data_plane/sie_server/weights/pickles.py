@@ -6,6 +6,7 @@ the hash of the original and of itself. It is made anew where it is not what it 
 leaves once it is converted in each revision that has it.
 """
 
+import glob
 import json
 import logging
 import os
@@ -102,6 +103,9 @@ def _linked(folder: Path) -> set[Path]:
 
 
 def _convert(pickled: Path, made: Path, what: str) -> None:
+    # Of a conversion that was killed.
+    for left in made.parent.glob(f".{glob.escape(made.name)}.*.new"):
+        left.unlink()
     fresh = made.with_name(f".{made.name}.{os.getpid()}.new")
     try:
         reason = _refusal(pickled, fresh)

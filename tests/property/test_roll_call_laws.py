@@ -1,0 +1,238 @@
+"""Laws of a start: by what all who know the log say, the writer goes on, waits, or begins none."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from tests.support.reports import report_at
+
+from sie_config.keys.log_keys import LogKeys
+from sie_config.log.head_file import HeadFile
+from sie_config.replicas.reports import Reports
+from sie_config.start.roll_call import RollCall
+from sie_config.writer.writer_state import UNFENCED, Recovery, Serving, WriterState
+from sie_core.chain import check_successor, is_of_lineage, position_of
+from sie_core.registry import Registry
+from sie_runtime.broker.bus import BusUnavailable
+from sie_schemas.entry import Entry, to_envelope
+from sie_schemas.errors import Untrusted
+from sie_schemas.fleet import Head
+from sie_testing.contracts.memory_stream import MemoryStream
+from sie_testing.signing import STRANGER, WRITER_KEY
+from sie_testing.written_log import WrittenLog
+
+LOG, OTHER = WrittenLog("a"), WrittenLog("b")
+for log in (LOG, OTHER):
+    log.begin_term()
+    for number in range(4):
+        log.put("model", f"m{number}", {})
+EPOCHS = st.integers(1, LOG.epoch)
+SEEN = st.tuples(st.sampled_from([LOG, LOG, LOG, OTHER]), EPOCHS, st.booleans())
+"""Of which log, how far, and whether that is what our file has there."""
+SIGNERS = {"ours": WRITER_KEY, "a stranger": STRANGER, "nobody": None}
+
+
+class Writer:
+    """The part of a sequencer, and of its journal, that a start needs."""
+
+    def __init__(self, have: int, key: Any) -> None:
+        self.entries = LOG.entries[:have]
+        self.lineage = [*filter(is_of_lineage, self.entries)]
+        self.log_keys = LogKeys(key, self.lineage)
+        self.registry = LOG.registries[have]
+        self.term = 7
+        self.state: WriterState | None = None
+        self.began: list[tuple[int, tuple[str, ...], bool]] = []
+
+    @property
+    def position(self) -> Any:
+        return position_of(self.entries[-1])
+
+    async def entry(self, epoch: int) -> Entry | None:
+        return self.entries[epoch - 1]
+
+    async def adopt(self, entries: Sequence[Entry], registry: Registry) -> None:
+        for entry in entries:
+            check_successor(self.position, entry)
+            self.entries.append(entry)
+        self.registry = registry
+
+    async def begin(self, *, term: int, first: Any, reason: str, witnessed: bool) -> None:
+        self.began.append((term, tuple(first), witnessed))
+
+    def enter(self, state: WriterState) -> None:
+        self.state = state
+
+
+class Broker:
+    """The part of a bus that a start needs: `tells` its streams, is `silent`, or is `away`.
+
+    Behind one that tells, each replica has the first `kept` entries.
+    """
+
+    def __init__(self, how: str, streams: dict[str, str], kept: int = 0) -> None:
+        self._kept = kept
+        self.connected = how != "away"
+        self.absent = not self.connected
+        self._how, self._streams = how, streams
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        if self._how != "tells":
+            raise BusUnavailable("no answer")
+        if subject.startswith("sie.config.tail."):
+            wanted = json.loads(data)
+            entries = LOG.entries[wanted["after"] : min(wanted["until"], self._kept)]
+            return b"\n".join(map(to_envelope, entries))
+        assert subject == "$JS.API.STREAM.LIST"
+        streams = [
+            {
+                "config": {"name": f"CFG_{log_id}", "metadata": {"supersedes": older}},
+                "state": {"first_seq": 1, "last_seq": 1, "messages": 1},
+            }
+            for log_id, older in self._streams.items()
+        ]
+        return json.dumps({"streams": streams, "total": len(streams)}).encode()
+
+
+def started(
+    folder: str, writer: Writer, reports: Reports, broker: Broker | None, stream: Any = None
+) -> tuple[RollCall, HeadFile]:
+    at, head = cast("Any", writer), HeadFile(Path(folder) / "log.sqlite")
+    call = RollCall(
+        at,
+        at,
+        reports,
+        head,
+        bus=cast("Any", broker),
+        stream_of=None if stream is None else lambda _: stream,
+        first=lambda: cast("Any", ["seed"]),
+        listen_s=0,
+        broker_wait_s=0,
+    )
+    return call, head
+
+
+def head_of(seen: tuple[WrittenLog, int, bool]) -> Head:
+    of, epoch, as_here = seen
+    at = of.position_at(epoch)
+    hash_ = at.hash if as_here else "e" * 64
+    return Head(log_id=at.log_id, epoch=epoch, hash=hash_, digest=at.digest, term=1)
+
+
+def told(said: Sequence[tuple[tuple[WrittenLog, int, bool], str]]) -> Reports:
+    reports = Reports(ttl_s=9, forget_s=9, replicas_max=9)
+    for number, (seen, signer) in enumerate(said):
+        head, key = head_of(seen), SIGNERS[signer]
+        if key is not None:
+            signature = key.sign(head.log_id, head.epoch, head.hash, head.digest)
+            head = replace(head, signature=signature)
+        data = report_at(head, id=f"g{number}", signature=head.signature)
+        assert reports.receive(data, 0.0) is not None
+    return reports
+
+
+SAID = st.lists(st.tuples(SEEN, st.sampled_from(["ours", "ours", *SIGNERS])), max_size=3)
+BROKERS = st.none() | st.sampled_from(["tells", "silent", "away"])
+
+
+@given(
+    have=st.integers(2, LOG.epoch),
+    own=st.none() | SEEN,
+    said=SAID,
+    stored=st.none() | EPOCHS,
+    kept=st.integers(0, LOG.epoch),
+    how=BROKERS,
+    superseded=st.sampled_from([False, False, False, True]),
+    has_key=st.sampled_from([True, True, True, False]),
+)
+@example(3, None, [((LOG, 5, True), "a stranger")], None, 0, None, False, True)
+@example(3, (LOG, 5, True), [], None, 0, "tells", False, True)
+@example(3, (OTHER, 3, True), [], None, 0, None, False, True)
+@example(3, None, [((LOG, 3, False), "ours")], None, 0, None, False, True)
+@example(3, None, [((LOG, 3, True), "ours")], 5, 0, "away", False, True)
+@example(3, None, [((LOG, 5, True), "ours")], None, 5, "tells", False, True)
+@example(3, None, [], None, 0, "silent", False, False)
+@settings(max_examples=150)
+def test_a_writer_goes_on_where_nobody_saw_more_or_other_and_says_else_what_it_lacks(
+    have, own, said, stored, kept, how, superseded, has_key
+):
+    writer = Writer(have, WRITER_KEY if has_key else STRANGER)
+    stream = None
+    if stored is not None:
+        stream = MemoryStream()
+        asyncio.run(stream.ensure(first_epoch=1, metadata={}))
+        for entry in LOG.entries[:stored]:
+            stream.put(entry.epoch, to_envelope(entry))
+    newer = {"f" * 32: f"{LOG.log_id}.{have}"} if superseded else {OTHER.log_id: ""}
+    broker = None if how is None else Broker(how, newer, kept)
+    with tempfile.TemporaryDirectory() as folder:
+        call, file = started(folder, writer, told(said), broker, stream)
+        if own is not None:
+            file.replace(cast("Any", head_of(own)))
+        asyncio.run(call.resume())
+
+    # A key that this process has vouches, too: a stranger's where his is the one that lies here.
+    believed = {"ours"} if has_key else {"ours", "a stranger"}
+    others = [seen for seen, signer in said if signer in believed and seen[0] is LOG]
+    others += [(LOG, stored, True)] if stored is not None else []
+    everybody = [*others, *([own] if own is not None and own[0] is LOG else [])]
+
+    def is_forked(head: int) -> bool:
+        return any(epoch <= head and not as_here for _, epoch, as_here in everybody)
+
+    farthest = max((epoch for _, epoch, _ in everybody), default=0)
+    given_back = max(stored or 0, kept if said and how == "tells" else 0)
+    reached = have if is_forked(have) else max(have, min(given_back, farthest))
+    state, lacking = writer.state, farthest if farthest > reached else None
+    if (superseded and how == "tells") or (own is not None and own[0] is OTHER):
+        assert isinstance(state, Recovery) and state.lacking is None
+        reached = have
+    elif is_forked(reached):
+        assert isinstance(state, Recovery) and state.lacking is None
+    elif lacking is not None or not has_key:
+        assert isinstance(state, Recovery) and state.lacking == lacking
+    else:
+        assert writer.began == [(8, (), bool(others))]
+        assert state == (UNFENCED if how in {"tells", "silent"} else Serving(bool(others)))
+    assert isinstance(state, Recovery) is (not writer.began)
+    assert writer.position.epoch == reached
+
+
+@given(
+    own=st.none() | SEEN,
+    said=SAID,
+    how=BROKERS,
+    streams=st.sets(st.sampled_from([LOG.log_id, OTHER.log_id])),
+    new_log=st.booleans(),
+)
+@example(None, [], "silent", frozenset(), False)
+@example(None, [], "tells", {OTHER.log_id}, False)
+@example((LOG, 3, True), [], None, frozenset(), True)
+def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
+    own, said, how, streams, new_log
+):
+    """Whoever says so, signed or not; or an operator gives up what there may be."""
+    writer = Writer(1, WRITER_KEY)
+    broker = None if how is None else Broker(how, dict.fromkeys(streams, ""))
+    known = own is not None or bool(said) or (how == "tells" and bool(streams)) or how == "silent"
+    with tempfile.TemporaryDirectory() as folder:
+        call, file = started(folder, writer, told(said), broker)
+        if own is not None:
+            file.replace(cast("Any", head_of(own)))
+        if known and not new_log:
+            with pytest.raises(Untrusted, match="--new-log"):
+                asyncio.run(call.begin_log(new_log=False))
+            assert (writer.began, writer.state) == ([], None)
+            assert (file.read() is None) is (own is None), "what bears witness stays"
+            return
+        asyncio.run(call.begin_log(new_log=new_log))
+        assert file.read() is None
+    assert writer.began == [(1, ("seed",), False)]
+    assert writer.state == (UNFENCED if how in {"tells", "silent"} else Serving(False))
