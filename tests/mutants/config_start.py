@@ -17,6 +17,13 @@ _LOST = (
 RECOVERY = "control_plane/sie_config/start/recovery.py"
 ROLL_CALL = "control_plane/sie_config/start/roll_call.py"
 SIMULATED = "tests/property/test_simulated_cluster.py::test_each_fault_alone_is_survived"
+_ROLL_CALL_LAWS = f"{_LAWS}test_roll_call_laws.py::test_"
+_RESUMED = (
+    f"{_ROLL_CALL_LAWS}a_writer_goes_on_where_nobody_saw_more_or_other_and_says_else_what_it_lacks",
+)
+_BEGUN = (
+    f"{_ROLL_CALL_LAWS}a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
+)
 _LOG_RECOVERY = "tests/integration/test_log_recovery.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 DISK = "tests/unit/test_disk_faults.py"
@@ -301,5 +308,21 @@ CONFIG_START_MUTANTS = (
         "            with contextlib.suppress(BusUnavailable):\n",
         "            with contextlib.nullcontext():\n",
         BOOKMARKS,
+    ),
+    edit(
+        "a-new-log-leaves-the-old-head",
+        "a log that an operator began anew is in recovery at its next start",
+        ROLL_CALL,
+        "        self._head_file.remove()\n",
+        "",
+        _BEGUN,
+    ),
+    edit(
+        "a-head-file-of-another-log-says-nothing",
+        "an old file put back beside the head of a newer log takes writes",
+        ROLL_CALL,
+        "await self._superseding() or self._of_another_log()",
+        "await self._superseding()",
+        _RESUMED,
     ),
 )
