@@ -24,12 +24,16 @@ from sie_runtime.process.spawning import Told, Wanted
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
 TOY = """
-import pathlib, sys, time
+import pathlib, select, sys, time
 from sie_runtime.process.spawning import Spawner
 spawner = Spawner()
 exec(sys.argv[2])
 print("what an import prints", flush=True)
-while pathlib.Path(sys.argv[1]).exists():
+hold = pathlib.Path(sys.argv[1])
+if hold.exists():
+    select.select([0], [], [])
+    print("asked", flush=True)
+while hold.exists():
     time.sleep(0.01)
 if spawner.serve():
     exec(sys.argv[1])
@@ -128,7 +132,8 @@ async def test_whoever_stops_waiting_leaves_no_process_behind(tmp_path, spawners
     (tmp_path / "hold").touch()
     asked = asyncio.create_task(spawners.make(child(tmp_path, SLEEPS), toy(tmp_path)))
     said = tmp_path / "spawner.log"
-    await until(lambda: said.exists() and said.read_text(), within_s=10)
+    # It runs before whoever started it knows of it, and may be cancelled in between.
+    await until(lambda: said.exists() and "asked" in said.read_text(), within_s=10)
     asked.cancel()
     await asyncio.wait({asked})
     (tmp_path / "hold").unlink()
@@ -144,12 +149,27 @@ async def test_whoever_stops_waiting_for_what_has_ended_already_hinders_nobody(t
     (tmp_path / "hold").touch()
     asked = asyncio.create_task(spawners.make(child(tmp_path, SLEEPS), plan))
     said = tmp_path / "spawner.log"
-    await until(lambda: said.exists() and said.read_text(), within_s=10)
+    # It runs before whoever started it knows of it, and may be cancelled in between.
+    await until(lambda: said.exists() and "asked" in said.read_text(), within_s=10)
     asked.cancel()
     await asyncio.wait({asked})
     (tmp_path / "hold").unlink()
     other = await spawners.make(child(tmp_path, SLEEPS, ready_s=5), plan)
     assert children_of(parent_of(other.pid)) == [other.pid]
+
+
+async def test_whoever_stops_waiting_at_any_moment_hinders_nobody(tmp_path, spawners):
+    # From before its start to its answer there are as many turns of the loop as this, or fewer.
+    for turns in range(12):
+        asked = asyncio.create_task(spawners.make(child(tmp_path, SLEEPS), toy(tmp_path)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait({asked})
+    other = await spawners.make(child(tmp_path, SLEEPS), toy(tmp_path))
+    await until(lambda: children_of(parent_of(other.pid)) == [other.pid], within_s=10)
+    await spawners.close()
+    assert not running_toys(tmp_path)
 
 
 @pytest.mark.parametrize(
