@@ -11,6 +11,7 @@ _CONFIG = "control_plane/sie_config"
 _LAWS = "tests/property/"
 _PAST = "tests/property/test_past_laws.py::"
 _AUDITED = (f"{_PAST}test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length",)
+_ROW = (f"{_PAST}test_a_row_of_an_entry_counts_all_that_changed_and_names_the_first_of_it",)
 _FORCED = (
     "tests/property/test_read_laws.py::test_the_reason_of_force_is_told_wherever_its_entry_is_and"
     "_of_no_other",
@@ -36,12 +37,7 @@ PAST_MUTANTS = (
         "control_plane/sie_config/past/audit.py",
         "page = tuple(row for at, row in found if at >= last_us)",
         "page = tuple(row for at, row in found[: query.limit])",
-        (
-            (
-                "tests/property/test_past_laws.py::test_an_audit_tells_each_row_of_its_sp"
-                "an_once_in_pages_of_any_length"
-            ),
-        ),
+        _AUDITED,
     ),
     edit(
         "an-audit-begins-behind-its-beginning",
@@ -52,12 +48,7 @@ PAST_MUTANTS = (
             "query.since_us else 1"
         ),
         ("first = await timeline.last_at(format_ts(query.since_us)) + 1 if query.since_us else 1"),
-        (
-            (
-                "tests/property/test_past_laws.py::test_an_audit_tells_each_row_of_its_sp"
-                "an_once_in_pages_of_any_length"
-            ),
-        ),
+        _AUDITED,
     ),
     edit(
         "a-full-page-is-the-last",
@@ -73,12 +64,23 @@ PAST_MUTANTS = (
             "        )\n"
             "        entries = await timeline.entries(epochs)"
         ),
-        (
-            (
-                "tests/property/test_past_laws.py::test_an_audit_tells_each_row_of_its_sp"
-                "an_once_in_pages_of_any_length"
-            ),
-        ),
+        _AUDITED,
+    ),
+    edit(
+        "an-entry-counts-what-it-shows",
+        "an entry that changed a thousand models says that it changed twenty",
+        "control_plane/sie_config/past/audit.py",
+        '"changed": len(changes), "changes": changes[:_CHANGES_SHOWN]',
+        '"changed": len(changes[:_CHANGES_SHOWN]), "changes": changes[:_CHANGES_SHOWN]',
+        _ROW,
+    ),
+    edit(
+        "a-signing-key-is-an-entity",
+        "a list of entries tells of an entity of a kind that there is not",
+        "control_plane/sie_config/past/audit.py",
+        "            if change.entity_kind in ENTITY_KINDS\n",
+        "            if change.key\n",
+        _ROW,
     ),
     edit(
         "an-inner-field-is-the-newest-s",

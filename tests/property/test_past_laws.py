@@ -19,7 +19,7 @@ from tests.support.config_writer import begun_log, new_file, put_model, write
 from sie_config.documents.moments import parse_ts
 from sie_config.log.listing import check_listing
 from sie_config.log.storage_faults import LogDamaged
-from sie_config.past.audit import ACCEPTED, REFUSED, AuditQuery, read_audit
+from sie_config.past.audit import ACCEPTED, REFUSED, AuditQuery, read_audit, timeline_row
 from sie_config.past.lookup import Lookup
 from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
@@ -364,3 +364,15 @@ def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
         assert [each[0] for each in found] == sorted((each[0] for each in found), reverse=True)
 
     with_timeline(folder, entries, states[entries[-1].epoch], story)
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 405])
+def test_a_row_of_an_entry_counts_all_that_changed_and_names_the_first_of_it(count):
+    draft = begun_log()
+    names = [f"p{number:04}" for number in range(count)]
+    entry = draft.begin([put("pool", name, {"name": name}) for name in names], actor="w", reason="")
+    row = timeline_row(entry)
+    shown = [{"kind": "pool", "key": name, "verb": "put"} for name in names[:20]]
+    assert (row["changed"], row["changes"]) == (count, shown)
+    first = timeline_row(draft.entries[0])["changes"]
+    assert {"kind": "key.put", "key": "", "verb": "put"} in first, "a signing key is no entity"
