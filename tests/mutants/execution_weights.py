@@ -30,6 +30,10 @@ _WRITTEN = "tests/adversary/test_changed_weights.py::"
 _OWN = (f"{_WRITTEN}test_what_a_library_took_from_a_file_as_it_lies_there_is_the_models_own",)
 _AGAIN = (f"{_WRITTEN}test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told",)
 _FOLDER = ("tests/property/test_weights_laws.py",)
+_LEAVES = (
+    f"{_LAWS}test_weights_laws.py::test_of_a_cache_what_nobody_uses_or_fetches_leaves_and_its_fork"
+    "_stays",
+)
 _KILLED = (
     "tests/unit/test_hub_files.py::test_what_a_killed_download_left_is_never_served_and_goes_with"
     "_the_next_fetch",
@@ -196,6 +200,43 @@ EXECUTION_WEIGHTS_MUTANTS = (
         (
             "tests/unit/test_pickled_weights.py::test_weights_that_a_hub_has_as_a_pickle_alone_become"
             "_safetensors_once",
+        ),
+    ),
+    edit(
+        "a-damaged-copy-stays",
+        "a model whose download was damaged once never loads again on that host",
+        f"{_SERVER}/weights/hub_cache.py",
+        "        blob.unlink()\n        raise",
+        "        raise",
+        (
+            "tests/integration/test_server_sources.py::test_a_damaged_download_is_refused_and"
+            "_removed_then_fetched_anew_and_kept",
+        ),
+    ),
+    edit(
+        "a-revision-leaves-under-a-download",
+        "a load fails: files that it shares with an older revision went while it fetched",
+        f"{_SERVER}/weights/hub_cache.py",
+        "if not (unused and quiet):",
+        "if not unused:",
+        _LEAVES,
+    ),
+    edit(
+        "a-fork-leaves-with-its-origin",
+        "a revision in use is removed, since another repository has the same commit",
+        f"{_SERVER}/weights/hub_cache.py",
+        "dataclasses.replace(info, repos=frozenset({repository})).delete_revisions(commit)",
+        "info.delete_revisions(commit)",
+        _LEAVES,
+    ),
+    edit(
+        "the-last-use-is-the-first",
+        "what was served for a week leaves the cache before what was tried once yesterday",
+        f"{_SERVER}/weights/hub_cache.py",
+        "    with suppress(OSError):\n        os.utime(descriptor)\n    os.close(descriptor)",
+        "    os.close(descriptor)",
+        (
+            f"{_LAWS}test_weights_laws.py::test_the_last_use_of_a_revision_is_the_end_of_its_last_pin",
         ),
     ),
 )

@@ -1,20 +1,30 @@
 """Laws of a folder of weights: what is read of it is inside, and pinned where it pins."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sie_schemas.documents import PathSource
 from sie_schemas.errors import OurFault
 from sie_server.weights.file_hashes import is_blob
-from sie_server.weights.hub_cache import _oldest
+from sie_server.weights.hub_cache import (
+    FolderPin,
+    _download_file,
+    _last_used,
+    _oldest,
+    _pin_file,
+    _remove,
+)
 from sie_server.weights.sources import Weights, resolve
 
 FILES = ("w", "1/w", "1/1/w", "1/10/w", "10/w", "1_w")
@@ -98,3 +108,35 @@ def test_the_revision_that_was_not_used_for_longest_leaves_the_cache(times, spar
     found = _oldest(info, {Path(f"{n}") for n in spared})
     left = [at for n, at in enumerate(times) if n not in spared]
     assert (found and found[1].last_modified) == (min(left) if left else None)
+
+
+@pytest.mark.parametrize("held", ["nothing", "the revision", "a download"])
+def test_of_a_cache_what_nobody_uses_or_fetches_leaves_and_its_fork_stays(
+    tmp_path, monkeypatch, held
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    name, commit = "models--org--m", "a" * 40
+    snapshots = {each: tmp_path / each / "snapshots" / commit for each in (name, f"{name}-fork")}
+    for snapshot in snapshots.values():
+        (snapshot.parents[1] / "blobs").mkdir(parents=True)
+        snapshot.mkdir(parents=True)
+        (snapshot.parents[1] / "blobs" / "w").write_bytes(b"w")
+        (snapshot / "w").symlink_to("../../blobs/w")
+    info = huggingface_hub.scan_cache_dir(tmp_path)
+    (repository,) = [each for each in info.repos if each.repo_path.name == name]
+    (revision,) = repository.revisions
+    uses = {"the revision": _pin_file(name, commit), "a download": _download_file(name)}
+    pin = FolderPin(uses[held]) if held in uses else None
+    _remove(info, repository, revision)
+    assert [each.exists() for each in snapshots.values()] == [pin is not None, True]
+
+
+def test_the_last_use_of_a_revision_is_the_end_of_its_last_pin(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    revision = cast(Any, SimpleNamespace(commit_hash="a" * 40))
+    repository = cast(Any, SimpleNamespace(repo_path=tmp_path / "models--org--m"))
+    pin = FolderPin(_pin_file("models--org--m", revision.commit_hash))
+    os.utime(_pin_file("models--org--m", revision.commit_hash), (1, 1))
+    assert _last_used(repository, revision) == 1
+    del pin
+    assert _last_used(repository, revision) > 1
