@@ -239,4 +239,15 @@ EXECUTION_WEIGHTS_MUTANTS = (
             f"{_LAWS}test_weights_laws.py::test_the_last_use_of_a_revision_is_the_end_of_its_last_pin",
         ),
     ),
+    edit(
+        "what-lies-beside-is-fetched-without-the-token",
+        "a model whose encoder is private too never loads",
+        f"{_SERVER}/weights/sources.py",
+        ", revision=commit, token=of.token)",
+        ", revision=commit)",
+        (
+            "tests/unit/test_hub_files.py::test_of_a_repository_beside_a_model_words_alone_are_fetched"
+            "_at_the_commit_that_is_pinned",
+        ),
+    ),
 )

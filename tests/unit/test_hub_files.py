@@ -199,7 +199,7 @@ def test_a_graph_is_fetched_with_all_that_it_names_and_nothing_else(tmp_path):
 
 
 def test_of_a_repository_beside_a_model_words_alone_are_fetched_at_the_commit_that_is_pinned(
-    tmp_path,
+    tmp_path, monkeypatch
 ):
     model = _repository(tmp_path / "model", "gliner_config.json", "model.safetensors")
     encoder = _repository(
@@ -209,8 +209,10 @@ def test_of_a_repository_beside_a_model_words_alone_are_fetched_at_the_commit_th
     with hub_mirror() as mirror:
         mirror.repositories["org/gliner", _COMMIT] = model
         mirror.repositories["org/encoder", _OTHER] = encoder
-        beside = {"org/encoder": _OTHER}
-        found = _resolved(mirror, tmp_path / "cache", id="org/gliner", beside=beside)
+        mirror.private |= {"org/gliner": "own-token-1f", "org/encoder": "own-token-1f"}
+        monkeypatch.setenv("SIE_SECRET_OWN", "own-token-1f")
+        own = {"id": "org/gliner", "beside": {"org/encoder": _OTHER}, "token": "secret:own"}
+        found = _resolved(mirror, tmp_path / "cache", **own)
         asked = [line for line in mirror.asked if "encoder" in line]
     assert found["own"]["names"] == ["gliner_config.json", "model.safetensors"]
     assert found["beside"] == {
