@@ -211,8 +211,10 @@ def test_of_a_repository_beside_a_model_words_alone_are_fetched_at_the_commit_th
         mirror.repositories["org/encoder", _OTHER] = encoder
         mirror.private |= {"org/gliner": "own-token-1f", "org/encoder": "own-token-1f"}
         monkeypatch.setenv("SIE_SECRET_OWN", "own-token-1f")
-        own = {"id": "org/gliner", "beside": {"org/encoder": _OTHER}, "token": "secret:own"}
-        found = _resolved(mirror, tmp_path / "cache", **own)
+        beside = {"org/encoder": _OTHER}
+        found = _resolved(
+            mirror, tmp_path / "cache", id="org/gliner", beside=beside, token="secret:own"
+        )
         asked = [line for line in mirror.asked if "encoder" in line]
     assert found["own"]["names"] == ["gliner_config.json", "model.safetensors"]
     assert found["beside"] == {
