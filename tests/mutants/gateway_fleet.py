@@ -23,6 +23,11 @@ WORLD = (
 ROUTING = "data_plane/sie_gateway/fleet/routing.py"
 LEASE_LAWS = "tests/property/test_lease_laws.py"
 
+_WATCHED = (
+    "tests/property/test_death_laws.py::"
+    "test_the_watch_wakes_for_a_newly_ready_worker_and_tells_of_deaths_and_reconnections"
+)
+
 GATEWAY_FLEET_MUTANTS = (
     edit(
         "never-news-again",
@@ -272,5 +277,45 @@ GATEWAY_FLEET_MUTANTS = (
         "        bus.on_reconnect(parts.lost_jobs.suspect)\n",
         "        assert parts.lost_jobs\n",
         ("tests/adversary/test_broker_killed.py",),
+    ),
+    edit(
+        "every-word-wakes",
+        "each heartbeat of a ready worker wakes all who wait for another",
+        "data_plane/sie_gateway/fleet/watch.py",
+        "if heartbeat.ready and (before is None or not before.heartbeat.ready):",
+        "if heartbeat.ready:",
+        (_WATCHED,),
+    ),
+    edit(
+        "loaded-wakes-nobody",
+        "requests are held on though a worker that loaded became ready",
+        "data_plane/sie_gateway/fleet/watch.py",
+        "if heartbeat.ready and (before is None or not before.heartbeat.ready):",
+        "if heartbeat.ready and before is None:",
+        (_WATCHED,),
+    ),
+    edit(
+        "a-reconnect-is-silence",
+        "the time without a broker counts as the silence of each worker",
+        "data_plane/sie_gateway/fleet/watch.py",
+        "        self.lives.hear_from(self._connected_at)\n",
+        "        assert self.lives is not None\n",
+        (_WATCHED,),
+    ),
+    edit(
+        "woken-for-ever",
+        "who waits after the first worker came is woken at once, each time",
+        "data_plane/sie_gateway/fleet/watch.py",
+        "            more, self._more = self._more, asyncio.Event()\n            more.set()",
+        "            self._more.set()",
+        (_WATCHED,),
+    ),
+    edit(
+        "routed-to-the-dead",
+        "requests are routed to a worker that is known to be gone",
+        "data_plane/sie_gateway/fleet/watch.py",
+        "        self.fleet.over(life.worker_id, life.name)\n",
+        "        assert life\n",
+        (_WATCHED,),
     ),
 )

@@ -1,14 +1,17 @@
 """Laws of a worker's death: who is over, and which jobs are given back, when."""
 
+import asyncio
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.gateway_world import heartbeat
+from tests.support.gateway_world import MemoryBus, heartbeat
 
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.lives import LIVES_MAX, LIVES_OF_ONE_MAX, Life, Lives
+from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.giving_back import GivenBack, Limits, Out, Why, due, went
 from sie_schemas.fleet import WorkerKind
 
@@ -312,3 +315,69 @@ def test_a_job_that_kills_every_worker_is_found_and_takes_no_innocent_one_with_i
     assert queue.answered == set(names) - {poison}
     assert queue.buried == {poison}
     assert queue.deliveries[poison] == LIMITS.deliveries_max
+
+
+# ---- the watch ----------------------------------------------------------------------------------
+
+
+class _TimedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time, in seconds, passes only by hand."""
+
+    at = 100.0
+
+    def time(self) -> float:
+        return self.at
+
+
+_WORDS = st.lists(
+    st.tuples(
+        st.sampled_from(["ready", "loading", "leaves", "over", "connects"]),
+        st.sampled_from(["w1", "w2"]),
+        st.sampled_from([0.5, DEAD_S]),
+    ),
+    max_size=12,
+)
+
+
+@given(_WORDS)
+@example([("ready", "w1", 0.5), ("ready", "w1", 0.5), ("over", "w1", 0.5), ("ready", "w1", 0.5)])
+@example([("loading", "w1", 0.5), ("ready", "w1", 0.5), ("ready", "w2", 0.5)])
+@example([("connects", "w1", DEAD_S), ("connects", "w1", 0.5)])
+def test_the_watch_wakes_for_a_newly_ready_worker_and_tells_of_deaths_and_reconnections(
+    words: list[tuple[str, str, float]],
+) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _TimedLoop)
+        bus, lives = MemoryBus(), Lives(doubt_s=DOUBT_S, dead_s=DEAD_S)
+        watch = FleetWatch(bus, ttl_s=1000.0, settle_s=DEAD_S, lives=lives)
+        await watch.open()
+        known, connected_at = dict[str, bool](), None
+        for what, name, pause in words:
+            waits = asyncio.ensure_future(watch.more_ready())
+            await asyncio.sleep(0)
+            if what == "connects":
+                watch.begin()
+                connected_at = loop.at
+            elif what == "over":
+                watch.is_over(Life(name, "aa", KIND))
+                known.pop(name, None)
+            else:
+                word = heartbeat(name, life="aa", ready=what == "ready", leaving=what == "leaves")
+                await bus.publish(f"sie.health.{name}", msgspec.msgpack.encode(word))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert waits.done() == (what == "ready" and not known.get(name, False))
+            waits.cancel()
+            if what in {"ready", "loading"}:
+                known[name] = what == "ready"
+            elif what == "leaves":
+                known.pop(name, None)
+            assert watch.fleet.seen.keys() == known.keys()
+            loop.at += pause
+            judges = connected_at is None or loop.at - connected_at >= DOUBT_S
+            assert watch.can_judge() == judges
+        await watch.close()
+
+    with asyncio.Runner(loop_factory=_TimedLoop) as runner:
+        runner.run(run())
