@@ -223,8 +223,8 @@ def _several(name: str, given: str | Iterable[str] | None) -> list[str] | None:
     # Of a table the keys were sent, and its descriptions lost without a word.
     if isinstance(given, Mapping | bytes | bytearray):
         raise TypeError(
-            f"{name} is a list of words, and not {type(given).__name__}: of a table of descriptions "
-            "send these as the labels"
+            f"{name} is a list of words, and not {type(given).__name__}: of a table of "
+            "descriptions send these as the labels"
         )
     # A set has another order in each process, and models read labels in theirs.
     return (sorted(given) if isinstance(given, AbstractSet) else list(given or ())) or None
