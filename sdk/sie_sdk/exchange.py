@@ -5,6 +5,7 @@ for each item, in order, or is an error. Whether to send again is for `patience`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, cast, get_type_hints
@@ -99,7 +100,7 @@ def encode_calls(
     if told.get("is_query") is not None:
         options["is_query"] = told["is_query"]
     params = {
-        "output_types": _several(told.get("output_types")),
+        "output_types": _several("output_types", told.get("output_types")),
         "output_dtype": told.get("output_dtype"),
         "dimensions": told.get("dimensions"),
         "instruction": told.get("instruction"),
@@ -114,7 +115,7 @@ def extract_calls(
     """The requests for entities of all items, in their order."""
     _refuse_unknown(told, ExtractOptions)
     params = {
-        "labels": _several(told.get("labels")),
+        "labels": _several("labels", told.get("labels")),
         "output_schema": told.get("output_schema"),
         "instruction": told.get("instruction"),
         "options": _options(told, defaults) or None,
@@ -215,11 +216,18 @@ def _refuse_unknown(told: Mapping[str, Any], kind: Any) -> None:
         raise TypeError(f"{min(unknown)!r} is not a parameter of this call")
 
 
-def _several(given: str | Iterable[str] | None) -> list[str] | None:
+def _several(name: str, given: str | Iterable[str] | None) -> list[str] | None:
     """A word alone is one, and not its letters."""
     if isinstance(given, str):
         return [given]
-    return list(given or ()) or None
+    # Of a table the keys were sent, and its descriptions lost without a word.
+    if isinstance(given, Mapping | bytes | bytearray):
+        raise TypeError(
+            f"{name} is a list of words, and not {type(given).__name__}: of a table of "
+            "descriptions send these as the labels"
+        )
+    # A set has another order in each process, and models read labels in theirs.
+    return (sorted(given) if isinstance(given, AbstractSet) else list(given or ())) or None
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

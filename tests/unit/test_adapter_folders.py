@@ -216,7 +216,7 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "arrow_config": ({},),
     "bias": ("lora_only", "all"),
     "fan_in_fan_out": (True,),
-    "init_lora_weights": ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "mica"),
+    "init_lora_weights": ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga"),
     "kasa_config": ({},),
     "layer_replication": ([[0, 1], [0, 1]],),
     "lora_bias": (True,),
@@ -241,7 +241,7 @@ _EQUAL: dict[str, tuple[Any, ...]] = {
     "eva_config": ({"rho": 1.5},),
     "exclude_modules": (["value"],),
     "inference_mode": (True,),
-    "init_lora_weights": ("gaussian", "eva", "orthogonal", True),
+    "init_lora_weights": ("gaussian", "eva", "mica", "orthogonal", True),
     "layers_pattern": (None,),  # with `layers_to_transform` alone: see above
     "layers_to_transform": ([],),
     "loftq_config": ({},),

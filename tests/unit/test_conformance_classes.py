@@ -156,6 +156,8 @@ def test_zero_shot_scores_are_the_pipelines(family, tmp_path):
     for labels, multi, template in (
         (_LABELS, False, "This example is {}."),
         (_LABELS, True, "It is about {}!"),
+        # Of equal labels each has its share.
+        (("sports", "sports", "{0} of {}"), False, "{{}} {{x}} {}"),
         (_LABELS[:1], False, "This example is {}."),
     ):
         answers = _run(backend, inputs, labels, multi_label=multi, hypothesis_template=template)
@@ -300,7 +302,7 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(tmp_path):
     backend = _load("zero-shot-classification", folder, extract=ExtractTask(labels=("a", "b")))
     inputs = [ipc.TextInput("Tim Cook")]
     assert {one["label"] for one in _run(backend, inputs).classes[0]} == {"a", "b"}
-    assert len(_run(backend, inputs, ["a", "a", "c"]).classes[0]) == 2
+    assert len(_run(backend, inputs, ["a", "a", "c"]).classes[0]) == 3
     assert _run(backend, inputs, ["a"], threshold=1.0).classes == ((),)
     with pytest.raises(FixRequest, match="none were given"):
         _run(_load("zero-shot-classification", folder), inputs)
@@ -312,6 +314,9 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(tmp_path):
             _run(backend, inputs, labels)
     with pytest.raises(FixRequest, match=r"no \{\} for the label"):
         _run(backend, inputs, ["a"], hypothesis_template="It is so.")
+    for template in ("{}.{", "}{}", "{{}}", "{0}", "{!r}", "{:>9}", "{} {{}} {}"):
+        with pytest.raises(FixRequest, match=r"hypothesis_template .*(one is wanted|twice)"):
+            _run(backend, inputs, ["a"], hypothesis_template=template)
     # A thousand places for a label of a megabyte were a gigabyte for each label and text.
     with pytest.raises(FixRequest, match="one is wanted"):
         _run(backend, inputs, ["a"], hypothesis_template="{}" * 1000)

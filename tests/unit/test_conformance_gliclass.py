@@ -112,6 +112,16 @@ def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
         _load(tmp_path)
 
 
+def test_equal_labels_each_have_a_score_as_the_library_gives_them(tmp_path):
+    library = write_gliclass(tmp_path)
+    labels = ("sports", "{}", "sports", " sports", "e\u0301", "\u00e9", "[SEP]", "a, b", "<<sep>>")
+    [found] = _run(_load(tmp_path), ["Tim Cook"], labels, multi_label=True).classes
+    expected = library(["Tim Cook"], list(labels), threshold=0.0)[0]
+    expected.sort(key=lambda one: -one["score"])
+    assert [one["label"] for one in found] == [one["label"] for one in expected]
+    assert_same(*(np.array([one["score"] for one in each]) for each in (found, expected)))
+
+
 @pytest.fixture(scope="module")
 def of_bytes(tmp_path_factory) -> tuple[Backend, Any]:
     """A model that reads its labels last, and the library on it without a bound."""

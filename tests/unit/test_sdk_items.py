@@ -157,6 +157,13 @@ def test_numbers_of_numpy_are_numbers_and_one_word_is_no_list_of_letters() -> No
     assert params["output_types"] == ["dense"]
     [call] = exchange.extract_calls("m", "a", {"labels": "person"}, usual)
     assert msgspec.msgpack.decode(call.body)["params"] == {"labels": ["person"]}
+    labels: Any
+    for labels in ({"b", "a", "c"}, iter("abc")):
+        [call] = exchange.extract_calls("m", "a", {"labels": labels}, usual)
+        assert msgspec.msgpack.decode(call.body)["params"] == {"labels": ["a", "b", "c"]}
+    for labels in ({"person": "a human being"}, b"person"):
+        with pytest.raises(TypeError, match="labels is a list of words, and not "):
+            exchange.extract_calls("m", "a", {"labels": labels}, usual)
     with pytest.raises(TypeError, match="a type cannot be sent"):
         exchange.encode_calls("m", "a", {"output_dtype": np.int8}, usual)  # type: ignore[typeddict-item]
     model: Any = None

@@ -66,8 +66,10 @@ _KNOWN: Final = frozenset(
     }
 )  # fmt: skip
 """Keys of training and provenance, and those by which the products are made."""
-_KEEPS_BASE: Final = (None, True, False, "gaussian", "eva", "orthogonal")
+_KEEPS_BASE: Final = (None, True, False, "gaussian", "eva", "mica", "orthogonal")
 """Initialisations that leave the base's own weights as they are."""
+_CONVERTED: Final = ("corda", "lora_ga", "olora", "pissa")
+"""Those that peft saves as a plain LoRA if it is asked to."""
 _OF_NO_VECTOR: Final = frozenset({"facts", "folder", "similarity"})
 """Fields of a layout that change no answer."""
 
@@ -85,10 +87,13 @@ def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
     # peft takes the adapter's part out of the base for these: over the registered model the sum is
     # another one.
     if config.get("init_lora_weights") not in _KEEPS_BASE:
+        named = config["init_lora_weights"]
         yield Refusal(
             f"{ADAPTER_FILE}: init_lora_weights",
-            f"is {config['init_lora_weights']!r}, which alters the base's weights",
-            "save it with peft's `path_initial_model_for_weight_conversion`",
+            f"is {named!r}, which alters the base's weights",
+            "save it with peft's `path_initial_model_for_weight_conversion`"
+            if str(named).startswith(_CONVERTED)
+            else _CURE,
         )
     yield from _no_numbers(config)
     for key in sorted(each for each in config if _is_set(config[each])):

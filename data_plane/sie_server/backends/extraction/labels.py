@@ -63,8 +63,8 @@ class FixedLabels:
 
 
 def any_labels(labels: Sequence[str], model_id: str) -> tuple[str, ...]:
-    """The labels for a model that finds any, each once. Raises INVALID_REQUEST."""
-    found = tuple(dict.fromkeys(labels))
+    """The labels for a model that finds any, as they were given. Raises INVALID_REQUEST."""
+    found = tuple(labels)
     if not found:
         raise FixRequest(
             f"{model_id} finds any labels, and none were given: name those to look for",

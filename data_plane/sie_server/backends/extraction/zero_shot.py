@@ -7,6 +7,7 @@ than the model reads, the hypothesis never.
 """
 
 from collections.abc import Sequence
+from string import Formatter
 from typing import Final
 
 import numpy as np
@@ -124,12 +125,23 @@ class ZeroShotClassifier(LogitsBackend):
 
 
 def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:
-    places = template.count("{}")
-    if places != 1:
-        # transformers refuses a second place too, and a thousand of them would fill the memory.
-        raise FixRequest(
-            f"the option hypothesis_template has {places or 'no'} {{}} for the label to stand in; "
-            "one is wanted",
-            field="options.hypothesis_template",
+    """The template of each label, read as transformers reads it: `{{` is a brace."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise _no_template(f"cannot be read: {error}; a brace is written twice") from error
+    places = [part for part in parts if part[1] is not None]
+    # transformers refuses a second place too, and a thousand of them would fill the memory.
+    if [part[1:] for part in places] != [("", "", None)]:
+        raise _no_template(
+            f"has {len(places) or 'no'} {{}} for the label to stand in; one is wanted"
         )
-    return [template.replace("{}", label) for label in labels]
+    return [
+        "".join(text + (label if name == "" else "") for text, name, *_ in parts)
+        for label in labels
+    ]
+
+
+def _no_template(what: str) -> FixRequest:
+    name = "hypothesis_template"
+    return FixRequest(f"the option {name} {what}", field=f"options.{name}")

@@ -148,7 +148,9 @@ class GlinerEntities(WithoutAdapters):
         require_operation(batch, self._spec.model_id, "extract")
         self.require_base(batch)
         asked = chosen(self._spec, batch, _OPTIONS)
-        labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
+        given = any_labels(batch.labels or self._own_labels, self._spec.model_id)
+        # Each once, as the library reads them.
+        labels = tuple(dict.fromkeys(given))
         self._require_plain(labels)
         texts = [given.text for given in take(batch, TextInput)]
         prompt = 0 if self._two_encoders else sum(self._pieces(labels)) + len(labels) + 1
