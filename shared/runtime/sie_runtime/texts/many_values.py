@@ -124,7 +124,7 @@ def _walked(body: bytes, most: int, leaves_max: int) -> bool:
 
 
 def _past_leaves(body: bytes, at: int, most: int) -> tuple[int, int]:
-    """How many leaves a run of them has, and where it ends; of too many only that they are."""
+    """The number of leaves in a run, and its end; of too many only that they are."""
     found = 0
     while found <= most and (past := _MANY.match(body, at)) is not None:
         found, at = found + _CHUNK, past.end()
