@@ -12,6 +12,9 @@ from tests.support.config_writer import model
 from tests.support.log_world import nowhere
 from tests.support.polling import until_told
 
+from sie_runtime.process.lifecycle import serve_http
+from sie_runtime.process.status_routes import status_application
+
 pytestmark = pytest.mark.integration
 
 CONFIGS = "/v1/configs"
@@ -64,6 +67,38 @@ async def test_a_page_that_points_its_own_name_here_reads_nothing_of_an_open_pro
             assert told.status_code == 200, f"{name}: {told.text}"
         # A probe asks by whatever name it was given.
         assert (await client.get("/healthz", headers={"host": "evil.com"})).status_code == 200
+
+
+async def test_a_page_that_points_its_own_name_at_a_worker_reads_nothing_of_it() -> None:
+    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
+    application = status_application(lambda: {"ready": True, "models": ["org/secret"]})
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            serve_http(
+                application,
+                host="127.0.0.1",
+                port=0,
+                stop=stop,
+                drain_s=1,
+                on_listening=listening.set_result,
+            )
+        )
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await listening}") as client:
+                for name in ("evil.com", "evil.com:8083", "EVIL.COM.", "127.0.0.1.evil.com"):
+                    for path in ("/readyz", "/metrics", "/nothing"):
+                        refused = await client.get(path, headers={"host": name})
+                        assert refused.status_code == 403, f"{path} as {name}"
+                        assert refused.json()["detail"]["field"] == "Host"
+                        assert "by its address, or over TLS" in refused.text
+                    alive = await client.get("/healthz", headers={"host": name})
+                    assert alive.status_code == 200
+                for name in ("localhost", "127.0.0.1:1", "[::1]:8083", "sie-worker.sie.svc:8083"):
+                    for path in ("/readyz", "/metrics"):
+                        told = await client.get(path, headers={"host": name})
+                        assert told.status_code == 200, f"{path} as {name}"
+        finally:
+            stop.set()
 
 
 async def test_a_page_of_elsewhere_writes_nothing(tmp_path: Path) -> None:

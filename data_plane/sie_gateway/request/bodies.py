@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 
 from sie_core.nearest import advice
-from sie_runtime.texts.many_values import VALUES_MAX, has_too_many
+from sie_runtime.texts.many_values import LEAVES_BESIDE, VALUES_MAX, has_too_many
 from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
@@ -36,6 +36,8 @@ _OPAQUE: Final = frozenset({"options", "metadata", "output_schema", "documents"}
 """The names of what a client gives for itself or for a backend: nothing in it is changed."""
 _WHOLE_MAX: Final = 2**53
 """Beyond it a float does not tell one whole number from the next."""
+_IDS_MAX: Final = 1_000_000
+"""As many as a request may have by itself (`request_chars_max`)."""
 _CHANGED: Final = frozenset({dict, list, float})
 """The types of what a second reading may change, or changes something in."""
 _LONE: Final = re.compile(
@@ -51,14 +53,14 @@ _OPTIONS: Final = "options"
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
+def decode_body(decoder: Decoder, body: bytes, *, form: str, ids_max: int = _IDS_MAX) -> Any:
     """Decode a body, in which a field that is null is absent and 8.0 is 8. Raises `FixRequest`,
-    which names the field."""
+    which names the field. `ids_max` are the most token ids that it may have."""
     if form == "JSON" and body.startswith(codecs.BOM_UTF8):
         # Some writers of files put it there, and a reader may pass over it (RFC 8259).
         body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        decoded = _decoded(decoder, body, form)
+        decoded = _decoded(decoder, body, form, ids_max + LEAVES_BESIDE)
         twice = repeated_key(body) if form == "JSON" else None
     except msgspec.ValidationError as error:
         where, message = problem_of(error)
@@ -88,9 +90,13 @@ def _problem_of_json(body: bytes) -> str:
     return f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
 
 
-def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
-    if has_too_many(body, is_msgpack=form == "MessagePack"):
-        raise FixRequest(f"the body has over {VALUES_MAX} lists, maps and names", field="$")
+def _decoded(decoder: Decoder, body: bytes, form: str, leaves_max: int) -> Any:
+    if has_too_many(body, is_msgpack=form == "MessagePack", leaves_max=leaves_max):
+        raise FixRequest(
+            f"the body has over {VALUES_MAX} lists, maps and names, or over {leaves_max} texts and "
+            "numbers: send fewer at a time",
+            field="$",
+        )
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:

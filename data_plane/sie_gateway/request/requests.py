@@ -117,7 +117,8 @@ def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits:
     """Decode and check a body. Raises `FixRequest`, whose `field` is a path such as
     `$.items[0].text`."""
     decoder = (_MSGPACK if is_msgpack else _JSON)[operation]
-    request: Request = decode_body(decoder, body, form="MessagePack" if is_msgpack else "JSON")
+    form = "MessagePack" if is_msgpack else "JSON"
+    request: Request = decode_body(decoder, body, form=form, ids_max=limits.chars_max)
     return check_request(operation, request, limits)
 
 

@@ -45,20 +45,21 @@ def check_page(origin: bytes, allowed: Collection[str], *, host: bytes = b"") ->
         )
 
 
-def check_host(host: bytes, allowed: Collection[str]) -> None:
+def check_host(host: bytes, allowed: Collection[str], *, cure: str = "") -> None:
     """Raises `FixRequest` FORBIDDEN for a name that a stranger can own, and that is none of these.
 
     A name without a dot, and one of a private network, belongs to nobody on the public network.
+    `cure` is said besides the address; by itself the setting of a process that has names.
     """
     if not host or _AN_ADDRESS.fullmatch(host):
         return
     name = host.decode("latin-1").lower().partition(":")[0].removesuffix(".")
     if "." not in name or name in allowed or name.endswith(_OWNED_BY_NOBODY):
         return
+    cure = cure or f"name it with --web-pages http://{name[:100]}"
     raise FixRequest(
         f"nobody said that this service is {name[:100]!r}, and without tokens it answers to no "
-        f"name that a web page could point at it: ask it by its address, or name it with "
-        f"--web-pages http://{name[:100]}",
+        f"name that a web page could point at it: ask it by its address, or {cure}",
         code="FORBIDDEN",
         field="Host",
     )

@@ -2,6 +2,7 @@
 
 *shell*: a plain ASGI application without a framework. `/healthz` answers while the loop turns;
 `/readyz` answers 200 when the process would do work that came now, else 503 with what is missing.
+Without TLS only `/healthz` answers to a name that a web page could point here.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,12 +10,14 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sie_runtime.access.web_pages import check_host
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest
 
 __all__ = ["status_application"]
 
 _JSON: Final = "application/json"
+_ALIVE: Final = frozenset({"/healthz", "/health"})
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -27,8 +30,15 @@ def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        status, content_type, body = _answer(scope["path"], accept, state)
+        told = dict(scope["headers"])
+        try:
+            if scope["scheme"] == "http" and scope["path"] not in _ALIVE:
+                check_host(told.get(b"host", b""), (), cure="over TLS")
+            accept = told.get(b"accept", b"").decode("latin-1")
+            status, content_type, body = _answer(scope["path"], accept, state)
+        except FixRequest as error:
+            status, content_type = error.status, _JSON
+            body = msgspec.json.encode(error.to_wire())
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),
@@ -42,8 +52,9 @@ def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
 def _answer(
     path: str, accept: str, state: Callable[[], Mapping[str, Any]]
 ) -> tuple[int, str, bytes]:
+    """The status, media type and body. Raises `FixRequest` for another path."""
     match path:
-        case "/healthz" | "/health":
+        case _ if path in _ALIVE:
             return 200, _JSON, b'{"status":"ok"}'
         case "/readyz":
             found = state()
@@ -52,5 +63,4 @@ def _answer(
             text, content_type = metrics_text(accept)
             return 200, content_type, text
         case _:
-            error = FixRequest(f"there is no {path} here", code="NOT_FOUND")
-            return error.status, _JSON, msgspec.json.encode(error.to_wire())
+            raise FixRequest(f"there is no {path} here", code="NOT_FOUND")
