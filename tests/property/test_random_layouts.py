@@ -61,6 +61,7 @@ _WRITTEN_SEEDS: dict[int, Judgement] = {
     14: "equal",  # a null leaves a prompt out
     18: "equal",  # a table in half precision, its weights not
     215182579: "refused",  # a wrapper's name before each tensor
+    420567535: "refused",  # pairs of three tokens, all of them the tokenizer's own
     288701435: "refused",  # a bias too few, which only some configs ask for
     1440705139: "refused",  # words that are not tied to the embeddings
 }

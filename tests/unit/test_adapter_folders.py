@@ -1,6 +1,7 @@
 """Adapters as libraries save them: the library's own answers over a model, or a refusal by name."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.support.sameness import assert_same
 from tests.support.scored import write_json
 from tests.support.small_tokenizers import small_tokenizer
 
+from sie_cli.models.bases import over_base
+from sie_cli.models.examining import Found
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_schemas import ipc
@@ -125,6 +128,7 @@ def test_steps_beside_an_adapter_that_are_not_its_models_are_refused(base, tuned
         _adapted(base, tuned)
     assert said in refused.value.message
     assert refused.value.code == "ADAPTER_LOAD_FAILED"
+    assert said in _over(base, tuned)[0]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,61 @@ def test_an_adapter_that_peft_saved_targets_its_own_tensors(base, tmp_path, targ
     model.add_adapter(LoraConfig(r=2, **targets))
     model.save(str(tmp_path / "tuned"), create_model_card=False)
     assert propose(FolderFiles(tmp_path / "tuned"), takes_pickles=False).refusals == ()
+
+
+def _over(base: Path, adapter: Path) -> tuple[str, ...]:
+    """The refusals of `sie add --adapter-of` beyond the adapter's own files."""
+    proposal = propose(FolderFiles(adapter), takes_pickles=False)
+    assert proposal.refusals == ()
+    found = Found(proposal, {}, "tuned", opened=FolderFiles(adapter))
+    judged = over_base(found, {"type": "path", "path": str(base)})
+    return tuple(map(str, judged.proposal.refusals))
+
+
+def _deeper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("layer.1.", "layer.2."): each for name, each in tensors.items()}
+
+
+def _wider(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    wide = "layer.0.output.dense.lora_B"
+    return {n: torch.cat([one, one]) if wide in n else one for n, one in tensors.items()}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roformer", "roformer with its head's names"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict, ""),
+        (_deeper, "encoder.layer.2.attention.output.dense, which its model lacks"),
+        (_wider, "encoder.layer.0.output.dense for [32, 24], and its model's is [16, 24]"),
+    ],
+)
+def test_an_adapter_of_another_models_layers_is_refused_when_added(
+    base, tuned, tmp_path, kind, change, said
+):
+    """Of a family that is declared, and of one whose file alone tells its layers."""
+    if kind != "bert":
+        shutil.copytree(base, tmp_path / "base")
+        base = tmp_path / "base"
+        write_json(base / "config.json", model_type="roformer")
+        start = "roformer." if "head" in kind else ""
+        held = load_file(base / "model.safetensors")
+        save_file({f"{start}{name}": one for name, one in held.items()}, base / "model.safetensors")
+    file = tuned / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file)
+    refusals = _over(base, tuned)
+    assert len(refusals) == bool(said)
+    assert said in "".join(refusals)
+    if kind == "bert" and said:
+        with pytest.raises(OurFault):
+            _adapted(base, tuned)
+
+
+def test_an_adapter_whose_model_is_not_here_says_that_its_layers_are_judged_later(base, tuned):
+    proposal = propose(FolderFiles(tuned), takes_pickles=False)
+    found = Found(proposal, {}, "tuned", opened=FolderFiles(tuned))
+    judged = over_base(found, {"type": "path", "path": str(base / "elsewhere")}).proposal
+    assert (judged.refusals, judged.facts[-1].name) == ((), "its model's layers")
 
 
 def test_a_model_with_an_adapter_inside_its_folder_is_refused(base, tuned, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sie_cli.config.config_work import Ask, Work
+from sie_cli.models.bases import over_base
 from sie_cli.models.examining import (
     CARD,
     REPOSITORY,
@@ -70,7 +71,12 @@ def add(work: Work, ask: Ask, wanted: Wanted) -> int:
             _show(found, Form.TABLE)
         if found.proposal.refusals:
             return WRONG
-        kind, key, document = _document(wanted, found, _base(work, wanted, found.proposal))
+        base = _base(work, wanted, found.proposal)
+        judged = _over_base(work, found, base)
+        if judged.proposal.refusals:
+            _show(judged, Form.TABLE)
+            return WRONG
+        kind, key, document = _document(wanted, found, base)
     operation = {"op": "put", "kind": kind, "key": key, "document": document}
     operation |= _condition(work, kind, key, document, replaces=wanted.replaces)
     terms = ask.terms()
@@ -91,8 +97,9 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
     with _examined(wanted) as found:
         if found.proposal.kind != "adapter":
             raise FixRequest(f"{repository} is no adapter any more")
-        if found.proposal.refusals:
-            raise FixRequest("; ".join(map(str, found.proposal.refusals)))
+        judged = _over_base(work, found, model_id)
+        if judged.proposal.refusals:
+            raise FixRequest("; ".join(map(str, judged.proposal.refusals)))
         kind, key, document = _document(wanted, found, model_id)
     # Only now: its name is that of the repository at the hub, which may have renamed it.
     if _entity(work, kind, key) is not None:
@@ -145,7 +152,8 @@ def _of_folder(folder: Path, wanted: Wanted) -> Found:
     facts = (Fact("license", said[1].strip(), f"{CARD}: license"),) if said else ()
     source = {"type": "path", "path": str(folder)}
     names = tuple(weight_files(files.names()))
-    return Found(replace(proposal, facts=(*facts, *proposal.facts)), source, folder.name, names)
+    told = replace(proposal, facts=(*facts, *proposal.facts))
+    return Found(told, source, folder.name, names, files)
 
 
 def _document(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
@@ -165,6 +173,13 @@ def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
         return proposal.base
     named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)
     raise FixRequest(f"this is an adapter{named}: say its model with --adapter-of MODEL")
+
+
+def _over_base(work: Work, found: Found, base: str) -> Found:
+    """An adapter judged over its model, where that is registered; sie-config refuses it else."""
+    is_one = found.proposal.kind == "adapter" and REPOSITORY.fullmatch(base)
+    there = _entity(work, "model", base) if is_one else None
+    return found if there is None else over_base(found, there["document"]["source"])
 
 
 def _condition(

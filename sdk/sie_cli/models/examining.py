@@ -13,7 +13,7 @@ from typing import Any, Final
 from sie_cli.models.hub import open_revision
 from sie_cli.models.proposal import Proposal, propose
 from sie_cli.models.purpose import Task
-from sie_layouts.facts import Fact
+from sie_layouts.facts import Fact, Files
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
@@ -48,6 +48,8 @@ class Found:
     own_name: str
     files: tuple[str, ...] = ()
     """Of a folder: the files that a manifest pins."""
+    opened: Files | None = None
+    """Its files, as long as it is examined."""
 
 
 @contextmanager
@@ -77,7 +79,8 @@ def examined_repository(wanted: Wanted) -> Iterator[Found]:
             source["token"] = wanted.token
         if proposal.beside:
             source["beside"] = dict(_newest(name) for name in proposal.beside)
-        yield Found(replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository)
+        told = replace(proposal, facts=(*facts, *proposal.facts))
+        yield Found(told, source, revision.repository, opened=revision)
     finally:
         revision.close()
 

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
+from sie_layouts.architectures.tensors.declared import layer_shapes
 from sie_layouts.architectures.tensors.factors import (
     ADAPTER_FILE,
     FACTOR,
     WEIGHTS_FILE,
+    unlike_base,
     unlike_factors,
 )
-from sie_layouts.architectures.tensors.headers import Held
+from sie_layouts.architectures.tensors.headers import Held, read_header
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.inputs.expression_costs import takes_for_ever
 from sie_layouts.layout import SentenceLayout
@@ -25,7 +27,7 @@ from sie_layouts.reading import Layout, kind_of, read
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TextLayout, TransformerStep
 
-__all__ = ["adapter_refusals", "other_steps", "untargeted"]
+__all__ = ["adapter_refusals", "other_steps", "refusals_over", "untargeted"]
 
 _CONFIG: Final = "config.json"
 _NAME_CHARS_MAX: Final = 256
@@ -210,6 +212,17 @@ def other_steps(adapter: Files, base: Files) -> str:
         if told.get(name) != own.get(name):
             return f"{name} is {told.get(name)!r} there, and {own.get(name)!r} of the model"
     return ""
+
+
+def refusals_over(adapter: Files, base: Files) -> Iterator[Refusal]:
+    """Each reason for which an adapter, plain by itself, is none of this model."""
+    other = other_steps(adapter, base)
+    if other:
+        cure = "register the model that it was saved with, and the adapter for that one"
+        yield Refusal(MODULES_FILE, f"was saved with steps of its own: {other}", cure)
+    shapes = layer_shapes(base, _folder(read(base, kind_of(base)).layout))
+    if shapes is not None and WEIGHTS_FILE in adapter.names():
+        yield from unlike_base(read_header(adapter, WEIGHTS_FILE), *shapes)
 
 
 class _Whole:

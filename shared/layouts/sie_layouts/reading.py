@@ -10,7 +10,7 @@ nothing says how long they may be.
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
-from sie_layouts.architectures.lengths import require_length
+from sie_layouts.architectures.lengths import require_length, require_room_for
 from sie_layouts.architectures.tensors.declared import lacking, main_file
 from sie_layouts.architectures.tensors.families import Head
 from sie_layouts.architectures.tensors.layers import unlike_layers
@@ -143,7 +143,7 @@ def unlike_tensors(files: Files, layout: Layout) -> tuple[Refusal, ...]:
 
 
 def without_length(files: Files, layout: Layout) -> tuple[Refusal, ...]:
-    """A refusal for each transformer whose texts nothing limits."""
+    """A refusal for each transformer whose texts nothing limits, or have no room."""
     reader = Reader(files)
     match layout:
         case SentenceLayout():
@@ -151,6 +151,7 @@ def without_length(files: Files, layout: Layout) -> tuple[Refusal, ...]:
                 if isinstance(step, TransformerStep):
                     limit = step.text.tokens_max
                     require_length(reader, step.folder, limit, step.config_options)
+                    require_room_for(reader, step.folder, limit, texts=1)
         case TokenLayout():
             encoder, fixed = layout.encoder, layout.expansion is not None and layout.expansion.fixed
             sides = bool((layout.query.tokens_max or fixed) and layout.document.tokens_max)
@@ -158,6 +159,7 @@ def without_length(files: Files, layout: Layout) -> tuple[Refusal, ...]:
             require_length(reader, encoder.folder, limit, encoder.config_options)
         case ScoreLayout():
             require_length(reader, "", layout.text.tokens_max, {})
+            require_room_for(reader, "", layout.text.tokens_max, texts=2)
         case ImageTextLayout():
             pass  # its text tower has positions, and the layout their number
     return tuple(reader.refusals)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["UNLIMITED", "require_length"]
+__all__ = ["UNLIMITED", "require_length", "require_room_for"]
 
 UNLIMITED: Final = frozenset(
     {
@@ -19,6 +19,8 @@ UNLIMITED: Final = frozenset(
     }
 )  # fmt: skip
 """Types of transformers that read texts, and have no `max_position_embeddings`."""
+_OLD_FORMS: Final = {"BertProcessing": (2, 3), "RobertaProcessing": (2, 4)}
+"""Tokens that these put around one text, and around two."""
 _POSITIONS: Final = "max_position_embeddings"
 
 
@@ -40,3 +42,34 @@ def require_length(
         "set model_max_length in tokenizer_config.json, or write the document with sie apply and "
         "max_sequence_length in its profile",
     )
+
+
+def require_room_for(reader: Reader, folder: str, limit: int | None, *, texts: int) -> None:
+    """Refuse a length that the tokenizer's own tokens fill, for one text or a pair.
+
+    Of a tokenizer without tokenizer.json a worker judges.
+    """
+    name = joined(folder, "tokenizer.json")
+    if not limit or not reader.has(name):
+        return
+    form = reader.table(name).get("post_processor")
+    own = _own_tokens(form, texts)
+    if limit < own + texts:
+        reader.refuse(
+            f"{name}: post_processor",
+            f"puts {own} tokens around it, and a length of {limit} leaves no room for text",
+            f"set max_sequence_length to {own + texts} or more in a document for sie apply",
+        )
+
+
+def _own_tokens(form: Any, texts: int) -> int:
+    table = form if isinstance(form, dict) else {}
+    kind = table.get("type")
+    if kind == "Sequence":
+        parts = table.get("processors")
+        return sum(_own_tokens(one, texts) for one in (parts if isinstance(parts, list) else ()))
+    if kind == "TemplateProcessing":
+        template = table.get("pair" if texts > 1 else "single")
+        pieces = template if isinstance(template, list) else ()
+        return sum(isinstance(one, dict) and "SpecialToken" in one for one in pieces)
+    return _OLD_FORMS.get(str(kind), (0, 0))[texts - 1]

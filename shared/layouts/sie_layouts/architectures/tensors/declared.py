@@ -22,7 +22,7 @@ from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["Wanted", "held_by", "lacking", "main_file", "unlike_family", "wanted"]
+__all__ = ["Wanted", "held_by", "lacking", "layer_shapes", "main_file", "unlike_family", "wanted"]
 
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
@@ -147,6 +147,26 @@ def lacking(
     config = {**Reader(files).table(name), **(changed or {})}
     small = (*unrunnable(name, config), *_too_small(name, config))
     return small or _judged(files, main, name, config, head)
+
+
+def layer_shapes(
+    files: Files, folder: str
+) -> tuple[Mapping[str, tuple[int, ...]], tuple[str, ...]] | None:
+    """The shapes of a model's tensors by every name, and the beginnings that a name may have.
+
+    Without beginnings its family is not declared. None where its files are not there, or it is
+    known by two sets of names.
+    """
+    config = Reader(files).table(joined(folder, "config.json"))
+    read = _read(files, main_file(files, folder))
+    if read is None or read[2] or published_form(config) is not None or _key(config) in LATER:
+        return None
+    shapes = {_today(name): each.shape for name, each in read[1].items()}
+    for each in wanted(config, "none"):
+        held = next((shapes[name] for name in each.names if name in shapes), each.shape)
+        shapes |= {name: held for name in each.names if held is not None}
+    family = _family(config)
+    return shapes, family.prefixes if family is not None else ()
 
 
 def unlike_family(

@@ -2,7 +2,7 @@
 
 *pure.* Promises that what is not refused has a pair of factors for each layer. They have the rank
 that its config gives that layer. `sie add` asks before anything is written, and a worker
-before it reads a tensor. Values and the layers of a base model are for the worker alone.
+before it reads a tensor. Values are for the worker alone.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any, Final
 from sie_layouts.architectures.tensors.headers import Held
 from sie_layouts.facts import Refusal
 
-__all__ = ["ADAPTER_FILE", "FACTOR", "WEIGHTS_FILE", "Patterned", "unlike_factors"]
+__all__ = ["ADAPTER_FILE", "FACTOR", "WEIGHTS_FILE", "Patterned", "unlike_base", "unlike_factors"]
 
 ADAPTER_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
@@ -29,6 +29,7 @@ _PATTERN_CHARS_MAX: Final = 512
 _STEPS_MAX: Final = 500_000_000
 """Of all searches together, by what bounds each: seconds of Python's engine. A rank for each of
 1,000 layers, by its name, takes a tenth of it."""
+_POOLER: Final = "pooler"
 _CURE: Final = "restore both files of one training"
 
 
@@ -99,6 +100,40 @@ def unlike_factors(config: Mapping[str, Any], held: Mapping[str, Held]) -> Itera
     except ValueError as error:
         cure = "write the names of the modules out, each with its number"
         yield Refusal(ADAPTER_FILE, str(error), cure)
+
+
+def unlike_base(
+    held: Mapping[str, Held], shapes: Mapping[str, tuple[int, ...]], beginnings: tuple[str, ...]
+) -> Iterator[Refusal]:
+    """The first layer of an adapter that its model lacks, or has in another shape.
+
+    `shapes` are those of the model's tensors, by names with and without `beginnings`. Of a family
+    that is not declared there are none: any first word of a name may be one.
+    """
+    every = dict(shapes)
+    if not beginnings:
+        every = {name.partition(".")[2]: shape for name, shape in shapes.items()} | every
+    cure = "it was trained on another model: register it for that one"
+    for name in sorted(held):
+        found = FACTOR.fullmatch(name)
+        if found is None or found["part"] != "A":
+            continue
+        module = found["module"]
+        starts = beginnings or (f"{module.partition('.')[0]}.",)
+        own = [module, *(module.removeprefix(each) for each in ("model.", *starts))]
+        # No answer is made with a pooler: its product is passed over.
+        if any(each.split(".", 1)[0] == _POOLER for each in own):
+            continue
+        shape = next((every[f"{e}.weight"] for e in own if f"{e}.weight" in every), None)
+        up = held.get(name.replace(".lora_A.", ".lora_B."))
+        product = (up.shape[0], held[name].shape[1]) if up is not None else None
+        if shape is None:
+            yield Refusal(WEIGHTS_FILE, f"has factors of {module}, which its model lacks", cure)
+            return
+        if product is not None and shape != product:
+            what = f"has factors of {module} for {list(product)}, and its model's is {list(shape)}"
+            yield Refusal(WEIGHTS_FILE, what, cure)
+            return
 
 
 def _unlike(module: str, parts: Mapping[str, Held], rank: float) -> str:
