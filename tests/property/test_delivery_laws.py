@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from tests.support.worker_world import results_of
 
 from sie_gateway.request.chunks import Chunks
 from sie_runtime.broker.bus import Bus, BusUnavailable
@@ -23,7 +24,6 @@ from sie_schemas.jobs import (
     ResultReceipt,
 )
 from sie_worker.jobs.holds import Hold, Holds
-from sie_worker.jobs.results import Results
 
 ENCODER = msgspec.msgpack.Encoder()
 JOB = Job(
@@ -69,12 +69,9 @@ class World:
         self.server_id = "s"
         self.stream_replicas = 1
         self.holds = Holds(on_room=lambda: None, age_s=lambda _: self.now)
-        self.results = Results(
+        self.results = results_of(
             self,
             self.holds,
-            worker_id="w",
-            confirm_timeout_s=1.0,
-            retry_s=0.0,
             message_bytes_max=message_bytes_max,
             chunked_bytes_max=chunked_bytes_max,
             dead_letters=self,

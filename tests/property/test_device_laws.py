@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, connected_execution
-from tests.support.worker_world import model_document, resolver_of
+from tests.support.worker_world import model_document, resolver_of, results_of
 
 from sie_core.resolver import ResolvedAdapter, ResolvedModel
 from sie_core.stored_documents import AdapterJson
@@ -25,7 +25,6 @@ from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
 from sie_worker.intake.cancelled import CancelledRequests
 from sie_worker.jobs.holds import Hold, Holds
-from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 
@@ -106,17 +105,7 @@ class World:
             ),
             scheduler=Scheduler(tenant_quantum=tenant_quantum),
             holds=self.holds,
-            results=Results(
-                self,
-                self.holds,
-                worker_id="w",
-                confirm_timeout_s=1.0,
-                retry_s=0.0,
-                message_bytes_max=10**6,
-                chunked_bytes_max=10**6,
-                dead_letters=self,
-                clock=lambda: self.now,
-            ),
+            results=results_of(self, self.holds, dead_letters=self, clock=lambda: self.now),
             limits=LIMITS,
             clock=lambda: self.now,
             drop_holds=self._drop_holds,

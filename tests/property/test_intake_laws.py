@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.support.worker_world import results_of
 
 from sie_core.backend_options import GENERAL
 from sie_core.chain import Position
@@ -37,7 +38,6 @@ from sie_worker.execution.models import LoadedModel
 from sie_worker.intake.cancelled import CancelledRequests
 from sie_worker.intake.intake import Intake, IntakeLimits
 from sie_worker.jobs.holds import Hold, Holds
-from sie_worker.jobs.results import Results
 from sie_worker.scheduling.lanes import Lane, Limits, QueuedInput
 
 PICTURE = base64.b64decode(
@@ -273,17 +273,7 @@ async def taken_in(world: World, jobs: Sequence[Job], told: Sequence[tuple[int, 
     """Each job is delivered, for the so-manieth time; some stand apart in the object store."""
     cancelled = CancelledRequests(ids_max=10)
     cancelled.add("left")
-    results = Results(
-        cast(Any, world),
-        world.holds,
-        worker_id="w",
-        confirm_timeout_s=1.0,
-        retry_s=0.0,
-        message_bytes_max=10**6,
-        chunked_bytes_max=10**6,
-        dead_letters=world,
-        clock=lambda: world.now,
-    )
+    results = results_of(cast(Any, world), world.holds, dead_letters=world, clock=lambda: world.now)
     async with asyncio.TaskGroup() as group:
         intake = Intake(
             replica=world,

@@ -6,7 +6,7 @@ The worker is the real one, wired as in its process, but for the log: the test h
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from sie_schemas.documents import admit_document
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
 from sie_schemas.items import Item
 from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt, subject
+from sie_worker.jobs.holds import Holds
+from sie_worker.jobs.results import DeadLetterBox, Requests, Results
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
 
@@ -40,6 +42,7 @@ __all__ = [
     "WorkerWorld",
     "model_document",
     "resolver_of",
+    "results_of",
     "worker_world",
 ]
 
@@ -68,6 +71,29 @@ def model_document(model_id: str, *, cost_max: int = 4096, wait_ms: float = 5.0)
                 }
             },
         },
+    )
+
+
+def results_of(
+    bus: Requests,
+    holds: Holds,
+    *,
+    dead_letters: DeadLetterBox,
+    clock: Callable[[], float],
+    message_bytes_max: int = 10**6,
+    chunked_bytes_max: int = 10**6,
+) -> Results:
+    """The deliverer of a worker called `w`, which asks again at once where nobody confirms."""
+    return Results(
+        bus,
+        holds,
+        worker_id="w",
+        confirm_timeout_s=1.0,
+        retry_s=0.0,
+        message_bytes_max=message_bytes_max,
+        chunked_bytes_max=chunked_bytes_max,
+        dead_letters=dead_letters,
+        clock=clock,
     )
 
 

@@ -22,14 +22,13 @@ from sie_config.documents.asked_process import answer_of, while_wanted
 from sie_config.documents.manifest_reader import Ask
 from sie_config.settings import ConfigSettings
 from sie_runtime.process.plain_paths import is_below
-from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.errors import FixRequest, Later, invalid_field
 
 __all__ = ["Manifests", "Pin", "Pinning", "unpinned"]
 
 Pin: TypeAlias = Callable[[Any], Awaitable[Any]]
 """Gives a document with its path source pinned. Raises `SIEError`."""
 
-_FIELD: Final = "source.manifest"
 _FILES_MAX: Final = 1000
 """As many as a manifest may have."""
 _ENTRIES_MAX: Final = 20_000
@@ -183,11 +182,8 @@ async def _read(ask: Ask) -> _Found:
     )
 
 
-def _refused(problem: str) -> SIEError:
-    message = f"{problem}; send the manifest: a mapping of each file to its SHA-256"
-    return FixRequest(
-        message,
-        code="VALIDATION_ERROR",
-        field=_FIELD,
-        details=[{"path": _FIELD, "message": message}],
+def _refused(problem: str) -> FixRequest:
+    return invalid_field(
+        "source.manifest",
+        f"{problem}; send the manifest: a mapping of each file to its SHA-256",
     )

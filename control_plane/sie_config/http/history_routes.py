@@ -41,7 +41,7 @@ from sie_schemas.api.past import (
     Resolved,
 )
 from sie_schemas.entry import Entry
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, invalid_field
 from sie_schemas.revisions import profile_config
 
 __all__ = ["AtText", "add_entity_history", "add_time_routes", "past_export"]
@@ -159,13 +159,7 @@ def _check(name: str, text: str, shape: re.Pattern[str], what: str) -> None:
     """By hand: the framework's own refusal shows the expression alone."""
     # `$` alone would take a line break at the end.
     if not shape.match(text) or "\n" in text:
-        told = f"{name} is {what}, not {text[:40]!r}"
-        raise FixRequest(
-            told,
-            code="VALIDATION_ERROR",
-            field=name,
-            details=[{"path": name, "message": told}],
-        )
+        raise invalid_field(name, f"{name} is {what}, not {text[:40]!r}")
 
 
 async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -> Response:

@@ -19,14 +19,14 @@ from sie_config.documents.manifests import Pin, unpinned
 from sie_config.documents.merge_patch import merged
 from sie_config.documents.secret_rules import refuse_secrets
 from sie_config.writer.draft import Seen
-from sie_config.writer.rules import Command, Delete, Expectation, Put, absent, invalid
+from sie_config.writer.rules import Command, Delete, Expectation, Put, absent
 from sie_core.backend_options import of_backend
 from sie_core.options import profile_problems
 from sie_core.registry import EntityId, Registry
 from sie_core.stored_documents import DocumentJson
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, invalid_field
 
 __all__ = ["BatchBody", "Operation", "WorkedOut", "admitted", "key_of", "parse_batch", "work_out"]
 
@@ -157,7 +157,7 @@ async def _command(
 ) -> Command:
     kind, key = operation.kind, operation.key
     if operation.op != "put" and not key:
-        raise invalid("key", f"a {operation.op} names its entity")
+        raise invalid_field("key", f"a {operation.op} names its entity")
     if operation.op == "delete":
         return Delete(kind, key, expects)
     value = operation.document
@@ -197,7 +197,7 @@ def _named(kind: str, key: str, value: Any) -> Any:
         names = {"model_id" if kind == "model" else "name": key}
     for name, wanted in names.items():
         if value.get(name, wanted) != wanted:
-            raise invalid(
+            raise invalid_field(
                 name, f"the document says {name} {value[name]!r}, the path says {wanted!r}"
             )
     return {**value, **names}

@@ -17,7 +17,7 @@ from sie_core.nearest import choice
 from sie_core.registry import Entity, Registry
 from sie_core.stored_documents import DocumentJson
 from sie_schemas.entry import log_id8
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, invalid_field
 
 __all__ = [
     "Admitted",
@@ -30,7 +30,6 @@ __all__ = [
     "admit",
     "check",
     "etag",
-    "invalid",
     "judge",
 ]
 
@@ -213,7 +212,7 @@ def absent(kind: str, key: str, epoch: int | None = None) -> FixRequest:
 def _check_references(registry: Registry, index: Index, command: Put) -> None:
     last = command.key.rpartition("/")[2]
     if last in _PATHS:
-        raise invalid(
+        raise invalid_field(
             "name" if command.kind != "model" else "model_id",
             f"`{last}` cannot be a name: it is a path of the API",
         )
@@ -235,7 +234,7 @@ def _check_backends(index: Index, command: Put) -> None:
     runnable = {backend for backends in index.backends.values() for backend in backends}
     for name, profile in command.document["profiles"].items():
         if profile["backend"] not in runnable:
-            raise invalid(
+            raise invalid_field(
                 f"profiles.{name}.backend",
                 f"no bundle runs backend {profile['backend']!r}; "
                 + choice(profile["backend"], runnable, "bundles run"),
@@ -246,7 +245,9 @@ def _check_pool(registry: Registry, command: Put) -> None:
     pool = command.document["pool"]
     if registry.get("pool", pool) is None:
         known = [entity.key for entity in registry.of_kind("pool")]
-        raise invalid("pool", f"there is no pool {pool!r}; {choice(pool, known, 'there are')}")
+        raise invalid_field(
+            "pool", f"there is no pool {pool!r}; {choice(pool, known, 'there are')}"
+        )
 
 
 def _check_names(registry: Registry, index: Index, command: Put) -> None:
@@ -257,7 +258,7 @@ def _check_names(registry: Registry, index: Index, command: Put) -> None:
     for position, alias in enumerate(command.document.get("aliases", ())):
         field = f"aliases.{position}"
         if alias == command.key or alias in seen:
-            raise invalid(field, f"the name {alias!r} is given twice")
+            raise invalid_field(field, f"the name {alias!r} is given twice")
         seen.add(alias)
         if registry.get("model", alias) is not None:
             raise _conflict(field, f"{alias!r} is the id of another model")
@@ -302,16 +303,6 @@ def _models_that_need(registry: Registry, index: Index, command: Delete) -> Sequ
         if needed:
             users.append(entity.key)
     return users
-
-
-def invalid(field: str, message: str) -> FixRequest:
-    """The refusal of one field of a document."""
-    return FixRequest(
-        message,
-        code="VALIDATION_ERROR",
-        field=field,
-        details=[{"path": field, "message": message}],
-    )
 
 
 def _conflict(field: str | None, message: str) -> FixRequest:

@@ -22,6 +22,7 @@ __all__ = [
     "TimeRanOut",
     "Untrusted",
     "error_for",
+    "invalid_field",
     "without_password",
 ]
 
@@ -261,6 +262,16 @@ CODES: Final[dict[str, CodeRule]] = {
     "INTERNAL_SERVER_ERROR": CodeRule(500, None, OurFault),
     "GATEWAY_TIMEOUT": CodeRule(504, 5.0, TimeRanOut),
 }
+
+
+def invalid_field(field: str, message: str) -> FixRequest:
+    """The refusal of one field: named as such, and as the only one of the list of problems."""
+    return FixRequest(
+        message,
+        code="VALIDATION_ERROR",
+        field=field,
+        details=[{"path": field, "message": message}],
+    )
 
 
 def error_for(

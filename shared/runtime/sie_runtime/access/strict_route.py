@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_runtime.access.strict_query import check_query
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import invalid_field
 
 __all__ = ["StrictRoute", "any_query", "query_names"]
 
@@ -61,13 +61,7 @@ def _check_numbers(request: Request, numbers: Mapping[str, re.Pattern[str]]) -> 
     for name, text in request.query_params.items():
         shape = numbers.get(name)
         if shape is not None and not shape.fullmatch(text):
-            told = f"{name} is a number in plain digits, not {text[:40]!r}"
-            raise FixRequest(
-                told,
-                code="VALIDATION_ERROR",
-                field=name,
-                details=[{"path": name, "message": told}],
-            )
+            raise invalid_field(name, f"{name} is a number in plain digits, not {text[:40]!r}")
 
 
 def any_query(endpoint: F) -> F:
