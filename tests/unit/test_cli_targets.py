@@ -189,11 +189,24 @@ def test_a_table_fits_its_terminal_and_is_whole_in_a_pipe(capsys, monkeypatch):
         (("list",), "`sie get KIND` lists"),
         (("encode",), "requests go to a gateway"),
         (("pull",), "`sie add ORG/NAME` registers a model"),
+        (("pools",), "`sie get pools`"),
+        (("models", "list"), "`sie get models`"),
+        (("log", "status"), "`sie status`"),
         (("dlq", "list"), ""),
         (("token", "create"), ""),
         (("context", "remove"), ""),
     ],
-    ids=["list", "encode", "pull", "dlq list", "token create", "context remove"],
+    ids=[
+        "list",
+        "encode",
+        "pull",
+        "pools",
+        "models list",
+        "log status",
+        "dlq list",
+        "token create",
+        "context remove",
+    ],
 )
 def test_a_habit_is_answered_where_the_word_would_be_a_command_of_sie(typed, told):
     found = habit_of(typed, f"No such command '{typed[-1]}'.")

@@ -21,6 +21,8 @@ _REQUESTS: Final = (
     "`SIEClient().encode(MODEL, TEXT)`"
 )
 _FETCH: Final = "`sie add ORG/NAME` registers a model; its first request fetches it"
+_NOUNS: Final = ("adapters", "adapter", "pools", "pool", "bundles", "bundle", "aliases", "alias")
+"""Kinds that are no command by themselves; `models` is one."""
 _COMMANDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("list", "ls", "show-all", "cat"), _READ),
     **dict.fromkeys(("rollout", "rollback", "undo", "reset"), _UNDO),
@@ -39,6 +41,21 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "search": "`sie models search WORD` looks in the models that this release knows",
     "log-level": "`sie logs --level warning`",
     "explain": "`sie get KIND NAME -o yaml` shows one in use",
+    **{kind: f"`sie get {kind}` lists them" for kind in _NOUNS},
+}
+_BELOW: Final[Mapping[tuple[str, str], str]] = {
+    **{
+        ("models", word): "`sie get models` lists those of a cluster, `sie models search` all known"
+        for word in ("list", "ls", "get", "show")
+    },
+    **{
+        ("log", word): "`sie status` shows a folder's processes, `sie log doctor` examines a log"
+        for word in ("status", "check", "verify", "info")
+    },
+    **{
+        ("log", word): "`sie history` shows the changes, `sie show EPOCH` one"
+        for word in ("show", "list", "ls", "history", "tail")
+    },
 }
 _OPTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -90,8 +107,9 @@ def habit_of(arguments: Sequence[str], message: str) -> str:
     """A clause for a wrong command line, by the message that tells of it; empty where there is
     none."""
     if (found := _NO_COMMAND.search(message)) is not None:
+        word, group = found[1].lower(), arguments[0] if arguments else ""
         # Below one of our commands the word means something else: letters, tokens or contexts.
-        return _COMMANDS.get(found[1].lower(), "") if list(arguments[:1]) == [found[1]] else ""
+        return (_COMMANDS.get(word) if group == found[1] else _BELOW.get((group, word))) or ""
     if (found := _NO_OPTION.search(message)) is None:
         return ""
     option, command = found[1], arguments[0] if arguments else ""
