@@ -37,6 +37,7 @@ def test_a_lease_is_due_long_before_it_ends_and_soon_again_after_a_failure(
             assert 0 < (renewals.wait_s(now) or 0) <= max(0.05, ttl_s / 20) + 1e-6
 
 
+@example(ttl_s=30.0, refusal=strange_error(429, "", "no"))
 @given(ttl_s=TTL, refusal=REFUSALS)
 def test_a_lease_is_lost_by_what_no_time_mends_and_by_nothing_else(ttl_s, refusal):
     renewals = Renewals()

@@ -119,7 +119,8 @@ def test_equal_labels_each_have_a_score_as_the_library_gives_them(tmp_path):
     expected = library(["Tim Cook"], list(labels), threshold=0.0)[0]
     expected.sort(key=lambda one: -one["score"])
     assert [one["label"] for one in found] == [one["label"] for one in expected]
-    assert_same(*(np.array([one["score"] for one in each]) for each in (found, expected)))
+    scores, wanted = (np.array([one["score"] for one in each]) for each in (found, expected))
+    assert_same(scores, wanted)
 
 
 @pytest.fixture(scope="module")
