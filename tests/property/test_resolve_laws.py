@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.worker_world import model_document
@@ -115,3 +116,19 @@ def test_what_a_client_names_is_found_or_refused_by_the_rules(models, bundles, p
         except FixRequest as error:
             told = (error.code,)
         assert told == expected(models, bundles, pools, spec), text
+
+
+def test_an_adapter_in_the_place_of_a_profile_is_told_its_own_place() -> None:
+    found = [
+        Entity("model", "a", 1, canonical.dumps(_document("a", [], {"default": "other"}, "p")))
+    ]
+    source = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
+    adapter = {"model_id": "a", "name": "legal", "source": source}
+    found.append(
+        Entity("adapter", "a/legal", 1, canonical.dumps(admit_document("adapter", adapter)))
+    )
+    resolver = Resolver.of(Registry.of(found), None)
+    with pytest.raises(FixRequest, match=r'"options": \{"lora": "legal"\}'):
+        resolver.resolve("a:legal")
+    with pytest.raises(FixRequest, match="it has: default"):
+        resolver.resolve("a:other")

@@ -217,9 +217,14 @@ class Resolver:
             )
         profile = profile or _DEFAULT_PROFILE
         if profile not in document["profiles"]:
+            meant = (
+                f'an adapter has that name: `"options": {{"lora": "{profile}"}}` beside the model '
+                "asks for it, in `params` where the request has them"
+                if profile in self._adapters.get(model_id, ())
+                else choice(profile, document["profiles"], "it has")
+            )
             raise FixRequest(
-                f"model {model_id!r} has no profile {profile!r}; "
-                + choice(profile, document["profiles"], "it has"),
+                f"model {model_id!r} has no profile {profile!r}; {meant}",
                 code="PROFILE_NOT_FOUND",
                 field="model",
             )
