@@ -176,16 +176,17 @@ async def test_a_long_body_is_read_beside_the_loop_and_of_a_bounded_number_of_va
     tmp_path: Any,
 ) -> None:
     numbers = b'{"operations": [' + b"1," * 1_000_000 + b"1]}"
-    began = time.thread_time()
-    canonical.loads(numbers)
-    reading_s = time.thread_time() - began
+    reading_s = took_s(lambda: canonical.loads(numbers))
     pairs = b",".join(b'"%x":0' % number for number in range(600_000))
     async with running(tmp_path) as plane, client_of(plane) as client:
-        began = time.thread_time()
-        answer = await client.post("/v1/configs/batch", content=numbers, headers=JSON)
+        on_loop_s = []
+        for _ in range(3):
+            began = time.thread_time()
+            answer = await client.post("/v1/configs/batch", content=numbers, headers=JSON)
+            on_loop_s.append(time.thread_time() - began)
+            assert answer.status_code == 422, answer.text[:300]
         # Here runs the loop alone; each number is a call of ours wherever it is read.
-        assert time.thread_time() - began < reading_s / 2
-        assert answer.status_code == 422, answer.text[:300]
+        assert min(on_loop_s) < reading_s / 2, f"{on_loop_s} of {reading_s}"
         answer = await client.post("/v1/configs/batch", content=b"{%b}" % pairs, headers=JSON)
     assert answer.status_code == 413, answer.text[:300]
     assert "more than 500000 lists, maps and names: cut it into" in answer.text
