@@ -365,4 +365,20 @@ GATEWAY_REQUEST_MUTANTS = (
         "",
         ("tests/unit/test_gateway_waiting.py",),
     ),
+    edit(
+        "an-unheard-error-is-a-complaint",
+        "each refusal that came after its request ended stands in the log as a defect",
+        WAITING,
+        "        if self._complete is not None:\n            self._complete.cancel()\n",
+        "",
+        ("tests/unit/test_gateway_waiting.py",),
+    ),
+    edit(
+        "the-last-end-counts",
+        "a request whose client left is told of as one that ran out of time",
+        WAITING,
+        "        if self._over is not None:\n            return\n",
+        "",
+        ("tests/unit/test_gateway_waiting.py",),
+    ),
 )
