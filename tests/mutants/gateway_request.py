@@ -381,4 +381,12 @@ GATEWAY_REQUEST_MUTANTS = (
         "",
         ("tests/unit/test_gateway_waiting.py",),
     ),
+    edit(
+        "bytes-of-a-request-are-kept",
+        "a gateway refuses all but one request at a time once enough texts went through it",
+        _INFERENCE,
+        "self._in_flight.minus(items=items, size=size)",
+        "self._in_flight.minus(items=items, size=0)",
+        ("tests/unit/test_gateway_app.py",),
+    ),
 )

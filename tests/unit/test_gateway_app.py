@@ -510,7 +510,16 @@ async def test_bytes_that_wait_fill_a_gateway_as_items_do_and_are_given_back() -
             world.echo.answer = echo_result
             small = await _post(world, "/v1/encode/org/dense", ONE)
             await world.bus.deliver(echo_result(world.echo.seen[0]))
-        after = await _post(world, "/v1/encode/org/dense", large)
+        world.echo.answer = lambda job: None
+        async with asyncio.TaskGroup() as tasks:
+            # An idle gateway takes what is above its bound: another one waits meanwhile.
+            seen = len(world.echo.seen)
+            beside = tasks.create_task(_post(world, "/v1/encode/org/dense", ONE))
+            await until(lambda: len(world.echo.seen) > seen)
+            world.echo.answer = echo_result
+            after = await _post(world, "/v1/encode/org/dense", large)
+            await world.bus.deliver(echo_result(world.echo.seen[seen]))
+    assert beside.result().status_code == 200
     assert (full.status_code, full.headers["X-SIE-Error-Code"]) == (503, "QUEUE_FULL")
     assert full.headers["Retry-After"] == "1"
     assert [first.result().status_code, small.status_code, after.status_code] == [200] * 3
