@@ -389,4 +389,12 @@ GATEWAY_REQUEST_MUTANTS = (
         "self._in_flight.minus(items=items, size=0)",
         ("tests/unit/test_gateway_app.py",),
     ),
+    edit(
+        "traffic-is-of-the-base-model",
+        "an adapter that is asked for all day is told of as one that nobody uses",
+        _INFERENCE,
+        "route.adapter.name if route.adapter is not None else None",
+        "None",
+        ("tests/unit/test_gateway_app.py",),
+    ),
 )

@@ -82,6 +82,7 @@ async def test_an_answer_tells_the_configuration_that_it_was_made_under() -> Non
     assert headers["X-SIE-Server-Version"].startswith("0.10."), "published clients compare it"
     assert (job.profile, job.adapter and job.adapter.name, job.options) == ("fast", "legal", {})
     assert (job.log_id, job.epoch) == ("ab" * 16, 7)
+    assert world.asked_for == ["org/dense/legal"], "an adapter's traffic is its own"
 
 
 async def test_msgpack_in_and_out_carries_arrays_as_numpy() -> None:
