@@ -132,4 +132,12 @@ GATEWAY_REQUEST_DISPATCH_MUTANTS = (
         "",
         ("tests/unit/test_gateway_result_order.py",),
     ),
+    edit(
+        "answered-jobs-are-open",
+        "workers are asked for jobs that have their answer, and who runs one again holds it up",
+        "data_plane/sie_gateway/request/runs.py",
+        " for job in self.jobs if self.waiting.lacks(job.job_id)]",
+        " for job in self.jobs]",
+        _FIRST_WORD,
+    ),
 )

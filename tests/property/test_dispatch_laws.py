@@ -209,6 +209,7 @@ class Story:
             assert (await self.broker.say(inbox, ended)).job_ids == (job.job_id,)
         if pool == "a":
             self.first.setdefault(job.job_id, f"w{number}")
+        assert self.run.open_jobs() == [j.job_id for j in self.jobs if j.job_id not in self.first]
         await until(lambda: not self.is_answered or self.answering.done())
 
     async def restart(self, places: set[int], is_full: bool) -> None:

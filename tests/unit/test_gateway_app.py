@@ -82,6 +82,7 @@ async def test_an_answer_tells_the_configuration_that_it_was_made_under() -> Non
     assert headers["X-SIE-Server-Version"].startswith("0.10."), "published clients compare it"
     assert (job.profile, job.adapter and job.adapter.name, job.options) == ("fast", "legal", {})
     assert (job.log_id, job.epoch) == ("ab" * 16, 7)
+    assert world.asked_for == ["org/dense/legal"], "an adapter's traffic is its own"
 
 
 async def test_msgpack_in_and_out_carries_arrays_as_numpy() -> None:
@@ -510,7 +511,16 @@ async def test_bytes_that_wait_fill_a_gateway_as_items_do_and_are_given_back() -
             world.echo.answer = echo_result
             small = await _post(world, "/v1/encode/org/dense", ONE)
             await world.bus.deliver(echo_result(world.echo.seen[0]))
-        after = await _post(world, "/v1/encode/org/dense", large)
+        world.echo.answer = lambda job: None
+        async with asyncio.TaskGroup() as tasks:
+            # An idle gateway takes what is above its bound: another one waits meanwhile.
+            seen = len(world.echo.seen)
+            beside = tasks.create_task(_post(world, "/v1/encode/org/dense", ONE))
+            await until(lambda: len(world.echo.seen) > seen)
+            world.echo.answer = echo_result
+            after = await _post(world, "/v1/encode/org/dense", large)
+            await world.bus.deliver(echo_result(world.echo.seen[seen]))
+    assert beside.result().status_code == 200
     assert (full.status_code, full.headers["X-SIE-Error-Code"]) == (503, "QUEUE_FULL")
     assert full.headers["Retry-After"] == "1"
     assert [first.result().status_code, small.status_code, after.status_code] == [200] * 3

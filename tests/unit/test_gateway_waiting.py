@@ -166,6 +166,13 @@ async def test_what_ends_a_request_ends_every_run_of_it(between):
             await asyncio.wait([waiting._watcher])
         with pytest.raises(error):
             waiting.begin(["b"])
+        # The other end comes too late to change what the request is told.
+        waiting.expire()
+        waiting.attend()
+        assert waiting._watcher is not None
+        await asyncio.wait([waiting._watcher])
+        with pytest.raises(error):
+            waiting.begin(["b"])
         waiting.close()
 
 

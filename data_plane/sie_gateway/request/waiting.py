@@ -136,17 +136,18 @@ class Waiting:
 
     def _leave(self) -> None:
         """An error that came meanwhile is nobody's."""
-        complete = self._complete
-        # An exception that nobody fetched is reported by asyncio when the future is collected.
-        if complete is not None and not complete.cancel() and not complete.cancelled():
-            complete.exception()
+        # Where it is done, this too takes back that asyncio reports an error that nobody fetched.
+        if self._complete is not None:
+            self._complete.cancel()
 
     async def _notice(self, until_gone: UntilGone) -> None:
         await until_gone()
         self._end(ClientGone())
 
     def _end(self, error: Exception) -> None:
-        """For every run."""
+        """For every run. What ended it first is what it is told."""
+        if self._over is not None:
+            return
         self._over = error
         if self._complete is not None:
             heard(self._complete, error)
