@@ -1,7 +1,7 @@
 """Advice beside the fault of a body that is not of its type.
 
 *pure.* Promises that an unknown field or word is told the nearest right one, or all that may stand
-there. A field in the wrong place is told its own.
+there. A field in the wrong place is told its own, and a bare text how it is written.
 """
 
 import re
@@ -17,6 +17,7 @@ __all__ = ["fault_advice"]
 
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
 _UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
+_BARE_TEXT: Final = re.compile(r"^Expected `object(?: \| \w+)*`, got `str`$")
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 _NO_HOMES: Final[Mapping[str, str]] = types.MappingProxyType({})
 
@@ -34,6 +35,8 @@ def fault_advice(body: Any, where: str, message: str, homes: Mapping[str, str] =
         words = [each for each in _at(body, where) if get_origin(each) is Literal]
         allowed = {str(each) for choice in words for each in get_args(choice)}
         return f"; {_choice(word.group(1), allowed)}" if allowed else ""
+    if _BARE_TEXT.match(message) and "text" in _fields_at(body, where):
+        return '; a text is written {"text": "…"}'
     return ""
 
 
