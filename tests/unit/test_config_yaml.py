@@ -86,6 +86,25 @@ async def test_what_is_no_plain_document_is_refused_by_its_line(client, text, to
     assert told in refused.json()["detail"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("revert", {"to": 1, "entites": []}, "did you mean 'entities'?"),
+        ("revert", {"to": 1, "entities": [{"knd": "pool", "key": "p"}]}, "did you mean 'kind'?"),
+        ("revert", {"to": 1, "since": 2}, "it takes entities, to"),
+        ("revert", {"to": 1, "key": "p"}, "it stands in `entities`"),
+        ("batch", {"operations": [{"op": "add", "kind": "pool"}]}, "it takes delete, patch, put"),
+        ("batch", {"operations": [{"op": "put", "kind": "modle"}]}, "did you mean 'model'?"),
+        ("batch", {"operations": [], "simultanous": True}, "did you mean 'simultaneous'?"),
+    ],
+)
+async def test_an_unknown_name_in_a_body_is_told_the_one_that_was_meant(client, path, body, told):
+    refused = await client.post(f"{CONFIGS}/{path}", json=body)
+    assert refused.status_code == 422, refused.text
+    detail = refused.json()["detail"]
+    assert told in detail["message"] and told in detail["details"][0]["message"]
+
+
 @pytest.mark.parametrize("scalar", NOT_GUESSED)
 async def test_no_scalar_is_guessed_here_or_at_the_command_line(client, scalar, tmp_path):
     text = f"kind: pool\nname: p\nworkers_min: {scalar}\n"

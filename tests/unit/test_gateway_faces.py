@@ -440,6 +440,23 @@ async def test_a_field_beside_its_place_is_told_the_place(
     assert f"it stands in {told}" in response.json()["detail"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("encode/org/dense", {"items": ["a"]}),
+        ("score/org/dense", {"query": "a", "items": [{"text": "b"}]}),
+        ("score/org/dense", {"query": {"text": "a"}, "items": [{"text": "b"}, "c"]}),
+    ],
+)
+async def test_a_bare_text_is_told_how_it_is_written(path: str, body: dict[str, Any]) -> None:
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            response = await http.post(f"/v1/{path}", json=body)
+    assert response.status_code == 400
+    assert response.json()["detail"]["message"].endswith('; a text is written {"text": "…"}')
+
+
 async def test_a_text_that_may_not_be_cut_is_413_to_tei_and_400_to_others() -> None:
     def refused(job: Job) -> JobResult:
         failure = ItemFailure(0, "INPUT_TOO_LONG", "the text has 600 tokens")

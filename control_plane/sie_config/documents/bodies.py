@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.fault_advice import fault_advice
 from sie_runtime.texts.many_values import has_too_many
 from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas import canonical
@@ -91,6 +92,7 @@ def converted(value: Any, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         path, message = problem_of(error)
+        message += fault_advice(shape, path, message)
         where = path.removeprefix("$").removeprefix(".")
         raise FixRequest(
             f"{where}: {message}" if where else message,

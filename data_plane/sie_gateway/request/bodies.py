@@ -7,13 +7,11 @@ languages write it: a null for what is absent, and 8.0 for 8.
 
 import codecs
 import re
-import types
-from collections.abc import Collection, Iterator
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sie_core.nearest import advice
+from sie_runtime.texts.fault_advice import fault_advice
 from sie_runtime.texts.many_values import LEAVES_BESIDE, VALUES_MAX, has_too_many
 from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
@@ -45,12 +43,8 @@ _LONE: Final = re.compile(
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
 """Half of a pair of surrogates, which is no character."""
-_UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
-_UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
-_ADAPTER: Final = "lora"
+_HOMES: Final = {"lora": "options"}
 """Every model that has adapters takes it. What else is an option, only a model says."""
-_OPTIONS: Final = "options"
-_STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def decode_body(decoder: Decoder, body: bytes, *, form: str, ids_max: int = _IDS_MAX) -> Any:
@@ -64,7 +58,7 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str, ids_max: int = _IDS
         twice = repeated_key(body) if form == "JSON" else None
     except msgspec.ValidationError as error:
         where, message = problem_of(error)
-        told = f"{where}: {message}{_advice(decoder.type, where, message)}"
+        told = f"{where}: {message}{fault_advice(decoder.type, where, message, _HOMES)}"
         raise FixRequest(told, field=where) from error
     except MALFORMED as error:
         if not body:
@@ -103,70 +97,6 @@ def _decoded(decoder: Decoder, body: bytes, form: str, leaves_max: int) -> Any:
         if _SPELLED[form].search(body) is None:
             raise
         return msgspec.convert(_plainly(_PLAIN[form].decode(body)), decoder.type)
-
-
-def _advice(body: Any, where: str, message: str) -> str:
-    if (unknown := _UNKNOWN_FIELD.search(message)) is not None:
-        parent = where.removesuffix(f".{unknown.group(1)}")
-        structs = [each for each in _at(body, parent) if _is_struct(each)]
-        fields = {name for each in structs for name in each.__struct_encode_fields__}
-        if place := _place_of(unknown.group(1), body, parent, fields):
-            return f"; it stands in `{place}`"
-        return f"; {advice(unknown.group(1), fields)}" if fields else ""
-    if (word := _UNKNOWN_WORD.search(message)) is not None:
-        words = [each for each in _at(body, where) if get_origin(each) is Literal]
-        allowed = {str(each) for choice in words for each in get_args(choice)}
-        return f"; {_choice(word.group(1), allowed)}" if allowed else ""
-    return ""
-
-
-def _place_of(name: str, body: Any, parent: str, fields: Collection[str]) -> str:
-    """The field beside a name in which that name stands; empty where there is none."""
-    if name == _ADAPTER and _OPTIONS in fields:
-        return _OPTIONS
-    for field in sorted(fields):
-        inside = [each for each in _at(body, f"{parent}.{field}") if _is_struct(each)]
-        below = {each for struct in inside for each in struct.__struct_encode_fields__}
-        if name in below:
-            return field
-        if name == _ADAPTER and _OPTIONS in below:
-            return f"{field}.{_OPTIONS}"
-    return ""
-
-
-def _choice(word: str, allowed: Collection[str]) -> str:
-    meant = advice(word, allowed)
-    listed = ", ".join(sorted(allowed))
-    return meant if meant.startswith("it takes") else f"{meant} It is one of {listed}"
-
-
-def _at(kind: Any, path: str) -> list[Any]:
-    """The types that may stand at a path such as `$.items[0].text` of a type."""
-    found = list(_inner(kind))
-    for name in _STEP.findall(path):
-        hints = [
-            get_type_hints(each, include_extras=True).get(name)
-            for each in found
-            if _is_struct(each)
-        ]
-        found = [inner for hint in hints if hint is not None for inner in _inner(hint)]
-    return found
-
-
-def _inner(kind: Any) -> Iterator[Any]:
-    """The types inside lists, alternatives and annotations; a type by itself."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        yield from _inner(get_args(kind)[0])
-    elif origin in (tuple, list, types.UnionType) or getattr(origin, "_name", "") == "Union":
-        for part in get_args(kind):
-            yield from _inner(part)
-    else:
-        yield kind
-
-
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _plainly(value: Any) -> Any:
