@@ -147,7 +147,7 @@ def test_what_a_library_took_from_a_file_as_it_lies_there_is_the_models_own(
     assert all(torch.equal(before[name], one) for name, one in layer.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", ["path", "package"])
+@pytest.mark.parametrize("kind", ["path", "link", "package"])
 def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +163,10 @@ def test_what_is_written_between_the_hash_and_the_end_of_the_load_is_told(
                 resolve(source.model_copy(update={"version": version}))
     else:
         write_tiny(tmp_path, CONFIG)
+        if kind == "link":
+            # As in a hub's cache: what is written changes nothing of the name that leads to it.
+            (tmp_path / "model.safetensors").rename(tmp_path / "blob")
+            (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
         source = pinned(tmp_path, "model.safetensors", "config.json")
     found = resolve(source)
     weights = found.folder / "model.safetensors"

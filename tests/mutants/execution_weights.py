@@ -130,6 +130,14 @@ EXECUTION_WEIGHTS_MUTANTS = (
         _AGAIN,
     ),
     edit(
+        "a-time-that-anybody-sets-says-unchanged",
+        "a linked file that is written during the load, its time put back, answers as pinned",
+        f"{_SERVER}/weights/file_hashes.py",
+        "found.st_size, found.st_ctime_ns",
+        "found.st_size, found.st_mtime_ns",
+        _AGAIN,
+    ),
+    edit(
         "a-package-is-not-looked-at-again",
         "a package's weights that are written during the load answer under the pinned version",
         f"{_SERVER}/weights/sources.py",
