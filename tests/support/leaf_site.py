@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 from tests.support.certificates import Authority, Signed
 from tests.support.leaf_files import FOLDER
-from tests.support.polling import until_told
+from tests.support.polling import until, until_told
 
 from sie_cli.plan.ports import free_ports
 from sie_sdk import SIEAsyncClient, SIEAsyncConfigClient
@@ -166,7 +166,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
     plan = _Plan(folder, authority, authority.signed("all"), ports, plain)
     for file in FOLDER.iterdir():
         (folder / file.name).write_text(file.read_text())
-    programs = [*_brokers(plan), *_roles(plan)]
+    brokers, roles = [*_brokers(plan)], [*_roles(plan)]
     found = Site(
         folder,
         config=f"http://127.0.0.1:{plan['config']}",
@@ -174,14 +174,25 @@ async def site(folder: Path) -> AsyncIterator[Site]:
         leaf_port=plan["site"],
         monitor=f"http://127.0.0.1:{plan['monitor']}",
         of_brokers=plan.of_brokers,
-        programs={each.name: each for each in programs},
+        programs={each.name: each for each in (*brokers, *roles)},
     )
     async with AsyncExitStack() as stack:
-        for each in programs:
+        for each in brokers:
+            stack.push_async_callback(each.kill)
+            await each.start()
+        # Without a leader nobody answers sie-config, which then ends, as it has to: its supervisor
+        # would start it again, and here is none.
+        await until(lambda: all(_has_leader(folder, at) for at in range(_HUBS)), within_s=_READY_S)
+        for each in roles:
             stack.push_async_callback(each.kill)
             await each.start()
         await _register(found)
         yield found
+
+
+def _has_leader(folder: Path, hub: int) -> bool:
+    """True if a broker of the hub knows who leads JetStream there."""
+    return "metadata leader" in (folder / f"hub-{hub}.log").read_text()
 
 
 async def _register(found: Site) -> None:
