@@ -10,14 +10,16 @@ __all__ = ["bearer", "tokens_file"]
 
 
 def tokens_file(path: Path, **roles: tuple[str, ...] | dict[str, Any]) -> Path:
-    """Write the file: by name the roles, or more fields of the grant."""
+    """Write the file whole, for processes read it again: by name the roles, or more fields of the
+    grant."""
     grants = [
         {"name": name, "sha256": hash_of(name.encode())}
         | (given if isinstance(given, dict) else {"roles": given})
         for name, given in roles.items()
     ]
-    path.write_text(json.dumps({"tokens": grants}))
-    return path
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps({"tokens": grants}))
+    return new.replace(path)
 
 
 def bearer(name: str | None) -> dict[str, str]:
