@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import random
 import socket
 import subprocess
@@ -26,7 +27,6 @@ from sie_runtime.access.access import Access, AccessSettings, hash_of
 from sie_runtime.access.gate import Gate
 from sie_runtime.access.rates import Rates
 from sie_runtime.process import tracing
-from sie_runtime.process.collected_spans import Collected
 from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.process.telemetry import configure_logs
 from sie_schemas import ipc
@@ -185,18 +185,39 @@ def test_all_spans_of_a_trace_are_sampled_or_none_as_opentelemetry_has_it(share)
     assert len({root.trace_id for root in roots}) == len(roots)
 
 
+_BESIDE_ONE_THAT_HANGS = """
+import sys
+from sie_runtime.process.collected_spans import Collected
+
+collected = Collected(role="test", process_id="1")
+for number in range(5000):
+    collected.begin(f"span {number}", "internal", None, (), {}).end()
+print("begun", flush=True)
+sys.stdin.readline()
+collected.end(within_s=0.05)
+"""
+
+
 @pytest.mark.timeout(20)
-def test_a_collector_that_hangs_holds_no_request_and_not_the_end_of_a_process(monkeypatch):
+def test_a_collector_that_hangs_holds_no_request_and_not_the_end_of_a_process():
+    # A process of its own: the library's thread tries again for long after, and draws random waits
+    # meanwhile, which Hypothesis takes for a strategy's.
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         url = f"http://127.0.0.1:{hangs.getsockname()[1]}"
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        collected = Collected(role="test", process_id="1")
-        for number in range(5000):
-            collected.begin(f"span {number}", "internal", None, (), {}).end()
-        # Somebody connects, and is told nothing.
-        taken, _ = hangs.accept()
-        collected.end(within_s=0.05)
-        taken.close()
+        with subprocess.Popen(
+            [sys.executable, "-c", _BESIDE_ONE_THAT_HANGS],
+            env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "begun\n"
+            # Somebody connects, and is told nothing.
+            taken, _ = hangs.accept()
+            with taken:
+                program.communicate("end\n")
+        assert program.returncode == 0
 
 
 def test_a_batch_is_executed_in_the_trace_that_it_names(traces, tmp_path):
