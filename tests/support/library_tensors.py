@@ -132,8 +132,8 @@ def _entry(kind: str) -> Entry | None:
         for head, found in needed.items()
         if head != "none"
     }
-    prefix = auto.MODEL_MAPPING[type(usual)].base_model_prefix
-    return Entry(prefix, count, layers, once, each, heads)
+    model: Any = auto.MODEL_MAPPING[type(usual)]
+    return Entry(model.base_model_prefix, count, layers, once, each, heads)
 
 
 def _conditions(kind: str, head: str) -> dict[str, set[str]] | None:

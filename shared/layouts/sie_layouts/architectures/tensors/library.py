@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     prefix: str
     """The beginning of a name inside a model with a head, without its dot."""
-    count: str
+    counted_by: str
     """The key of config.json that counts the layers. Where it is absent, no layer is asked for."""
     layers: str
     """The name before a layer's number."""
@@ -52,7 +52,7 @@ def _family(entry: Entry) -> Family:
         f"{entry.layers}.*",
         _named(entry.each),
         {head: _named(names) for head, names in entry.heads.items()},  # type: ignore[misc]
-        count=entry.count,
+        count=entry.counted_by,
     )
 
 
