@@ -22,6 +22,7 @@ from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
 from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
 from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
+from tests.mutants.gateway_request_reruns import GATEWAY_REQUEST_RERUNS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
 from tests.mutants.ipc import IPC_MUTANTS
 from tests.mutants.journal import JOURNAL_MUTANTS
@@ -61,6 +62,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GATEWAY_REQUEST_DEATHS_MUTANTS,
     *GATEWAY_REQUEST_JOBS_MUTANTS,
     *GATEWAY_REQUEST_RESPONSES_MUTANTS,
+    *GATEWAY_REQUEST_RERUNS_MUTANTS,
     *GATEWAY_LEASES_MUTANTS,
     *GATEWAY_FACES_MUTANTS,
     *GATEWAY_FLEET_MUTANTS,
