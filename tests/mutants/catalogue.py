@@ -17,6 +17,7 @@ from tests.mutants.follower import FOLLOWER_MUTANTS
 from tests.mutants.follower_log_source import FOLLOWER_LOG_SOURCE_MUTANTS
 from tests.mutants.gateway_faces import GATEWAY_FACES_MUTANTS
 from tests.mutants.gateway_fleet import GATEWAY_FLEET_MUTANTS
+from tests.mutants.gateway_http import GATEWAY_HTTP_MUTANTS
 from tests.mutants.gateway_leases import GATEWAY_LEASES_MUTANTS
 from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
 from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
@@ -66,6 +67,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GATEWAY_LEASES_MUTANTS,
     *GATEWAY_FACES_MUTANTS,
     *GATEWAY_FLEET_MUTANTS,
+    *GATEWAY_HTTP_MUTANTS,
     *WORKER_INTAKE_MUTANTS,
     *WORKER_JOBS_MUTANTS,
     *WORKER_SCHEDULING_MUTANTS,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -111,7 +111,7 @@ class Watcher:
     """One WebSocket, in ASGI's words."""
 
     def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[MutableMapping[str, Any]] = []
         self.told = asyncio.Event()
         self.left = asyncio.Event()
         self._has_come = False
@@ -123,7 +123,7 @@ class Watcher:
         await self.left.wait()
         return {"type": "websocket.disconnect"}
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         self.sent.append(message)
         if message["type"] == "websocket.send":
             self.told.set()
@@ -141,7 +141,8 @@ async def test_one_view_is_made_for_all_who_watch_and_who_leaves_takes_it_from_n
 ) -> None:
     """`first`: those who are cut off while it is made came first."""
     ends = ["cut off"] * cut + ["leaves"] * leaving + ["stays"] * (staying + 1)
-    making, made = asyncio.Event(), []
+    making = asyncio.Event()
+    made: list[LongView] = []
 
     def view() -> LongView:
         # Each of its lists takes a turn of the loop, in which watchers are cut off.
