@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("control_plane", "data_plane", "sdk", "shared")
+FOLDERS = ("control_plane", "data_plane", "sdk", "shared", "testing")
 PACKAGES = [
     *sorted(
         path.parent
