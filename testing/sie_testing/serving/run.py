@@ -47,8 +47,8 @@ _CROWDED_WAIT_S: Final = 12.0
 """Behind a crowd, or in a flood, a device that is slow has up to nine seconds of older work. Who
 starves waits for as long as the crowd is there."""
 _HEALED_WAIT_S: Final = 25.0
-"""Work of a worker that died comes back after `queue_ack_wait_s`, and behind it are a load, a batch
-that hangs (6 s), and what waited meanwhile."""
+"""Work of a worker that died comes back after `queue_ack_wait_s` (8 s). Behind it are a load, a
+batch that hangs (6 s), and what waited meanwhile."""
 _RECONNECT_S: Final = 8.0
 """A process that lost the broker tries again after a back-off; the last requests meet them all."""
 _SETTLE_S: Final = 45.0

@@ -42,7 +42,7 @@ FORKING: Final = frozenset({"failover", "backup-restored", "tail-lost", "file-da
 _FAULT_S: Final = 6.0
 """The longest fault: thrice the longest back-off of a follower, and several fit into a run."""
 _CALL_S: Final = 3.0
-"""Longer than the slowest sound call, a message of 0.15 s each way, and shorter than most faults:
+"""Longer than the slowest sound call, whose messages take 0.15 s each way. Most faults are longer:
 clients do give up on a write that is stored."""
 _AGAIN_SHARE: Final = 0.1
 """Now and then a client whose write is stored sends it again: its key has to answer the same."""
