@@ -25,12 +25,14 @@ from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTA
 from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
 from tests.mutants.gateway_request_reruns import GATEWAY_REQUEST_RERUNS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.gateway_request_waiting import GATEWAY_REQUEST_WAITING_MUTANTS
 from tests.mutants.ipc import IPC_MUTANTS
 from tests.mutants.journal import JOURNAL_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.operations import OPERATIONS_MUTANTS
 from tests.mutants.past import PAST_MUTANTS
+from tests.mutants.past_audit import PAST_AUDIT_MUTANTS
 from tests.mutants.replica import REPLICA_MUTANTS
 from tests.mutants.runtime import RUNTIME_MUTANTS
 from tests.mutants.sdk import SDK_MUTANTS
@@ -56,9 +58,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WRITER_MUTANTS,
     *OPERATIONS_MUTANTS,
     *PAST_MUTANTS,
+    *PAST_AUDIT_MUTANTS,
     *CONFIG_REPLICAS_MUTANTS,
     *CONFIG_DOORS_MUTANTS,
     *GATEWAY_REQUEST_MUTANTS,
+    *GATEWAY_REQUEST_WAITING_MUTANTS,
     *GATEWAY_REQUEST_DISPATCH_MUTANTS,
     *GATEWAY_REQUEST_DEATHS_MUTANTS,
     *GATEWAY_REQUEST_JOBS_MUTANTS,
