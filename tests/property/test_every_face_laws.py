@@ -66,7 +66,7 @@ class Form(NamedTuple):
 
 _NONE = {"truncate": "none"}
 _UNCUT = ({"truncate": False}, _NONE)
-_SIDED = (
+_SIDED: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     _UNCUT,
     ({"truncation_direction": "left"}, {"truncate": "start"}),
     *[({"prompt_name": name}, {"is_query": True}) for name in ("query", "search_query")],
