@@ -198,7 +198,7 @@ class ResidentsMachine(RuleBasedStateMachine):
 
     @rule(is_short=st.sampled_from([False, False, True]))
     def tend(self, is_short: bool) -> None:
-        """What is idle leaves whatever it is worth; then one, where the host is short."""
+        """The idle leave whatever they are worth; then one, where the host is short."""
         idle = {each for each in self.movable() if self.now - self.used_at[each] >= IDLE_S}
         before = self.here
         self.told.clear()
