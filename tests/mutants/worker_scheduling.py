@@ -160,4 +160,15 @@ WORKER_SCHEDULING_MUTANTS = (
         "return max(1, int(room / max(1.0, self._items_per_job)))",
         ("tests/unit/test_worker_corners.py",),
     ),
+    edit(
+        "the-earliest-answer-is-followed",
+        "a client that left for good is waited for as long as others come",
+        "data_plane/sie_worker/scheduling/returning.py",
+        "seen.away.pop())",
+        "seen.away.popleft())",
+        (
+            f"{_LAWS}test_gathering_laws.py::test_who_left_is_not_expected_while_all_that_stay_are"
+            "_here",
+        ),
+    ),
 )

@@ -186,3 +186,31 @@ def test_answers_that_nothing_follows_end_the_expectation():
         now += 0.2
         returns.answered(LANE.way, 1, now)
     assert returns.due(LANE.way, now) is None
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(st.integers(0, 3), min_size=40, max_size=80),
+    st.floats(0.001, 0.008),
+)
+@settings(max_examples=30)
+def test_who_left_is_not_expected_while_all_that_stay_are_here(stay, leave, turns, step_s):
+    """Those that stay are answered and come again in any order."""
+    returns, now = Returns(), 0.0
+    for _ in range(100):
+        returns.answered(LANE.way, stay, now)
+        returns.came(LANE.way, stay, now + step_s)
+        now += 2 * step_s
+    returns.answered(LANE.way, leave, now)
+    left_at, away = now, set[int]()
+    for turn in [*turns, *range(stay)] * 2:
+        now += step_s
+        client = turn % stay
+        if client in away:
+            returns.came(LANE.way, 1, now)
+        else:
+            returns.answered(LANE.way, 1, now)
+        away ^= {client}
+        if not away and now - left_at > 0.101:
+            assert returns.due(LANE.way, now) is None

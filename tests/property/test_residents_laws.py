@@ -1,7 +1,6 @@
 """Laws of what is loaded: a budget is kept at the cost of what nobody needs."""
 
 import gc
-from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -19,8 +18,11 @@ SOME = st.frozensets(NAMES, max_size=2)
 RUNNING = st.frozensets(NAMES, min_size=1, max_size=3)
 SIZES = st.sampled_from([5, 30, 60])
 NOBODY: frozenset[str] = frozenset()
-SURE = 4.0
-"""Times: interest fades while a busy machine does something else, and not to a quarter."""
+IDLE_S = 30
+FADES_S = 60.0
+"""In so long a half of what was asked for is forgotten."""
+SURE = 1 + 1e-9
+"""Times: powers of a half are rounded."""
 
 
 class ResidentsMachine(RuleBasedStateMachine):
@@ -30,11 +32,22 @@ class ResidentsMachine(RuleBasedStateMachine):
         super().__init__()
         self.told: list[str] = []
         self.sizes: dict[str, int] = {}
-        self.asked: Counter[str] = Counter()
+        self.asked: dict[str, float] = dict.fromkeys("abcde", 0.0)
+        """The inputs that were asked for, as far as they are not forgotten."""
+        self.order: list[str] = []
+        """Every name that ever came, the last that was used last."""
+        self.used_at: dict[str, float] = {}
+        self.now = 0.0
         self.pinned: set[str] = set()
         self.is_short = False
-        pressure = Pressure(host_bytes_min=9, available_bytes=lambda: 8 if self.is_short else 9)
-        self.residents = Residents(memory_bytes_max=BUDGET, pressure=pressure)
+        pressure = Pressure(
+            idle_s=IDLE_S,
+            host_bytes_min=9,
+            available_bytes=lambda: 8 if self.is_short else 9,
+        )
+        self.residents = Residents(
+            memory_bytes_max=BUDGET, pressure=pressure, clock=lambda: self.now
+        )
         # Making room collects garbage: not what other tests have left, which takes long.
         gc.freeze()
 
@@ -68,6 +81,10 @@ class ResidentsMachine(RuleBasedStateMachine):
         )
         return cast("Resident", SimpleNamespace(backend=backend))
 
+    def touched(self, name: str) -> None:
+        self.order = [each for each in self.order if each != name] + [name]
+        self.used_at[name] = self.now
+
     @contextmanager
     def leaving(
         self, stays: str = "", running: Collection[str] = NOBODY, *, is_short: bool = False
@@ -85,6 +102,9 @@ class ResidentsMachine(RuleBasedStateMachine):
         for gone in left:
             alike = [one for one in movable if (one in running) == (gone in running)]
             assert all(self.worth(gone) <= SURE * self.worth(one) for one in alike)
+            useless = [one for one in alike if not self.worth(one)]
+            used_later = self.order[self.order.index(gone) :]
+            assert self.worth(gone) or {*useless} <= {*used_later}, "the least recently used first"
 
     def movable(self, stays: str = "") -> set[str]:
         return self.here - self.pinned - {stays}
@@ -102,6 +122,7 @@ class ResidentsMachine(RuleBasedStateMachine):
     def load(self, name: str, size: int, running: frozenset[str], is_short: bool) -> None:
         with self.leaving(name, running, is_short=is_short) as left:
             self.sizes[name] = size
+            self.touched(name)
             if name in self.here:
                 self.residents.account(name, running=running)
             else:
@@ -109,6 +130,21 @@ class ResidentsMachine(RuleBasedStateMachine):
         self.fits(left, name, relieved=is_short)
         assert left or not is_short or not self.movable(name), "a host that is short is relieved"
         assert self.residents.was_here(name)
+
+    @rule(seconds=st.sampled_from([1, 10, 29]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        for name in self.asked:
+            self.asked[name] *= 0.5 ** (seconds / FADES_S)
+
+    @rule(name=NAMES, size=SIZES, other=NAMES, running=RUNNING)
+    def come_back(self, name: str, size: int, other: str, running: frozenset[str]) -> None:
+        """Way is made for as much as it held when it left."""
+        if name not in self.pinned | {other}:
+            self.load(name, size, NOBODY, is_short=False)
+            self.residents.unload(name)
+            self.load(other, 60, NOBODY, is_short=False)
+            self.make_way(name, running)
 
     @rule(name=NAMES, running=RUNNING)
     def make_way(self, name: str, running: frozenset[str]) -> None:
@@ -130,6 +166,7 @@ class ResidentsMachine(RuleBasedStateMachine):
         if name in self.here:
             self.residents.used(name, inputs)
             self.asked[name] += inputs
+            self.touched(name)
 
     @rule(name=NAMES, seldom=st.integers(0, 2))
     def unload(self, name: str, seldom: int) -> None:
@@ -161,6 +198,13 @@ class ResidentsMachine(RuleBasedStateMachine):
 
     @rule(is_short=st.sampled_from([False, False, True]))
     def tend(self, is_short: bool) -> None:
+        """The idle leave whatever they are worth; then one, where the host is short."""
+        idle = {each for each in self.movable() if self.now - self.used_at[each] >= IDLE_S}
+        before = self.here
+        self.told.clear()
+        self.is_short = False
+        self.residents.tend()
+        assert before - self.here == idle == {*self.told}
         one = is_short and bool(self.movable())
         with self.leaving(is_short=is_short) as left:
             self.residents.tend()
@@ -168,4 +212,4 @@ class ResidentsMachine(RuleBasedStateMachine):
 
 
 TestResidents = ResidentsMachine.TestCase
-TestResidents.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestResidents.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

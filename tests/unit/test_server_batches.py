@@ -37,8 +37,11 @@ def _peers(
         theirs.settimeout(10)
         connections.adopt(ours, _GREETING)
         assert _ids(theirs, 1) == [0]
-        # The thread was called away from those that it had.
-        connections.serve()
+        # The thread is called away from those that it has.
+        serving = threading.Thread(target=connections.serve, daemon=True)
+        serving.start()
+        serving.join(10)
+        assert not serving.is_alive()
         yield connections, theirs
         connections.finish()
 

@@ -12,8 +12,8 @@ from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.device.watchdog import Watchdog
 
 async def main():
-    device = BoundedThreads(queue_max=4)
-    watching = asyncio.create_task(Watchdog(device, loop_hang_s=0.6).run())
+    device, readers = BoundedThreads(queue_max=4), BoundedThreads(queue_max=4, threads=2)
+    watching = asyncio.create_task(Watchdog(device, readers, loop_hang_s=0.6).run())
     for _ in range(4):
         # Short work, and a loop that turns: nothing ends.
         await device.submit(lambda: threading.Event().wait(0.2), within_s=5.0)
@@ -32,10 +32,22 @@ asyncio.run(main())
             70,
             ["the device hangs", "in timed"],
         ),
-        ("threading.Event().wait()", 1, ["Timeout", "in main"]),
-        ("watching.cancel(); print(device.close())", 0, []),
+        (
+            "await readers.submit(threading.Event().wait, within_s=0.3)",
+            70,
+            ["the device hangs", "in timed"],
+        ),
+        # It ends by itself where nobody ends it.
+        ("threading.Event().wait(20)", 1, ["Timeout", "in main"]),
+        # Nobody looks any more, so the loop may stand.
+        (
+            "watching.cancel(); await asyncio.wait([watching]); threading.Event().wait(1.2); "
+            "print(device.close(), readers.close())",
+            0,
+            [],
+        ),
     ],
-    ids=["the device", "the loop", "neither"],
+    ids=["the device", "a thread that reads", "the loop", "neither"],
 )
 def test_a_process_whose_device_or_loop_stands_still_ends_with_every_stack(then, status, words):
     code = _START.format(then=then)

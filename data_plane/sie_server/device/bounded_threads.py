@@ -48,8 +48,7 @@ class BoundedThreads:
                 f"{self._queue_max} requests wait for the device already", code="QUEUE_FULL"
             )
         future: Future[T] = self._thread.submit(self.timed, work, within_s)
-        # After it waits in the queue: called away before, the thread would find nothing and serve
-        # on.
+        # The thread serves again only when the loop, which is here, has it do so.
         self._interrupt()
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)

@@ -60,10 +60,17 @@ class Pressure:
 
 
 class Residents:
-    """The loaded models, by revision. `memory_bytes_max` 0 sets no limit."""
+    """The loaded models, by revision. `memory_bytes_max` 0 sets no limit; `clock` tells seconds."""
 
-    def __init__(self, *, memory_bytes_max: int, pressure: Pressure) -> None:
+    def __init__(
+        self,
+        *,
+        memory_bytes_max: int,
+        pressure: Pressure,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pressure = pressure
+        self._clock = clock
         self._models: dict[str, Resident] = {}
         self._pinned: set[str] = set()
         """Revisions that leave only when they are unloaded by name."""
@@ -104,7 +111,7 @@ class Residents:
         """Note what a model holds now, and let others leave if that is too much together."""
         size = self._models[revision].backend.memory_bytes()
         self._sizes[revision] = size
-        self._residency.put(revision, size, time.monotonic())
+        self._residency.put(revision, size, self._clock())
         self._shrink(revision, running, coming=0)
         self._relieve([revision], running)
         self._gauge()
@@ -123,13 +130,13 @@ class Residents:
 
     def used(self, revision: str, inputs: int) -> None:
         """A batch of so many inputs is about to run."""
-        now = time.monotonic()
+        now = self._clock()
         self._residency.touch(revision, now)
         self._interest.add(revision, inputs, now)
 
     def tend(self) -> None:
         """Let go of what was not used for long, and of more where the host runs short."""
-        since = time.monotonic() - self._pressure.idle_s
+        since = self._clock() - self._pressure.idle_s
         for leaving in self._residency.idle(since, pinned=self._pinned):
             _LOG.info("the model at revision %s was idle and leaves", leaving[:12])
             metrics.EVICTIONS.labels("idle").inc()
@@ -161,7 +168,7 @@ class Residents:
     def _worth(self, running: Collection[str]) -> Worth[str]:
         """The worth of models: what runs stays before the rest; then what is asked for most, for a
         byte."""
-        now = time.monotonic()
+        now = self._clock()
 
         def worth(revision: str) -> tuple[float, ...]:
             density = self._interest.of(revision, now) / max(1, self._residency.size(revision))
