@@ -259,6 +259,22 @@ async def test_of_those_that_wait_the_address_with_most_makes_room():
             writer.transport.abort()
 
 
+async def test_a_crowd_that_reads_no_answer_makes_room_where_nobody_rests():
+    loop = asyncio.get_running_loop()
+    async with serving(http_connections_max=4) as (_, port):
+        with contextlib.ExitStack() as crowd:
+            for _ in range(4):
+                deaf = crowd.enter_context(socket.socket())
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.setblocking(False)
+                await loop.sock_connect(deaf, ("127.0.0.1", port))
+                await loop.sock_sendall(deaf, get(b"/usual-large") * 2)
+                # The first answer fills what there is, and the second waits for its reader.
+                assert await loop.sock_recv(deaf, 1)
+            asked = get(b"/a", LAST)
+            assert [(await told(port, asked)).statuses for _ in range(2)] == [[200], [200]]
+
+
 @pytest.mark.parametrize("path", [b"/large", b"/usual-large"])
 async def test_a_client_that_reads_nothing_is_cut_off(path):
     loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ class Visitor:
 
     address = "here"
     since = 0.0
-    is_waiting = True
+    is_waiting, is_unread = True, False
 
     def look(self, now: float) -> None:
         """Nothing is over its time."""

@@ -112,6 +112,11 @@ class BoundedHttp(DirectHttp):
         """True if no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def is_unread(self) -> bool:
+        """True if its client has yet to read what was sent."""
+        return bool(self.transport.get_write_buffer_size() > 0)
+
     def send_away(self) -> None:
         """Close at once."""
         self._deaf = True

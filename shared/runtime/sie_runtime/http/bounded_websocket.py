@@ -16,7 +16,7 @@ __all__ = ["BoundedWebSocket"]
 class BoundedWebSocket(WSProtocol):
     """One connection. Owner: the loop; `config` has the `account`."""
 
-    is_waiting = False
+    is_waiting = is_unread = False
 
     def __init__(self, config: Any, *args: Any, **named: Any) -> None:
         super().__init__(config, *args, **named)
@@ -65,4 +65,4 @@ class BoundedWebSocket(WSProtocol):
             self.transport.abort()
 
     def send_away(self) -> None:
-        """It is never waiting."""
+        """It never makes room: watchers have a share of their own."""

@@ -3,8 +3,8 @@
 *shell.* The bounds of every HTTP face, and the account of its connections. They hold before a token
 is looked at: nobody who has none may cost more than they say. Promises that no more connections are
 open than the bound. A newcomer to a full house takes the place of connections that ask for nothing:
-the longest waiting of the address that has most. A request under way never loses its connection to
-a newcomer.
+the longest waiting of the address that has most. Where none is, those go whose client has yet to
+read of an answer. No other request under way loses its connection to a newcomer.
 """
 
 import asyncio
@@ -124,6 +124,11 @@ class Visitor(Protocol):
         """True if no request is under way."""
         ...
 
+    @property
+    def is_unread(self) -> bool:
+        """True if its client has yet to read what was sent."""
+        ...
+
     def look(self, now: float) -> None:
         """Judge the times."""
         ...
@@ -200,9 +205,10 @@ class Connections:
 
     def _made_room(self) -> bool:
         waiting: defaultdict[str, list[Visitor]] = defaultdict(list)
-        for visitor in self._visitors:
-            if visitor.is_waiting:
-                waiting[visitor.address].append(visitor)
+        # An answer waits for its reader alone: a crowd that reads none would keep everybody out.
+        idle = [visitor for visitor in self._visitors if visitor.is_waiting]
+        for visitor in idle or [visitor for visitor in self._visitors if visitor.is_unread]:
+            waiting[visitor.address].append(visitor)
         if not waiting:
             return False
         # Not a number for each address: behind a proxy everybody has one.
