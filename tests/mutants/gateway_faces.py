@@ -12,6 +12,7 @@ _RANKED = (f"{_FACES}test_a_ranking_has_every_document_that_was_not_cut_off_on_p
 _TYPES = (f"{_FACES}test_coheres_types_are_told_once_each_and_are_all_of_one_vector",)
 _FACES_TOO = "data_plane/sie_gateway/faces"
 _EVERY = "tests/property/test_every_face_laws.py::"
+_HUB = (f"{_EVERY}test_the_hub_has_classes_or_entities_by_what_the_model_gives",)
 
 GATEWAY_FACES_MUTANTS = (
     edit(
@@ -258,5 +259,77 @@ GATEWAY_FACES_MUTANTS = (
         "    if (request.texts is None) == (request.inputs is None):",
         "    if request.texts is None and request.inputs is None:",
         ("tests/property/test_every_face_laws.py::test_cohere_has_its_texts_in_one_field",),
+    ),
+    edit(
+        "scores-come-best-first",
+        "each score goes to another pair than its own",
+        f"{_FACES_TOO}/vllm.py",
+        "for each in sorted(ranking(answer), key=lambda entry: entry.index)",
+        "for each in ranking(answer)",
+        _RANKED,
+    ),
+    edit(
+        "unsaid-is-a-logit",
+        "clients of vLLM compare logits with a bound for probabilities",
+        f"{_FACES_TOO}/vllm.py",
+        "is_logit = request.use_activation is False",
+        "is_logit = not request.use_activation",
+        _RANKED,
+    ),
+    edit(
+        "the-first-query-is-all",
+        "pairs of the second query are told the first one's scores",
+        f"{_FACES_TOO}/vllm.py",
+        "    if len(queries) != 1:",
+        "    if not queries:",
+        (f"{_EVERY}test_where_one_text_is_wanted_none_and_several_are_refused",),
+    ),
+    edit(
+        "ollamas-vectors-are-the-models-own",
+        "a dot product is no cosine, where its clients take it for one",
+        f"{_FACES_TOO}/ollama.py",
+        "[of_length_1(vector).tolist() for",
+        "[vector.tolist() for",
+        (f"{_FACES}test_vectors_have_length_one_unless_a_request_wants_them_as_they_are",),
+    ),
+    edit(
+        "ollamas-error-is-ours-alone",
+        "its clients show nothing of what is wrong",
+        f"{_FACES_TOO}/ollama.py",
+        '{"error": error.message, **error.to_wire()}',
+        "error.to_wire()",
+        (f"{_EVERY}test_an_error_is_a_sentence_where_its_api_has_it_and_names_our_code",),
+    ),
+    edit(
+        "one-text-without-classes-makes-entities",
+        "a text under the threshold hides the classes of all others",
+        f"{_FACES_TOO}/hub.py",
+        'gives_classes = any(item.get("classifications") for item in items)',
+        'gives_classes = all(item.get("classifications") for item in items)',
+        _HUB,
+    ),
+    edit(
+        "the-hubs-words-go-before-ours",
+        "an option of ours is undone by a parameter",
+        f"{_FACES_TOO}/hub.py",
+        "{name: value for name, value in told.items() if value is not None} | request.options",
+        "request.options | {name: value for name, value in told.items() if value is not None}",
+        _HUB,
+    ),
+    edit(
+        "a-late-parameter-is-passed-over",
+        "another package's model passes over what is not of its task",
+        f"{_FACES_TOO}/hub.py",
+        "            _require_of_task(request, gives_classes=gives_classes)\n        else",
+        "            pass\n        else",
+        _HUB,
+    ),
+    edit(
+        "nothing-found-is-no-entity",
+        "a client that takes the first of the classes fails where there is none",
+        f"{_FACES_TOO}/hub.py",
+        "gives_classes = said.top_k is not None",
+        "gives_classes = False",
+        _HUB,
     ),
 )

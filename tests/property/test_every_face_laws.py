@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.gateway_world import standard_resolver
 
@@ -24,7 +24,7 @@ from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.request.requests import Limits
 from sie_gateway.request.responses import Answer, Judged
 from sie_schemas.arrays import to_wire
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, error_for
 
 LIMITS = Limits(items_max=200, chars_max=1000, payload_bytes_max=1_000_000)
 MODELS = FaceModels(embed="of embeddings", rerank="of rankings")
@@ -158,7 +158,9 @@ OWN = st.fixed_dictionaries(
 @FEW
 def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own, named):
     said, wanted = data.draw(st.sampled_from([({}, form.unsaid), *form.words]))
-    body = form.body(["a"]) | said | {"options": own} | ({"model": named} if named else {})
+    # A client of Ollama sends each option of that API, as null.
+    body = form.body(["a"]) | said | {"options": own | {"num_ctx": None}}
+    body |= {"model": named} if named else {}
     found = read(form.face, body)
     assert found.asked.options == wanted | own
     assert found.asked.operation == ("encode" if form.face is tei.ANY else form.face.operation)
@@ -230,16 +232,115 @@ def test_an_answer_tells_the_request_and_the_tokens_that_were_read(form, tokens)
         assert told["meta"]["tokens"]["input_tokens"] == tokens
 
 
+@pytest.mark.parametrize("form", ["cohere's inputs", "vllm"])
 @given(st.integers(0, 3))
-def test_an_input_of_cohere_is_one_text(count):
-    content = [{"type": "text", "text": "a"}] * count
-    body = {"inputs": [{"content": [{"type": "text", "text": "b"}]}, {"content": content}]}
+def test_where_one_text_is_wanted_none_and_several_are_refused(form, count):
+    face, body, field = SCORE, {"text_1": ["q"] * count, "text_2": ["a", "b"]}, "$.text_1"
+    if form != "vllm":
+        contents = [[{"type": "text", "text": "a"}] * each for each in (1, count)]
+        face, body = EMBED_V2, {"inputs": [{"content": content} for content in contents]}
+        field = "$.inputs[1].content"
     if count == 1:
-        assert len(read(EMBED_V2, body).asked.items) == 2
+        assert len(read(face, body).asked.items) == 2
         return
     with pytest.raises(FixRequest) as refused:
-        read(EMBED_V2, body)
-    assert refused.value.field == "$.inputs[1].content"
+        read(face, body)
+    assert refused.value.field == field
+
+
+BACKENDS = {
+    "gliclass": True, "text-classification": True, "zero-shot-classification": True,
+    "gliner": False, "spacy": False, "token-classification": False, "another package's": None,
+}  # fmt: skip
+"""Of each whether it gives classes; None where only its answer tells."""
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "candidate_labels": st.lists(st.just("l"), max_size=1),
+        "multi_label": st.booleans(),
+        "function_to_apply": st.just("sigmoid"),
+        "top_k": st.integers(1, 3),
+        "aggregation_strategy": st.just("first"),
+        "ignore_labels": st.lists(st.just("l1"), max_size=1),
+    },
+)
+FOUND = st.lists(st.integers(0, 3), min_size=1, max_size=3)
+
+
+@given(
+    st.sampled_from(sorted(BACKENDS)), st.booleans(), SAID, OWN, FOUND, st.booleans(), st.booleans()
+)
+@example("another package's", False, {}, {}, [0, 1], True, False)
+@example("another package's", False, {"top_k": 2}, {}, [0], False, True)
+def test_the_hub_has_classes_or_entities_by_what_the_model_gives(
+    backend, is_named, said, own, found, classifies, is_alone
+):
+    """A parameter of the other task is refused by name, at the latest with the answer."""
+    known = BACKENDS[backend]
+    found = found[:1] if is_alone else found
+    gives = (classifies if any(found) else "top_k" in said) if known is None else known
+    labels = said.get("candidate_labels")
+    of_other = "top_k" in said if not gives else bool(said.get("ignore_labels"))
+    wrong = {"multi_label"} if said.get("multi_label") and not labels else set()
+    if of_other and (known is not None or any(found)):
+        wrong.add("ignore_labels" if gives else "top_k")
+    named = {"model": "of the body"} if is_named else {}
+    body = {"inputs": "a" if is_alone else ["a"] * len(found), "parameters": said, "options": own}
+    name = named.get("model", MODELS.embed)
+    models = FaceModels(
+        embed=MODELS.embed,
+        tasks=lambda _: ("extract",),
+        backend=lambda spec: {name: backend}.get(spec, ""),
+    )
+    rows = [[entity(place) for place in range(each)] for each in found]
+    field = "classifications" if gives else "entities"
+    items = [msgspec.Raw(msgspec.msgpack.encode({field: row})) for row in rows]
+    try:
+        translated = read(tei.ANY, body | named, models)
+        answer = Answer(ROUTE, {"items": items}, 0.0, 0.0, 0.0, 1, ("w",))
+        told = json.loads(translated.render(answer))
+    except FixRequest as refused:
+        assert refused.code == "UNSUPPORTED_FIELD"
+        assert refused.field in {f"$.parameters.{each}" for each in wrong}
+        return
+    assert (wrong, translated.spec) == (set(), name)
+    words = {"function_to_apply": "activation", "aggregation_strategy": "aggregation"}
+    words |= {"multi_label": "multi_label"} if labels else {}
+    wanted = {words[each]: said[each] for each in said if each in words}
+    assert translated.asked.options == wanted | own
+    assert list(translated.asked.labels) == (labels or [])
+    if gives:
+        expected: list[Any] = [row[: said.get("top_k")] for row in rows]
+    else:
+        expected = [
+            [
+                {"entity_group" if key == "label" else {"text": "word"}.get(key, key): each[key]
+                 for key in each}
+                for each in row
+                if each["label"] not in said.get("ignore_labels", ())
+            ]
+            for row in rows
+        ]  # fmt: skip
+    assert told == (expected[0] if is_alone and (labels or not gives) else expected)
+
+
+def entity(place: int) -> dict[str, Any]:
+    """The one that was found at a place, which may also stand for a class."""
+    return {"label": f"l{place}", "score": 0.5, "text": "t", "start": place, "end": place + 1}
+
+
+@every_form
+@pytest.mark.parametrize("code", ["INVALID_REQUEST", "QUEUE_FULL"])
+def test_an_error_is_a_sentence_where_its_api_has_it_and_names_our_code(form, code):
+    told = json.loads(form.face.error(error_for(code, "no")))
+    said = told.get("error", told.get("message", told.get("detail")))
+    # Under `detail` alone its clients read a sentence, or nothing.
+    in_envelope = isinstance(said, dict) and "error" in told
+    assert (said["message"] if in_envelope else said) == "no"
+    # OpenAI's envelope and Voyage's have a place for it, the others our whole error beside.
+    places = (said, told, told.get("detail"))
+    codes = {place["code"] for place in places if isinstance(place, dict) and "code" in place}
+    assert codes & {code, code.lower()}
 
 
 @given(st.sets(st.sampled_from(["texts", "inputs"])))
@@ -256,8 +357,13 @@ def test_cohere_has_its_texts_in_one_field(fields):
 @pytest.mark.parametrize("width", [None, 3])
 @pytest.mark.parametrize(
     ("face", "field"),
-    [(EMBEDDINGS, "dimensions"), (EMBEDDINGS, "output_dimension"), (tei.EMBED, "dimensions")],
-    ids=["openai", "voyage", "tei"],
+    [
+        (EMBEDDINGS, "dimensions"),
+        (EMBEDDINGS, "output_dimension"),
+        (tei.EMBED, "dimensions"),
+        (ollama.EMBED, "dimensions"),
+    ],
+    ids=["openai", "voyage", "tei", "ollama"],
 )
 def test_vectors_have_the_width_that_was_asked_for(face, field, width):
     body = {"inputs" if face is tei.EMBED else "input": "a"}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import standard_resolver
 
+from sie_gateway.faces import ollama
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
 from sie_gateway.faces.face import Face, FaceModels, answered_items
@@ -19,6 +20,7 @@ from sie_gateway.faces.nvidia import RANKING
 from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
 from sie_gateway.faces.tei import ANY, EMBED, EMBED_ALL, PREDICT, RERANK, SIMILARITY
 from sie_gateway.faces.token_ids import inputs_of
+from sie_gateway.faces.vllm import SCORE
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.faces.voyage import VOYAGE_RERANK
 from sie_gateway.fleet.fleet import Fleet
@@ -185,19 +187,28 @@ RANKINGS = st.sampled_from([
     (RERANK, "texts", "top_n", ""),
     (RERANK, "documents", "top_n", "results"),
     (RANKING, "passages", "", "rankings"),
+    (SCORE, "text_2", "", "data"),
 ])  # fmt: skip
+RAW = st.none() | st.booleans()
+SCORES = {"texts": "score", "text_2": "score", "passages": "logit"}
 
 
-@given(RANKINGS, st.integers(1, 30), st.none() | st.integers(1, 31), st.booleans())
-def test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose(api, count, most, gives_back):
+@given(RANKINGS, st.integers(1, 30), st.none() | st.integers(1, 31), st.booleans(), RAW)
+def test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose(
+    api, count, most, gives_back, raw
+):
     face, field, bound, under = api
     documents: list[Any] = [f"d{place}" for place in range(count)]
     body: dict[str, Any] = {"query": "q", field: documents}
     if field == "passages":
         body = {"query": {"text": "q"}, field: [{"text": each} for each in documents]}
+    elif face is SCORE:
+        body = {"text_1": "q", field: documents}
     elif gives_back:
         body["return_text" if field == "texts" else "return_documents"] = True
     body |= {bound: most} if bound and most else {}
+    if raw is not None and face in (SCORE, RERANK):
+        body |= {"use_activation": not raw} if face is SCORE else {"raw_scores": raw}
     order = [*range(count)][::-1]
     answer = Answer(
         ROUTE,
@@ -211,16 +222,18 @@ def test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose(api, count
     )
     told = json.loads(read(face, body).render(answer))
     rows = told[under] if under else told
-    assert [row["index"] for row in rows] == order[: most if bound else None]
+    # A pair's score stands in the place of its pair: its client reads no index.
+    ranked = sorted(order) if face is SCORE else order
+    assert [row["index"] for row in rows] == ranked[: most if bound else None]
+    is_logit = face is RANKING or (raw is True and face in (SCORE, RERANK))
     for row in rows:
         place = row["index"]
-        if field == "passages":
-            assert row["logit"] == place + 0.5
-            continue
-        assert row["score" if field == "texts" else "relevance_score"] == place / 40
+        score = row[SCORES.get(field, "relevance_score")]
+        assert score == (place + 0.5 if is_logit else place / 40)
         back = row.get("text", row.get("document"))
         given_back = back.get("text") if isinstance(back, dict) else back
-        assert given_back == (documents[place] if gives_back else None)
+        has_texts = gives_back and field not in {"passages", "text_2"}
+        assert given_back == (documents[place] if has_texts else None)
     if "meta" in told:
         assert told["meta"]["api_version"]["version"] == ("1" if face is RERANK_V1 else "2")
 
@@ -268,7 +281,7 @@ def test_words_of_a_vocabulary_may_end_inside_of_a_character(text, size):
     normalize=st.none() | st.booleans(),
     own=st.sampled_from([{}, {"normalize": False}, {"normalize": True}]),
 )
-def test_tei_has_vectors_of_length_one_unless_a_request_wants_them_as_they_are(normalize, own):
+def test_vectors_have_length_one_unless_a_request_wants_them_as_they_are(normalize, own):
     rows = np.stack([VECTOR, np.zeros_like(VECTOR), 2 * VECTOR[::-1]])
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     said = {} if normalize is None else {"normalize": normalize}
@@ -284,6 +297,11 @@ def test_tei_has_vectors_of_length_one_unless_a_request_wants_them_as_they_are(n
     likeness = {"inputs": {"source_sentence": "a", "sentences": ["b", "c"]}}
     told = json.loads(read(SIMILARITY, likeness).render(of_vectors(list(rows))))
     np.testing.assert_allclose(told, unit[1:] @ unit[0], atol=1e-6)
+    # Ollama's newer route has no word for it, and its older one never had such vectors.
+    told = json.loads(read(ollama.EMBED, {"input": ["a"] * 3}).render(of_vectors(list(rows))))
+    np.testing.assert_allclose(told["embeddings"], unit, rtol=1e-5)
+    told = json.loads(read(ollama.EMBEDDINGS, {"prompt": "a"}).render(of_vectors([rows[2]])))
+    np.testing.assert_allclose(told["embedding"], rows[2])
 
 
 @given(st.lists(st.just("a"), min_size=1, max_size=3), st.booleans())
