@@ -79,7 +79,7 @@ def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
     assert again.stdout == f"nothing differs at epoch {epoch}\n", "nothing differs: no entry"
     for command in ("get", "history"):
         by_alias = sie(url, command, "model", "short", status=2)
-        assert "did you mean 'b'?" in by_alias.stderr
+        assert "'short' is an alias of 'b': say the model" in by_alias.stderr
     (folder / "pool.json").unlink()
     write(folder, "models.yaml", model("org/a", aliases=["short"]))
     shown = sie(url, "diff", "-f", str(folder), "--prune", "--keep", "pool", status=1)

@@ -191,6 +191,14 @@ WORKER_INTAKE_MUTANTS = (
         _TAKEN,
     ),
     edit(
+        "requests-of-other-options-share-a-batch",
+        "of two requests with a threshold each, both are answered by the first one's",
+        INTAKE,
+        "            options=_options_key(job.options),\n",
+        '            options=b"",\n',
+        _TAKEN,
+    ),
+    edit(
         "options-in-another-order-are-others",
         "the same requests of two clients never share a batch",
         INTAKE,

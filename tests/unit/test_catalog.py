@@ -14,6 +14,8 @@ from sie_catalog.bundles import BUNDLES
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import REASON, document_of, offered, reason_not, verified
 from sie_catalog.published import Published, published
+from sie_cli.models.catalog_work import models
+from sie_cli.show.printing import Form
 from sie_config.writer.rules import Index, Put, admit
 from sie_config.writer.seed import SEED, first_entries
 from sie_core.registry import Entity, Registry
@@ -115,6 +117,16 @@ def test_a_model_that_is_not_offered_says_why():
     assert verified(_row("fastino/gliner2-base-v1")) == "none"
     assert verified(_row("urchade/gliner_multi-v2.1")) == "layout"
     assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "weights"
+
+
+def test_a_list_in_a_pipe_says_beside_its_columns_why_a_model_is_not_run(capsys):
+    assert models(None, "jina-embeddings-v2", Form.TABLE) == 0
+    listed = capsys.readouterr()
+    assert "not pinned" in listed.out
+    assert "sie add" not in listed.out, "a sentence makes every line as wide as itself"
+    assert "2 of these cannot be asked as they are: -o wide tells why" in listed.err
+    assert models(None, "jina-embeddings-v2", Form.WIDE) == 0
+    assert "sie add jinaai/jina-embeddings-v2-base-de" in capsys.readouterr().out
 
 
 def test_the_page_of_models_is_the_catalog():

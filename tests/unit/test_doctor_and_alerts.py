@@ -256,6 +256,16 @@ def test_the_next_command_is_one_of_the_page(alert):
     assert found(**there)[wanted].command in sections(PAGE.read_text())[alert].spans
 
 
+def test_a_model_that_cannot_be_loaded_is_led_to_its_reason_first():
+    """Of one that never was, no change is the cause."""
+    reason = "the hub at https://hub does not answer: let this worker reach it"
+    failed = {"org/m": {"state": "failed", "reason": reason}}
+    told = found(rows=(row(role="worker", id="w", models=failed),))["model org/m worker w"]
+    assert told.evidence == reason
+    assert told.cure.startswith("Do what the reason says. If it loaded before")
+    assert "revert" not in told.cure
+
+
 def test_a_certificate_is_bad_on_its_last_day_and_its_file_is_quoted_in_the_command():
     tones = {left_s: found(gateway=certificate(left_s)) for left_s in (-1, DAY_S - 1, 2 * DAY_S)}
     told = {left_s: next(iter(each.values())) for left_s, each in tones.items()}

@@ -146,10 +146,10 @@ class Work:
         aliased = {
             repr(name_of(kind, row)) for row in rows if name in row["document"].get("aliases", ())
         }
-        meant = " or ".join(sorted(aliased)) or _meant(
-            name, sorted({name_of(kind, row) for row in rows})
-        )
+        meant = _meant(name, sorted({name_of(kind, row) for row in rows}))
         text = f"{error.message}; did you mean {meant}?" if meant else error.message
+        if aliased:
+            text = f"{name!r} is an alias of {' and '.join(sorted(aliased))}: say the model"
         return FixRequest(text, code=error.code, field=error.field, details=error.details)
 
     def at(self, text: str) -> str | None:

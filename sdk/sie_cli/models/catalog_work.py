@@ -75,8 +75,10 @@ def models(work: Work | None, words: str, output: Any) -> int:
     """Print the models that a cluster has and those that this release knows, or some of them."""
     rows = [row for row in _rows(work) if _matches(row, words)]
     columns = ["model", "answers", "tokens", "state", "verified"]
-    more = ["family", "from"]
+    more = ["family", "from", "why"]
     print_rows(rows, columns, output, more=more, names=[str(row["model"]) for row in rows])
+    if output.name == "table" and (told := sum(bool(row.get("why")) for row in rows)):
+        talk(f"{told} of these cannot be asked as they are: -o wide tells why")
     if not rows:
         talk(f"no model matches {words!r}: `sie add ORG/NAME` takes one from the hub")
         return DIFFERS
@@ -141,13 +143,15 @@ def _row(
             "about": described(row),
             "from": row.repository,
         }
-        found["state"] = reason_not(row) or ("not in this log" if is_asked else "offered")
+        offer = "not in this log" if is_asked else "offered"
+        # The reason is a sentence: in the column of a pipe it would be as wide as all others.
+        found["state"], _, found["why"] = (reason_not(row) or offer).partition(": ")
     if entity is not None:
         document = entity["document"]
         source = document["source"]
         tasks = document["tasks"]
         outputs = tasks.get("encode", {}).get("outputs", [])
-        found["state"] = "registered"
+        found |= {"state": "registered", "why": ""}
         found["from"] = source.get("id") or source.get("path") or source.get("package")
         found.setdefault("answers", ", ".join([*outputs, *(t for t in tasks if t != "encode")]))
         found.setdefault("about", document.get("description", ""))

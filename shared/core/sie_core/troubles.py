@@ -216,7 +216,9 @@ def _of_replica(row: Row) -> Iterable[Trouble]:
                 id=f"model {model} {who}",
                 what=f"{who} cannot load {model}",
                 evidence=said.get("reason") or "",
-                cure="See what changed it, and revert that; the reason may name another cure.",
+                # Nobody here knows whether it ever loaded: of a hub that does not answer, a
+                # change is not the cause, and to revert one no cure.
+                cure="Do what the reason says. If it loaded before, see what changed it since.",
                 command=f"sie history model {model}",
                 model=model,
             )

@@ -28,7 +28,7 @@ const shown = (each) => ({
 
 /** The page of the console where something can be done about it. */
 function wayOf({ id, model }) {
-  if (model) return { link: place("history", { kind: "model", key: model }), act: "See what changed, and revert" };
+  if (model) return { link: place("history", { kind: "model", key: model }), act: "See its changes" };
   if (id === "letters") return { link: place("queue"), act: "See them, run them again or drop them" };
   if (id.startsWith("queue ")) return { link: place("queue"), act: "See the queue" };
   return {};
