@@ -24,6 +24,7 @@ _RESUMED = (
 _BEGUN = (
     f"{_ROLL_CALL_LAWS}a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
 )
+_WAITED = f"{_ROLL_CALL_LAWS}a_broker_whose_cluster_finds_a_leader_while_a_start_waits_is_heard"
 _LOG_RECOVERY = "tests/integration/test_log_recovery.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 DISK = "tests/unit/test_disk_faults.py"
@@ -353,10 +354,25 @@ CONFIG_START_MUTANTS = (
         "a-silent-broker-knows-no-log",
         "a log is begun beside the one that a slow broker holds",
         ROLL_CALL,
-        "if loop.time() >= until:\n                    raise Untrusted(",
-        "if loop.time() >= until:\n                    return []\n"
-        "                    raise Untrusted(",
+        "                raise failed\n",
+        "                return {}\n",
         _BEGUN,
+    ),
+    edit(
+        "a-broker-is-asked-once",
+        "a writer with an empty disk ends while the broker's cluster chooses its leader",
+        ROLL_CALL,
+        "asked, timeout=_ASK_AGAIN_S, return_when",
+        "asked, timeout=None, return_when",
+        (_WAITED,),
+    ),
+    edit(
+        "a-slow-answer-is-not-waited-for",
+        "a writer with an empty disk never begins behind a broker that is slow",
+        ROLL_CALL,
+        "log_streams(bus, timeout_s=wait_s)",
+        "log_streams(bus, timeout_s=_ASK_AGAIN_S)",
+        (_WAITED,),
     ),
     edit(
         "the-broker-s-logs-are-not-heeded",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,11 @@ from sie_core.chain import check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry
 from sie_runtime.broker.bus import BusUnavailable
 from sie_schemas.entry import Entry, to_envelope
-from sie_schemas.errors import Untrusted
+from sie_schemas.errors import TimeRanOut, Untrusted
 from sie_schemas.fleet import Head
 from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import STRANGER, WRITER_KEY
+from sie_testing.stage.loop import SimulatedLoop
 from sie_testing.written_log import WrittenLog
 
 LOG, OTHER = WrittenLog("a"), WrittenLog("b")
@@ -74,11 +76,21 @@ class Writer:
 class Broker:
     """The part of a bus that a start needs: `tells` its streams, is `silent`, or is `away`.
 
-    Behind one that tells, each replica has the first `kept` entries.
+    Behind one that tells, each replica has the first `kept` entries. It drops what it is asked
+    until `leader_at`, and then takes `takes_s` for each answer.
     """
 
-    def __init__(self, how: str, streams: dict[str, str], kept: int = 0) -> None:
+    def __init__(
+        self,
+        how: str,
+        streams: dict[str, str],
+        kept: int = 0,
+        *,
+        leader_at: float = 0.0,
+        takes_s: float = 0.0,
+    ) -> None:
         self._kept = kept
+        self._leader_at, self._takes_s = leader_at, takes_s
         self.connected = how != "away"
         self.absent = not self.connected
         self._how, self._streams = how, streams
@@ -86,6 +98,10 @@ class Broker:
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         if self._how != "tells":
             raise BusUnavailable("no answer")
+        has_leader = asyncio.get_running_loop().time() >= self._leader_at
+        await asyncio.sleep(min(self._takes_s, timeout_s) if has_leader else timeout_s)
+        if not has_leader or self._takes_s > timeout_s:
+            raise TimeRanOut(f"no answer on {subject} within {timeout_s:g} s")
         if subject.startswith("sie.config.tail."):
             wanted = json.loads(data)
             entries = LOG.entries[wanted["after"] : min(wanted["until"], self._kept)]
@@ -102,7 +118,12 @@ class Broker:
 
 
 def started(
-    folder: str, writer: Writer, reports: Reports, broker: Broker | None, stream: Any = None
+    folder: str,
+    writer: Writer,
+    reports: Reports,
+    broker: Broker | None,
+    stream: Any = None,
+    wait_s: float = 0.0,
 ) -> tuple[RollCall, HeadFile]:
     at, head = cast("Any", writer), HeadFile(Path(folder) / "log.sqlite")
     call = RollCall(
@@ -113,8 +134,8 @@ def started(
         bus=cast("Any", broker),
         stream_of=None if stream is None else lambda _: stream,
         first=lambda: cast("Any", ["seed"]),
-        listen_s=0,
-        broker_wait_s=0,
+        listen_s=wait_s,
+        broker_wait_s=wait_s,
     )
     return call, head
 
@@ -236,3 +257,47 @@ def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
         assert file.read() is None
     assert writer.began == [(1, ("seed",), False)]
     assert writer.state == (UNFENCED if how in {"tells", "silent"} else Serving(False))
+
+
+@given(
+    eighths=st.tuples(st.integers(0, 44), st.integers(0, 44)),
+    has_stream=st.booleans(),
+    has_file=st.booleans(),
+)
+@example((16, 0), False, False)
+@example((16, 0), True, True)
+@example((0, 36), False, False)
+@example((41, 0), False, False)
+@settings(max_examples=30)
+def test_a_broker_whose_cluster_finds_a_leader_while_a_start_waits_is_heard(
+    eighths, has_stream, has_file
+):
+    """Questions of before are dropped, and a slow answer to one is an answer."""
+    leader_at, takes_s = (each / 8 for each in eighths)
+    at_once, wait_s = 0.25, 5.0
+    writer, loop = Writer(3 if has_file else 1, WRITER_KEY), SimulatedLoop(random.Random(1))  # type: ignore[abstract]
+    streams = {OTHER.log_id: f"{LOG.log_id}.3"} if has_stream else {}
+    broker = Broker("tells", streams, leader_at=leader_at, takes_s=takes_s)
+    began = loop.time()
+    broker_heard = leader_at + takes_s
+    with tempfile.TemporaryDirectory() as folder:
+        call, _ = started(folder, writer, told([]), broker, wait_s=wait_s)
+        try:
+            loop.run_until_complete(call.resume() if has_file else call.begin_log(new_log=False))
+            refused = ""
+        except Untrusted as error:
+            refused = error.message
+        finally:
+            took_s = loop.time() - began
+            loop.close()
+    assert took_s <= wait_s + at_once
+    if broker_heard > wait_s - at_once:
+        if broker_heard > wait_s + at_once:
+            assert has_file or (not writer.began and "within 5 s. Mend the broker" in refused)
+        return
+    assert took_s <= broker_heard + at_once, "nor is it waited for longer"
+    if has_stream:
+        assert not writer.began
+        assert isinstance(writer.state, Recovery) if has_file else "the broker has" in refused
+    else:
+        assert writer.began and writer.state == UNFENCED

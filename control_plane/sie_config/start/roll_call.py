@@ -33,7 +33,7 @@ from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus
-from sie_runtime.streams.log_stream import log_streams
+from sie_runtime.streams.log_stream import StreamTip, log_streams
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import SIEError, Untrusted
 
@@ -41,7 +41,8 @@ __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ASK_AGAIN_S: Final = 0.2
-"""A replica that connects late is heard at the next call, within the time to listen."""
+"""A leader that the broker's cluster chooses is asked this soon. Until then a broker has some dozens
+of questions to drop."""
 
 
 class RollCall:
@@ -114,26 +115,20 @@ class RollCall:
         Raises `Untrusted` after a bounded time if one is there and does not say: its silence is no
         evidence that there is none.
         """
-        bus, loop = self._bus, asyncio.get_running_loop()
-        until = loop.time() + self._broker_wait_s
-        # Where every address refuses, the log begins: a cluster has to work without a broker. One
-        # that hangs, or has no JetStream just now, has said nothing, and a log that is begun beside
-        # the one that it holds divides the cluster.
-        while bus is not None and not bus.absent:
-            try:
-                streams = await log_streams(bus, timeout_s=self._broker_wait_s)
-                return [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
-            except SIEError as error:
-                if loop.time() >= until:
-                    raise Untrusted(
-                        "the log file is empty, and the broker is there but does not say whether "
-                        f"it holds an older log: {error.message}. Mend the broker (JetStream has "
-                        "to answer) or restore the log file, then start again; or start with "
-                        "--new-log to begin a new log, and lose what there may be",
-                        code="LOG_RECOVERY",
-                    ) from error
-            await asyncio.sleep(_ASK_AGAIN_S)
-        return []
+        bus = self._bus
+        if bus is None:
+            return []
+        try:
+            streams = await _heard_streams(bus, self._broker_wait_s)
+        except SIEError as error:
+            raise Untrusted(
+                "the log file is empty, and the broker is there but does not say whether "
+                f"it holds an older log: {error.message}. Mend the broker (JetStream has "
+                "to answer) or restore the log file, then start again; or start with "
+                "--new-log to begin a new log, and lose what there may be",
+                code="LOG_RECOVERY",
+            ) from error
+        return [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
 
     async def resume(self) -> None:
         """Go on with the log of the file, or enter the state that says why not."""
@@ -221,7 +216,7 @@ class RollCall:
             return ""
         head = self._sequencer.position
         try:
-            streams = await log_streams(self._bus, timeout_s=self._listen_s)
+            streams = await _heard_streams(self._bus, self._listen_s)
         except SIEError as error:
             _LOG.warning("the broker does not say its logs", extra={"reason": error.message})
             return ""
@@ -271,3 +266,38 @@ class RollCall:
         except SIEError as error:
             _LOG.warning("the stream bears no witness", extra={"reason": error.message})
         return None
+
+
+async def _heard_streams(bus: Bus, wait_s: float) -> dict[str, StreamTip]:
+    """Every config stream of the broker, by log id; none where no broker is there at all.
+
+    Raises the `SIEError` of a question when none was answered in `wait_s` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    asked: set[asyncio.Task[dict[str, StreamTip]]] = set()
+    failed: SIEError | None = None
+    try:
+        # Where every address refuses, the log begins: a cluster has to work without a broker. One
+        # that hangs, or has no JetStream just now, has said nothing, and a log that is begun beside
+        # the one that it holds divides the cluster.
+        while not bus.absent:
+            # A JetStream cluster drops what it is asked while it has no leader: it is asked again,
+            # beside the questions before, since a slow answer counts as well.
+            asked.add(asyncio.create_task(log_streams(bus, timeout_s=wait_s)))
+            answered, asked = await asyncio.wait(
+                asked, timeout=_ASK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for each in answered:
+                try:
+                    return await each
+                except SIEError as error:
+                    failed = error
+            if failed is not None and loop.time() >= until:
+                raise failed
+            if answered:
+                await asyncio.sleep(_ASK_AGAIN_S)
+        return {}
+    finally:
+        for each in asked:
+            each.cancel()
