@@ -20,7 +20,8 @@ _WRITES: Final = 5
 _BEGINS_S: Final = 30.0
 """The copy replays the whole log of the run before it answers."""
 _NOTICES_S: Final = 20.0
-"""The first writer sees a newer term when it next looks at the stream, some seconds later."""
+"""The first writer looks at the stream every 5 s (`publish_verify_s`), and finds the newer term:
+four looks, since one may fail."""
 _ANSWERS_S: Final = 15.0
 """The copy may wait for the broker before it answers, and only a write that is told counts."""
 

@@ -13,7 +13,8 @@ from sie_testing.chaos.scene import Fault, Scene
 __all__ = ["FAULTS"]
 
 _SLICE_S: Final = 0.5
-"""Shorter than a heartbeat's time to live, so that a starved process is slow and never missing."""
+"""Shorter than any silence that is judged (the least is `worker_doubt_s`, 1.5 s), so that a starved
+process is slow and never missing."""
 _STOPPED_S: Final = 0.45
 """A tenth of the processor is left: what a neighbour that floods a machine leaves."""
 _Step = Callable[[Scene], Awaitable[None]]

@@ -30,7 +30,8 @@ TOKENS: Final = ("token-of-the-load-which-is-long-enough", GUEST)
 _LOOK_S: Final = 0.1
 """A tenth of `RESTART_S`: a program is down about as long as its supervisor says."""
 _IN_HAND: Final = 6
-"""The execution holds a batch, and the worker what waits behind it: both are to have some."""
+"""The load has ten calls under way at most, eight of them requests. So some are in the stopped
+execution then, and some in the worker behind it."""
 _IN_HAND_S: Final = 0.3
 """A sound request has ended by then: what is older waits for the execution that is stopped."""
 _ASK_S: Final = 5.0

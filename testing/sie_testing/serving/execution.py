@@ -25,8 +25,8 @@ POISON: Final = "poison"
 LETHAL: Final = "lethal"
 """A text that begins so ends the process that runs it."""
 _WIRE_S: Final = 0.0002
-"""A frame over a Unix socket, with two processes' turns: never nothing, so that both orders of two
-frames occur."""
+"""Never nothing, so that frames of both directions cross, and short beside a batch. Two real
+processes take a tenth of it where nothing else runs: 42 µs there and back for 200 bytes."""
 _BATCH_S: Final = 0.004
 """A small model's batch takes milliseconds, and is long beside the wire and short beside a load."""
 _ITEM_S: Final = 0.001
