@@ -29,7 +29,7 @@ async def test_what_a_killed_broker_forgot_is_sent_again(tmp_path: Path) -> None
         async def stored() -> bool:
             return (await cluster.left())[0] == COUNT
 
-        await until_told(stored, within_s=30)
+        await until_told(stored)
         await pair.kill()
         await cluster.broker.kill()
         for stream in ("WORK_POOL_default", "OBJ_sie_jobs"):

@@ -29,7 +29,7 @@ async def _used(cluster: Cluster) -> None:
         placed = any(row["place"] == ["default", "cpu", "default"] for row in rows)
         return placed and any(MODEL in row["traffic"] for row in rows)
 
-    await until_told(told, within_s=15)
+    await until_told(told)
 
 
 def _refused(answer: httpx.Response, needs: str) -> None:

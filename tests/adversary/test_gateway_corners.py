@@ -59,7 +59,7 @@ class Socket:
         return found
 
     async def next(self) -> Event:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._events:
                 self._protocol.receive_data(await self._reader.read(65536) or None)
                 self._events += list(self._protocol.events())

@@ -129,7 +129,7 @@ async def test_a_worker_that_says_on_the_bus_that_it_reads_nothing_stops_no_writ
             rows = (await one.http.get(f"{CONFIGS}/replicas")).json()["replicas"]
             return [row["speaks"] for row in rows] == [["nothing"]]
 
-        await until_told(is_heard, within_s=10)
+        await until_told(is_heard)
         answer = await written(one.http)
         assert answer.status_code == 201, answer.text
 
@@ -182,7 +182,7 @@ async def test_who_is_known_takes_the_place_of_who_is_not(tmp_path: Path) -> Non
             rows = (await one.http.get(f"{CONFIGS}/replicas")).json()["replicas"]
             return "w1" in {row["id"] for row in rows}
 
-        await until_told(is_shown, within_s=10)
+        await until_told(is_shown)
 
 
 async def said(bus: Bus, head: Head, **told: Any) -> None:

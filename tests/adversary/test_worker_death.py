@@ -51,7 +51,7 @@ async def _nothing_left(cluster: Cluster) -> None:
     async def nothing() -> bool:
         return await cluster.left() == (0, 0)
 
-    await until_told(nothing, within_s=10)
+    await until_told(nothing)
 
 
 async def test_what_a_killed_machine_held_is_answered_by_another_within_seconds(
@@ -94,7 +94,7 @@ async def test_paused_without_execution_told_to_end_and_begun_anew_each_answers_
         await _resumed(cluster, _others(cluster, paused), flight.asking)
         paused.sidecar.resume()
         paused.execution.resume()
-        await until_told(partial(_dropped, cluster, flight.held), within_s=10)
+        await until_told(partial(_dropped, cluster, flight.held))
         await _nothing_left(cluster)
         late = await cluster.counted("sie_gateway_results_dropped_total")
 
@@ -110,7 +110,7 @@ async def test_paused_without_execution_told_to_end_and_begun_anew_each_answers_
         leaving = await texts_in_flight(cluster, COUNT)
         os.kill(leaving.holder.sidecar.pid, signal.SIGTERM)
         await _resumed(cluster, cluster.pairs, leaving.asking)
-        await until_told(partial(_ended, leaving.holder), within_s=10)
+        await until_told(partial(_ended, leaving.holder))
         await leaving.holder.start()
 
         # All of them are killed, and one comes back: another life under the name of a dead one.

@@ -71,7 +71,7 @@ class Load:
     async def answers(self, more: int) -> None:
         """Wait for so many more answers."""
         wanted = self.outcomes["answered"] + more
-        await until(lambda: self.outcomes["answered"] >= wanted, within_s=40)
+        await until(lambda: self.outcomes["answered"] >= wanted)
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ async def under_load(cluster: NatsCluster, folder: Path) -> AsyncIterator[Load]:
         edge_on(bus, RESOLVER, request_timeout_s=4.0, queue_publish_timeout_s=1.0) as edge,
     ):
         world.advance(RESOLVER)
-        await until(lambda: any(beat.ready for beat in edge.parts.watch.live()), within_s=20)
+        await until(lambda: any(beat.ready for beat in edge.parts.watch.live()))
         load = Load(edge)
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
@@ -108,10 +108,10 @@ async def test_a_lost_leader_a_lost_quorum_and_their_return_never_hang_or_answer
         # Of the two that are left the leader goes too: nothing can be stored, and that is said.
         failed = load.failed
         await second.kill()
-        await until(lambda: load.failed > failed + 10, within_s=30)
+        await until(lambda: load.failed > failed + 10)
         await first.start()
         await second.start()
-        await until_told(cluster.has_quorum, within_s=30)
+        await until_told(cluster.has_quorum)
         await load.answers(100)
     assert load.wrong == []
     # Its own deadline, and the time that one publish may take.

@@ -42,14 +42,14 @@ async def test_what_is_killed_at_any_stage_of_a_start_is_back_before_the_start_g
     tmp_path, stage
 ):
     async with toy_cluster(tmp_path, stage) as cluster:
-        await until(lambda: all(cluster.process(role) for role in STAGES[stage]), within_s=20)
+        await until(lambda: all(cluster.process(role) for role in STAGES[stage]))
         for role in STAGES[stage]:
             killed = cluster.kill(role)
-            await until(partial(is_back, cluster, role, killed.pid), within_s=20)
+            await until(partial(is_back, cluster, role, killed.pid))
             assert any(f"{role} ended with status -9" in line for line in cluster.said)
         assert not cluster.ready.is_set()
         cluster.release(stage)
-        await until(cluster.ready.is_set, within_s=20)
+        await until(cluster.ready.is_set)
         record = cluster.record()
         assert record is not None and record.ready
         assert {each.role: each.restarts for each in record.processes} == {
@@ -60,7 +60,7 @@ async def test_what_is_killed_at_any_stage_of_a_start_is_back_before_the_start_g
 async def test_a_cluster_comes_up_around_a_writer_whose_log_is_in_recovery(tmp_path):
     """It waits for what the others hold: they start, and serve what they verified."""
     async with toy_cluster(tmp_path, "config-unready") as cluster:
-        await until(cluster.ready.is_set, within_s=60)
+        await until(cluster.ready.is_set)
         assert any("nothing is registered before the log is whole" in line for line in cluster.said)
         assert not (cluster.data / "seeded").exists()
 
@@ -68,7 +68,7 @@ async def test_a_cluster_comes_up_around_a_writer_whose_log_is_in_recovery(tmp_p
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_wish_to_stop_at_any_stage_of_a_start_stops_everything(tmp_path, stage):
     async with toy_cluster(tmp_path, stage) as cluster:
-        await until(lambda: all(cluster.process(role) for role in STAGES[stage]), within_s=20)
+        await until(lambda: all(cluster.process(role) for role in STAGES[stage]))
         record = cluster.record()
         assert record is not None
         cluster.stop.set()
@@ -139,7 +139,7 @@ async def test_down_stops_a_cluster_that_has_only_begun_to_start(tmp_path, stage
     data = tmp_path / "data"
     (tmp_path / "hold" / ("nats" if stage == "the lock" else stage)).touch()
     with supervisor(tmp_path, free_ports(1, adjacent=2)[0]) as running:
-        await until(lambda: state.holder(data), within_s=30)
+        await until(lambda: state.holder(data))
         if stage != "the lock":
             await until(
                 lambda: (found := state.load(data)) and len(found.processes) == len(STAGES[stage]),
@@ -159,7 +159,7 @@ async def test_a_second_up_while_the_first_one_starts_is_told_who_has_the_folder
     (tmp_path / "hold" / "nats").touch()
     data = tmp_path / "data"
     with supervisor(tmp_path, free_ports(1, adjacent=2)[0]) as first:
-        await until(lambda: state.holder(data), within_s=30)
+        await until(lambda: state.holder(data))
         with supervisor(tmp_path, free_ports(1, adjacent=2)[0]) as second:
             told, _ = second.communicate(timeout=30)
         assert f"already runs in {data} (supervisor pid {first.pid})" in told

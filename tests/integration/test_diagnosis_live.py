@@ -57,7 +57,7 @@ async def told(place: Place, *ids: str) -> dict[str, Any]:
         found.update({each.id: each for each in (await verdict(place)).troubles})
         return set(ids) <= found.keys()
 
-    await until_told(are, within_s=30)
+    await until_told(are)
     return {each: found[each] for each in ids}
 
 
@@ -76,7 +76,7 @@ async def is_well(place: Place) -> None:
         return not left
 
     try:
-        await until_told(is_, within_s=30)
+        await until_told(is_)
     except AssertionError as error:
         raise AssertionError(left) from error
 
@@ -171,12 +171,12 @@ async def a_model_that_does_not_load(cluster: Cluster, here: Place) -> None:
         assert answer.status_code >= 400, answer.text
         return bool(answer.json()["detail"]["code"] != "MODEL_NOT_FOUND")
 
-    await until_told(is_asked_for, within_s=30)
+    await until_told(is_asked_for)
 
     async def named() -> bool:
         return any(each.model == "org/broken" for each in (await verdict(here)).troubles)
 
-    await until_told(named, within_s=30)
+    await until_told(named)
     [trouble] = [each for each in (await verdict(here)).troubles if each.model]
     assert "its weights are no weights" in trouble.evidence
     assert trouble.command == "sie history model org/broken"
@@ -219,7 +219,7 @@ async def a_clock_that_is_ahead(cluster: Cluster, here: Place, folder: Path) -> 
     finally:
         await late.kill()
     await forget(cluster.writer, "worker", "late")
-    await until_told(lambda: heard(cluster, 2), within_s=30)
+    await until_told(lambda: heard(cluster, 2))
 
 
 def shifted(pair: Pair, folder: Path) -> list[str]:
@@ -340,7 +340,7 @@ async def test_processes_that_die_are_named_and_a_stranger_at_an_address_is_no_s
             ids = {each.id for each in (await verdict(now)).troubles}
             return bool(ids & {"process worker-0", "restarts worker-0"})
 
-        await until_told(died, within_s=20)
+        await until_told(died)
     dead = await verdict(replace(here, config_url=f"http://127.0.0.1:{free_port()}"))
     ids = {each.id for each in dead.troubles}
     assert {"process gateway", "process worker-0", "config"} <= ids
@@ -359,7 +359,7 @@ async def a_process_that_hangs(here: Place) -> None:
 
     os.kill(pid, signal.SIGSTOP)
     try:
-        await until_told(is_named, within_s=30)
+        await until_told(is_named)
     finally:
         os.kill(pid, signal.SIGCONT)
     assert found["gateway runs and does not answer"] == f"kill -9 {pid}"

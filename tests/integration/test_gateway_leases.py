@@ -154,7 +154,7 @@ async def test_a_lease_that_nobody_renews_ends_and_frees_its_share(tmp_path: Pat
             assert (await two.ask("POST", "/v1/pools/kept/renew")).status_code == 200
             return (await two.lease("next")).status_code == 201
 
-        await until_told(is_free, within_s=6)
+        await until_told(is_free)
         renewed = await one.ask("POST", "/v1/pools/brief/renew")
         assert (renewed.status_code, renewed.json()["detail"]["code"]) == (404, "POOL_NOT_FOUND")
 
@@ -167,7 +167,7 @@ async def test_a_request_under_a_lease_runs_in_its_pool_on_its_profiles_at_any_g
         body = {"items": [{"text": "a"}, {"text": "b"}]}
         path, headers = "/v1/encode/org/dense", {"x-sie-pool": "Eval"}
         asking = asyncio.create_task(two.ask("POST", path, json=body, headers=headers))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             subject, _ = await two.jobs.jobs.get()
         assert subject.startswith("sie.work.default.l4.default.")
         over = await two.ask("POST", path, json=body, headers=headers)
@@ -234,7 +234,7 @@ async def test_while_the_broker_is_away_every_call_says_so_and_leases_outlive_it
         one = await outer.enter_async_context(_edge(url, "one"))
         assert (await one.lease("eval")).status_code == 201
         await broker.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answers = [
                 await one.lease("other"),
                 await one.ask("GET", "/v1/pools"),
@@ -257,7 +257,7 @@ async def test_while_the_broker_is_away_every_call_says_so_and_leases_outlive_it
         async def is_back() -> bool:
             return (await one.ask("POST", "/v1/pools/eval/renew")).status_code == 200
 
-        await until_told(is_back, within_s=10)
+        await until_told(is_back)
 
 
 async def test_a_store_that_was_lost_is_made_again(tmp_path: Path) -> None:

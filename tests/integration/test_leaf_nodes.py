@@ -59,14 +59,14 @@ async def the_hub_goes_and_comes_back(here: Site, http: httpx.AsyncClient) -> No
             return bool(found.json()["epoch"] >= entry["epoch"])
 
         # Over HTTP, as nobody carries it.
-        await until_told(is_known, within_s=30)
+        await until_told(is_known)
     for program in hubs:
         await program.start()
 
     async def answers() -> bool:
         return (await http.post(url, json=body)).status_code == 200
 
-    await until_told(answers, within_s=60)
+    await until_told(answers)
 
 
 async def a_site_that_was_taken_over_is_refused(here: Site) -> None:

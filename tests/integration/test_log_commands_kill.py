@@ -79,7 +79,7 @@ async def test_a_compaction_that_was_killed_is_finished_by_the_next_start(tmp_pa
             head = (await client.get("/v1/configs/epoch")).json()
             await published(client, head["epoch"])
             asking = asyncio.create_task(client.post("/v1/configs/compact", json={"keep": 5}))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 # Asked on other connections while the first is under way.
                 while (await client.get("/v1/configs/epoch")).json()["low_water"] == 1:
                     pass

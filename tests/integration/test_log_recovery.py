@@ -59,8 +59,8 @@ async def wipe(url: str) -> None:
 async def test_a_roll_call_is_answered_at_once(tmp_path, url):
     async with (
         writer(tmp_path / "data", url) as one,
-        # It speaks by itself only every minute.
-        follower(url, one.url, replica_report_s=60) as replica,
+        # It does not speak by itself.
+        follower(url, one.url, replica_report_s=600) as replica,
         connected(url, "config") as bus,
     ):
         await same(one, replica)
@@ -74,7 +74,7 @@ async def test_a_roll_call_is_answered_at_once(tmp_path, url):
 
         await bus.publish("sie.config.rollcall", b"{}")
 
-        await until(lambda: any(report.epoch == replica.epoch for report in heard), within_s=1)
+        await until(lambda: any(report.epoch == replica.epoch for report in heard))
 
 
 async def test_a_restored_file_gets_its_entries_back_from_the_stream(tmp_path, url):
@@ -176,7 +176,7 @@ async def test_while_nobody_has_them_it_writes_nothing_and_the_one_who_comes_lat
         assert (await one.http.get("/readyz")).status_code == 503
 
         async with follower(url, one.url, files) as replica:
-            await until(lambda: isinstance(one.plane.sequencer.state, Serving), within_s=15)
+            await until(lambda: isinstance(one.plane.sequencer.state, Serving))
             assert (await one.http.post("/v1/configs/models", json=model("m"))).status_code == 201
             await same(one, replica)
             await one.published()

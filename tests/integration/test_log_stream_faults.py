@@ -197,7 +197,7 @@ async def until_sound(jetstream, one: Writer) -> None:
         config = (await jetstream.stream_info(one.stream)).config
         return bool(config.deny_purge and config.deny_delete and not config.max_age)
 
-    await until_told(is_sound, within_s=10)
+    await until_told(is_sound)
 
 
 @pytest.mark.parametrize("what", ["another log", "garbage", "our own entries, shifted"])

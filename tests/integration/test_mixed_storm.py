@@ -216,7 +216,7 @@ async def test_a_storm_of_everything_keeps_each_batch_to_one_lane(tmp_path: Path
         world.advance(NEW)
         jobs += [await _published(world, random, each) for each in new]
         for job, wanted in jobs:
-            assert _answers(job, await world.result_of(job, within_s=60)) == wanted
+            assert _answers(job, await world.result_of(job)) == wanted
         runs = sum(len(batch.inputs) for batch in world.execution.batches)
         assert runs == sum(each != REFUSED for _, wanted in jobs for each in wanted)
     assert device.mixed == []

@@ -224,7 +224,7 @@ async def test_w9_and_w11_a_changed_profile_and_a_delete_travel_as_deltas_to_eve
         head = (await put_away(one.plane, "gone")).epoch
 
         for replica in (gateway, worker):
-            await replica.at(head, within_s=3)
+            await replica.at(head)
             resolver = replica.follower.resolver
             model_m = resolver.registry.get("model", "m")
             assert model_m is not None

@@ -34,7 +34,7 @@ async def running(main, port: int) -> AsyncIterator[httpx.AsyncClient]:
 
 async def answer(http: httpx.AsyncClient, *, holds) -> httpx.Response:
     """The first answer of `/readyz` for which `holds`."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx.TransportError):
                 found = await http.get("/readyz")

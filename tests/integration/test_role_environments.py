@@ -88,7 +88,7 @@ async def test_four_environments_answer_a_request_together(programs, tmp_path):
             program = programs[role] / f"sie-{role}"
             await stack.enter_async_context(process(program, tmp_path / f"{role}.log", *given))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
-        await until_told(partial(answers, http, f"{url}/readyz"), within_s=60)
+        await until_told(partial(answers, http, f"{url}/readyz"))
         written = await http.put(f"{url}/v1/configs/models/minilm", json=minilm())
         assert written.status_code == 201, written.text
         for port in (server, worker, gateway):
@@ -100,7 +100,7 @@ async def test_four_environments_answer_a_request_together(programs, tmp_path):
             answer = await http.post(encode, json={"items": [{"text": "hello"}]})
             return answer.status_code == 200 and answer.json()["items"][0]["dense"]["values"]
 
-        await until_told(vector, within_s=60)
+        await until_told(vector)
         for port in (config, gateway, worker, server):
             metrics = await http.get(f"http://127.0.0.1:{port}/metrics")
             assert "# TYPE sie_" in metrics.text

@@ -52,7 +52,7 @@ def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_id
             ),
             within_s=100,
         )
-        eventually(lambda: not workers(cluster), within_s=60)
+        eventually(lambda: not workers(cluster))
         assert cluster.encode("again").status_code == 202
     finally:
         stopped = sie("down", "--data", str(tmp_path))

@@ -49,8 +49,8 @@ async def test_the_first_request_brings_a_worker_and_is_answered_then_more_come_
             prometheus(tmp_path / "p", target, labels=LABELS, token="scraper") as server,
             prometheus(tmp_path / "other", target, labels=OTHERS, token="scraper") as another,
         ):
-            await until_told(server.all_up, within_s=30)
-            await until_told(another.all_up, within_s=30)
+            await until_told(server.all_up)
+            await until_told(another.all_up)
             # Every series that is scaled by is there, at 0, before anybody asked; and KEDA of a
             # release sees nothing of another's.
             for trigger in spec["triggers"]:
@@ -77,7 +77,7 @@ async def test_the_first_request_brings_a_worker_and_is_answered_then_more_come_
                 assert scaler.history == [0, 1]
                 cluster.pairs[0].execution.pause()
                 asking = [asyncio.create_task(cluster.ask(f"text {n}")) for n in range(8)]
-                await until(lambda: scaler.replicas == 2, within_s=60)
+                await until(lambda: scaler.replicas == 2)
                 cluster.pairs[0].execution.resume()
                 for number, answer in enumerate(await asyncio.gather(*asking)):
                     assert cluster.right(answer, f"text {number}"), answer.text

@@ -311,7 +311,7 @@ async def test_a_download_that_takes_long_tells_how_far_it_is(bounded, mirror, f
     async with _sidecar(home / "server.sock") as models:
         loading = asyncio.create_task(models.ensure(_resolved("org/slow")))
         try:
-            await until(half_way, within_s=20)
+            await until(half_way)
             await until(lambda: "bytes" in models.reports()["org/slow"].reason)
             assert models.reports()["org/slow"].state == "loading"
             (port,) = re.findall(r"status routes listen on port (\d+)", log.read_text())

@@ -42,7 +42,7 @@ async def test_every_query_of_every_dashboard_has_data_and_a_healthy_cluster_wak
     ]
     targets = [f"127.0.0.1:{port}" for port in ports]
     async with prometheus(tmp_path / "prometheus", targets, labels=LABELS, rules=rules) as server:
-        await until_told(server.all_up, within_s=30)
+        await until_told(server.all_up)
         assert live_cluster.encode("hello").status_code == 200
         pool = f"{live_cluster.config_url}/v1/configs/pools/watched"
         written = await server.http.put(pool, json={"machine_profiles": ["cpu"]})
@@ -61,7 +61,7 @@ async def test_every_query_of_every_dashboard_has_data_and_a_healthy_cluster_wak
             return not left
 
         try:
-            await until_told(all_have_data, within_s=40)
+            await until_told(all_have_data)
         except AssertionError:
             pytest.fail("no data: " + "\n".join(left))
         evaluated = await server.rules()

@@ -137,12 +137,12 @@ async def warm(cluster: Secured) -> None:
             except httpx.TransportError:
                 return False
 
-        await until_told(lambda: is_ready(cluster.config), within_s=30)
+        await until_told(lambda: is_ready(cluster.config))
         async with SIEAsyncConfigClient(cluster.config, tls=cluster.tls) as config:
             await config.put("bundle", "default", {"name": "default", "backends": [BACKEND]})
             await config.put("model", MODEL, model)
         for url in (cluster.gateway, cluster.worker):
-            await until_told(lambda url=url: is_ready(url), within_s=30)  # type: ignore[misc]
+            await until_told(lambda url=url: is_ready(url))  # type: ignore[misc]
 
 
 async def test_a_cluster_under_mutual_tls_serves_and_its_files_are_changed_beside_it(tmp_path):

@@ -93,7 +93,7 @@ async def test_a_trace_goes_from_the_client_to_the_batch_and_survives_a_worker_t
         answered = [
             (await task).headers["traceparent"].split("-")[1] for task in flight.asking.values()
         ]
-        await until(lambda: all(is_whole(traces, trace) for trace in answered), within_s=30)
+        await until(lambda: all(is_whole(traces, trace) for trace in answered))
         again = [
             job
             for trace in answered
@@ -155,7 +155,7 @@ async def test_a_change_is_one_trace_from_its_request_to_each_replica_that_serve
         def is_all() -> bool:
             return {name: len(told) for name, told in parts(writer_traces, trace).items()} == wanted
 
-        await until(is_all, within_s=20)
+        await until(is_all)
         told = parts(writer_traces, trace)
         (request,), (commit,), (publish,) = (told[name] for name in [*wanted][:3])
         assert request.parent == f"{7:016x}"

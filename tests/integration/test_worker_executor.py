@@ -31,7 +31,7 @@ async def running_executor(
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(executor.run(stop))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await executor.wait_connected()
         try:
             yield executor

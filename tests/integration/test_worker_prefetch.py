@@ -94,4 +94,4 @@ async def test_what_a_pool_and_a_lease_pin_is_loaded_without_being_asked_for(
         before = len(world.execution.loads)
         await world.execution.die()
         await world.execution.start()
-        await until(lambda: set(world.execution.loads[before:]) == {one, three}, within_s=8)
+        await until(lambda: set(world.execution.loads[before:]) == {one, three})

@@ -18,7 +18,7 @@ def _joined() -> None:
     """No thread of these laws is left behind."""
     for thread in threading.enumerate():
         if thread.name.startswith(_NAME):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -33,7 +33,7 @@ def test_as_many_wait_as_may_and_all_that_were_not_cancelled_run_in_order(
     def work(number: int) -> Callable[[], int]:
         def run() -> int:
             begun.set()
-            assert goes_on.wait(10)
+            assert goes_on.wait(60)
             ran.append(number)
             return number
 
@@ -44,7 +44,7 @@ def test_as_many_wait_as_may_and_all_that_were_not_cancelled_run_in_order(
         try:
             told = [asyncio.create_task(device.submit(work(each))) for each in range(count)]
             await asyncio.sleep(0)  # each is submitted, or refused
-            assert begun.wait(10)
+            assert begun.wait(60)
             taken = range(min(count, queue_max))
             if count >= queue_max:
                 with pytest.raises(Later) as refused:
@@ -86,15 +86,15 @@ def test_what_is_over_its_time_is_told_as_long_as_it_runs_and_no_longer(times):
     together, goes_on = threading.Barrier(len(times) + 1), threading.Event()
 
     def run() -> None:
-        together.wait(10)
-        assert goes_on.wait(10)
+        together.wait(60)
+        assert goes_on.wait(60)
 
     async def main() -> None:
         device = BoundedThreads(queue_max=9, threads=len(times), name=_NAME)
         try:
             told = [asyncio.create_task(device.submit(run, within_s=each)) for each in times]
             await asyncio.sleep(0)  # each is submitted
-            together.wait(10)
+            together.wait(60)
             late_s = device.overdue_s()
             goes_on.set()
             await asyncio.gather(*told)

@@ -330,7 +330,7 @@ async def brought_back(old: Disk, clients: Clients, kept: int) -> None:
     # Without a tenure nothing is tried, on a full disk neither.
     writer.enter(ReadOnly("no room", code=StorageFull.code))
     with pytest.raises(SIEError):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await writer.submit(write(put_model("a")))
     writer.enter(Serving(True))
     for (actor, named), told in clients.first.items():

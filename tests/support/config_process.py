@@ -60,7 +60,7 @@ async def published(client: httpx.AsyncClient, epoch: int) -> None:
     async def is_published() -> bool:
         return bool((await client.get("/readyz")).json()["published_epoch"] >= epoch)
 
-    await until_told(is_published, within_s=10)
+    await until_told(is_published)
 
 
 async def _ready(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:

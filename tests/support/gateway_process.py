@@ -125,7 +125,7 @@ async def started_gateway(
             stderr=stderr,
         )
     try:
-        await until(lambda: _port(log) or process.returncode is not None, within_s=20)
+        await until(lambda: _port(log) or process.returncode is not None)
         assert process.returncode is None, log.read_text()
         yield process, _port(log)
     finally:

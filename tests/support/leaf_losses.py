@@ -50,7 +50,7 @@ class _Load:
     async def answers(self, more: int) -> None:
         """Wait for so many more."""
         wanted = self.answered + more
-        await until(lambda: self.answered >= wanted, within_s=60)
+        await until(lambda: self.answered >= wanted)
 
 
 async def _lost_in_turns(folder: Path) -> _Load:
@@ -71,7 +71,7 @@ async def _lost_in_turns(folder: Path) -> _Load:
                 async def is_elsewhere(lost: str = lost) -> bool:
                     return await here.hub_of_leaf(http) not in {"", lost}
 
-                await until_told(is_elsewhere, within_s=30)
+                await until_told(is_elsewhere)
                 await load.answers(_AFTER)
                 await here.programs[lost].start()
                 await load.answers(_AFTER)

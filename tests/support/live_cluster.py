@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.polling import WITHIN_S
 
 from sie_cli.plan.ports import free_ports
 
@@ -76,14 +77,16 @@ def sie(
     )
 
 
-def eventually(look: Callable[[], Any], *, within_s: float = 30.0, every_s: float = 0.05) -> Any:
+def eventually(
+    look: Callable[[], Any], *, within_s: float = WITHIN_S, every_s: float = 0.05
+) -> Any:
     """Wait for `look` to give something true; fails the test when that takes too long."""
     deadline = time.monotonic() + within_s
     seen = look()
     while not seen:
         if time.monotonic() > deadline:
             pytest.fail(f"not seen within {within_s:g} s; last: {seen!r}")
-        time.sleep(every_s)
+        time.sleep(0.05)
         seen = look()
     return seen
 

@@ -106,12 +106,10 @@ class Writer:
             await asyncio.gather(*(put(self.plane, name) for name in names))
         return self.plane.sequencer.position.epoch
 
-    async def published(self, *, within_s: float = 10.0) -> None:
+    async def published(self) -> None:
         """Wait until the stream has it all."""
         plane = self.plane
-        await until(
-            lambda: plane.broadcast.is_published(plane.sequencer.position.epoch), within_s=within_s
-        )
+        await until(lambda: plane.broadcast.is_published(plane.sequencer.position.epoch))
 
 
 @contextlib.asynccontextmanager
@@ -170,13 +168,13 @@ class Replica:
     bus: Bus
     seen: list[Resolver] = field(default_factory=list)
 
-    async def at(self, epoch: int, *, within_s: float = 10.0) -> None:
+    async def at(self, epoch: int) -> None:
         """Wait until it serves an epoch."""
-        await until(lambda: self.epoch >= epoch, within_s=within_s)
+        await until(lambda: self.epoch >= epoch)
 
-    async def state(self, name: str, *, within_s: float = 10.0) -> None:
+    async def state(self, name: str) -> None:
         """Wait for a state."""
-        await until(lambda: self.follower.state == name, within_s=within_s)
+        await until(lambda: self.follower.state == name)
 
     @property
     def epoch(self) -> int:
@@ -224,7 +222,7 @@ async def follower(
                 stop.set()
 
 
-async def same(writer: Writer, *replicas: Replica, within_s: float = 10.0) -> None:
+async def same(writer: Writer, *replicas: Replica) -> None:
     """Wait until every replica is fresh at the writer's head, and compare the registries."""
     sequencer = writer.plane.sequencer
 
@@ -234,7 +232,7 @@ async def same(writer: Writer, *replicas: Replica, within_s: float = 10.0) -> No
             for one in replicas
         )
 
-    await until(converged, within_s=within_s)
+    await until(converged)
     for one in replicas:
         assert one.follower.resolver.registry == sequencer.registry
 

@@ -113,7 +113,7 @@ class Cluster:
             found = (await self.http.get(f"{self.gateway}/health")).json()["workers"]
             return sum(bool(each["healthy"]) for each in found) >= count
 
-        await until_told(are, within_s=30)
+        await until_told(are)
 
     async def holder(self, count: int) -> tuple[Pair, int]:
         """Wait until workers have so many items in hand; who has the most, and how many."""
@@ -124,7 +124,7 @@ class Cluster:
                 held[place] = (await pair.state(self.http)).get("items_in_hand", 0)
             return sum(held.values()) >= count
 
-        await until_told(has, within_s=15)
+        await until_told(has)
         most = max(held, key=lambda place: held[place])
         return self.pairs[most], held[most]
 

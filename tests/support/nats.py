@@ -38,7 +38,7 @@ async def nats_server(
     )
     ports = folder / f"nats-server_{process.pid}.ports"
     try:
-        await until(lambda: _url(ports) or process.returncode is not None, within_s=15)
+        await until(lambda: _url(ports) or process.returncode is not None)
         if process.returncode is not None:
             raise AssertionError(f"nats-server did not start; see {folder}/nats.log")
         yield _url(ports)
@@ -150,7 +150,7 @@ async def nats_cluster(folder: Path) -> AsyncIterator[NatsCluster]:
     try:
         for node in cluster.nodes:
             await node.start()
-        await until_told(cluster.has_quorum, within_s=30)
+        await until_told(cluster.has_quorum)
         yield cluster
     finally:
         for node in cluster.nodes:

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-__all__ = ["until", "until_told"]
+__all__ = ["WITHIN_S", "until", "until_told"]
+
+WITHIN_S = 60.0
+"""Ends a hang and judges nothing: a machine that stood still for many seconds fails no test."""
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = WITHIN_S) -> None:
     """Return as soon as the condition holds; fail the test when it does not in time."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + within_s
@@ -17,7 +20,7 @@ async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> N
         await asyncio.sleep(0.005)
 
 
-async def until_told(ask: Callable[[], Awaitable[object]], *, within_s: float = 20.0) -> None:
+async def until_told(ask: Callable[[], Awaitable[object]], *, within_s: float = WITHIN_S) -> None:
     """Like `until`, for a condition that has to be asked for."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + within_s

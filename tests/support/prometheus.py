@@ -116,7 +116,7 @@ async def prometheus(
                 except httpx.TransportError:
                     return False
 
-            await until_told(is_ready, within_s=30)
+            await until_told(is_ready)
             yield server
     finally:
         if process.returncode is None:

@@ -28,7 +28,7 @@ async def provide(bus: Bus, pools: Iterable[str] = (), **changed: Any) -> Provis
             return False
         return True
 
-    await until_told(made, within_s=10)
+    await until_told(made)
     return provisions
 
 

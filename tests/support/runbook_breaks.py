@@ -63,7 +63,7 @@ async def model_that_does_not_load(world: World) -> None:
     async def works() -> bool:
         return (await world.ask(model=BROKEN)).status_code == 200
 
-    await until_told(works, within_s=60)
+    await until_told(works)
     document["source"] = document["source"] | {"version": "0.0.1"}
     answer = await world.http.put(url, json=document)
     assert answer.status_code == 200, answer.text
@@ -73,7 +73,7 @@ async def model_that_does_not_load(world: World) -> None:
         failed = "MODEL_LOAD_FAILED" in (await world.ask(model=BROKEN)).text
         return failed and await world.alerting("SieErrorsBurnSlowly")
 
-    await until_told(fails, within_s=60)
+    await until_told(fails)
 
 
 def made_until(alert: str, burst: Act) -> Act:
@@ -97,7 +97,7 @@ async def slow_answers(world: World) -> None:
     """Model execution stands for longer than a second, while requests wait for it."""
     world.freeze("server-0")
     asking = asyncio.create_task(world.asked(_JOBS - 1))
-    await until_told(lambda: _in_flight(world, 1), within_s=20)
+    await until_told(lambda: _in_flight(world, 1))
     await asyncio.sleep(1.5)
     world.thaw()
     assert set(await asking) == {200}
@@ -123,7 +123,7 @@ async def nobody_of_that_kind(world: World) -> None:
         return await world.alerting("SieCapacityDoesNotCome")
 
     await until_told(is_known)
-    await until_told(is_cold, within_s=60)
+    await until_told(is_cold)
 
 
 async def two_models_in_turns(world: World) -> None:
@@ -199,7 +199,7 @@ async def an_older_history(world: World) -> None:
             return await world.write("theirs", description=older.parent.name) in {200, 201}
         return False
 
-    await until_told(is_written, within_s=60)
+    await until_told(is_written)
     for number in range(4):
         assert await world.write(f"theirs-{number}", description=older.parent.name) in {200, 201}
     world.thaw()

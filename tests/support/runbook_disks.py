@@ -127,7 +127,7 @@ async def _somebody_else_signs(world: World) -> None:
                 await bus.publish(f"sie.config.head.{log_id}", msgspec.json.encode(signed))
         return await world.alerting("SieForged")
 
-    await until_told(is_seen, within_s=60)
+    await until_told(is_seen)
 
 
 DISKS: Final[Mapping[str, Walk]] = {

@@ -60,7 +60,7 @@ async def _broker_told(world: World) -> None:
     async def is_taken() -> bool:
         return b"Reloaded: tls" in broker.log.read_bytes()
 
-    await until_told(is_taken, within_s=20)
+    await until_told(is_taken)
 
 
 async def _one_of_ones_own(world: World) -> None:
@@ -82,7 +82,7 @@ async def _execution_dies(world: World) -> None:
     found.kept["letter"] = 1
     echo.pause()
     asking = [asyncio.create_task(found.ask(f"takes a device down {each}")) for each in range(2)]
-    await until_told(lambda: _in_hand(found, 2), within_s=20)
+    await until_told(lambda: _in_hand(found, 2))
     await echo.kill()
     assert min(answer.status_code for answer in await asyncio.gather(*asking)) >= 500
 

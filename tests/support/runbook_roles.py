@@ -254,7 +254,7 @@ async def _taught(world: RolesWorld) -> None:
             return (await world.http.get(f"{world.config}/readyz")).status_code == 200
         return False
 
-    await until_told(ready, within_s=60)
+    await until_told(ready)
     documents = {
         "bundles/default": {"name": "default", "backends": [BACKEND]},
         f"models/{MODEL}": {

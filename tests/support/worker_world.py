@@ -219,9 +219,9 @@ class WorkerWorld:
         )
         return job
 
-    async def result_of(self, job: Job, *, within_s: float = 8.0) -> JobResult:
+    async def result_of(self, job: Job) -> JobResult:
         """The one result of a job."""
-        await until(lambda: self._results(job), within_s=within_s)
+        await until(lambda: self._results(job))
         return self._results(job)[0]
 
     def _results(self, job: Job) -> list[JobResult]:

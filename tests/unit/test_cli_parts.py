@@ -105,7 +105,7 @@ def test_what_a_dead_supervisor_left_is_stopped_even_if_it_ignores_the_wish(tmp_
     left = record_process("gateway", sleeper.pid, tmp_path / "log")
     state.save(tmp_path, a_record(left, supervisor=gone_record("supervisor")))
     assert stop_cluster(tmp_path, QUICK)
-    assert sleeper.wait(timeout=5) < 0
+    assert sleeper.wait(timeout=60) < 0
     assert state.load(tmp_path) is None
 
 
@@ -116,7 +116,7 @@ def test_what_a_dead_supervisor_had_started_and_not_recorded_is_stopped_too(tmp_
     assert not stop_leftovers(tmp_path / "another", QUICK)
     assert sleeper.poll() is None
     assert stop_leftovers(data, QUICK)
-    assert sleeper.wait(timeout=5) < 0
+    assert sleeper.wait(timeout=60) < 0
     assert not state.marked(data)
 
 

@@ -23,7 +23,7 @@ def parsed(event: bytes) -> tuple[str, str, Any]:
 
 async def read(events: AsyncIterator[bytes], name: str) -> tuple[str, Any]:
     """The next event of a name: its id and its data."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in events:
             found, event_id, data = parsed(event)
             if found == name:

@@ -64,7 +64,7 @@ async def answered(port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
 
@@ -138,7 +138,7 @@ async def test_a_body_that_comes_in_parts_is_read_the_usual_way():
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(0)
-        assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"hello")
+        assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"hello")
         writer.close()
 
 
@@ -153,7 +153,7 @@ async def test_who_took_a_body_at_once_hears_when_the_client_leaves():
         writer.write(b"POST /once/gone HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi")
         await writer.drain()
         writer.close()
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), 60)
 
 
 async def test_an_answer_at_once_leaves_nothing_for_the_collector():

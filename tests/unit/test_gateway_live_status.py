@@ -35,7 +35,7 @@ class Client:
         await self._writer.drain()
 
     async def next(self) -> Event:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not self._events:
                 data = await self._reader.read(65536)
                 self._protocol.receive_data(data or None)
@@ -159,11 +159,11 @@ async def test_one_view_is_made_for_all_who_watch_and_who_leaves_takes_it_from_n
         (end, each, asyncio.create_task(live(scope, each.receive, each.send)))
         for end, each in watchers
     ]
-    await asyncio.wait_for(making.wait(), 5)
+    await asyncio.wait_for(making.wait(), 60)
     for task in [task for end, _, task in tasks if end == "cut off"]:
         task.cancel()
     for end, each, task in [each for each in tasks if each[0] != "cut off"]:
-        await asyncio.wait_for(each.told.wait(), 5)
+        await asyncio.wait_for(each.told.wait(), 60)
         if end == "leaves":
             each.left.set()
             await task

@@ -115,7 +115,7 @@ async def test_what_ends_a_request_ends_its_pause(end):
         with pytest.raises(TimeoutError if end == "expires" else ClientGone):
             await waiting.pause(change(), timeout_s=60.0)
     # Nobody waits for the change any more.
-    await asyncio.wait_for(is_over.wait(), 5)
+    await asyncio.wait_for(is_over.wait(), 60)
     waiting.close()
 
 
@@ -141,7 +141,7 @@ async def test_who_was_turned_away_or_answered_waits_anew_and_its_client_is_watc
     assert [each.job_id for each in await second] == ["b"]
     await asyncio.sleep(0)
     waiting.close()
-    await asyncio.wait_for(watched.wait(), 5)
+    await asyncio.wait_for(watched.wait(), 60)
 
 
 @pytest.mark.parametrize("between", [True, False])
@@ -161,7 +161,7 @@ async def test_what_ends_a_request_ends_every_run_of_it(between):
         end(waiting)
         if not between:
             with pytest.raises(error):
-                await asyncio.wait_for(complete, 5)
+                await asyncio.wait_for(complete, 60)
         elif waiting._watcher is not None:
             await asyncio.wait([waiting._watcher])
         with pytest.raises(error):

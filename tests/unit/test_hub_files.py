@@ -148,7 +148,7 @@ async def test_what_a_killed_download_left_is_never_served_and_goes_with_the_nex
         patient = _environment(mirror, cache) | {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}
         fetching = await asyncio.create_subprocess_exec(*told, env=patient)
         try:
-            await until(lambda: len(left()) == len(places), within_s=60)
+            await until(lambda: len(left()) == len(places))
             _resolved(mirror, cache, id="org/other")
             assert len(left()) == len(places), "another fetch takes nothing from one that lives"
         finally:

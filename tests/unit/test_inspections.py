@@ -112,7 +112,7 @@ async def test_an_inspection_whose_client_left_is_ended(tmp_path):
     scope = {"type": "http", "method": "POST", "path": "/v1/configs/inspect", "query_string": b""}
     scope["headers"] = [(b"content-type", b"application/json")]
     async with running(tmp_path) as plane:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await build_app(plane, inspections=inspections)(scope, receive, send)
     assert sent[0]["status"] == 503, "nobody reads it, and the process is not waited for"
 
@@ -135,7 +135,7 @@ async def test_an_inspection_ends_with_sie_config_and_does_not_hold_up_its_end(t
     scope = {"type": "http", "method": "POST", "path": "/v1/configs/inspect", "query_string": b""}
     scope["headers"] = [(b"content-type", b"application/json")]
     stop = asyncio.Event()
-    async with running(tmp_path) as plane, asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with running(tmp_path) as plane, asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         app = build_app(plane, inspections=inspections)
         tasks.create_task(app(scope, receive, send))
         tasks.create_task(plane.drain_on(stop))

@@ -34,7 +34,7 @@ def _peers(
     connections = BatchConnections(run, frame_bytes_max=1000)
     ours, theirs = socket.socketpair()
     with theirs:
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         connections.adopt(ours, _GREETING)
         assert _ids(theirs, 1) == [0]
         # The thread is called away from those that it has.
@@ -59,7 +59,7 @@ def test_batches_are_answered_in_order_until_the_thread_is_called_away():
         peer.sendall(_batch(2)[9:] + _batch(3))
         assert _ids(peer, 2) == [2, 3]
         connections.interrupt()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -118,7 +118,7 @@ def test_a_batch_may_be_answered_later_from_another_thread():
         answering = threading.Thread(target=later[0], args=[ipc.Pong(1)])
         answering.start()
         assert _ids(peer, 1) == [1]
-        answering.join(10)
+        answering.join(60)
 
 
 @pytest.mark.parametrize(
@@ -192,5 +192,5 @@ def test_answers_from_two_threads_come_whole():
         while len(found) < len(answers):
             found += map(ipc.decode_reply, frames.feed(peer.recv(1 << 16)))
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     assert sorted(found, key=lambda each: each.id) == answers
