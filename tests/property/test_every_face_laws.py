@@ -235,7 +235,8 @@ def test_an_answer_tells_the_request_and_the_tokens_that_were_read(form, tokens)
 @pytest.mark.parametrize("form", ["cohere's inputs", "vllm"])
 @given(st.integers(0, 3))
 def test_where_one_text_is_wanted_none_and_several_are_refused(form, count):
-    face, body, field = SCORE, {"text_1": ["q"] * count, "text_2": ["a", "b"]}, "$.text_1"
+    body: dict[str, Any] = {"text_1": ["q"] * count, "text_2": ["a", "b"]}
+    face, field = SCORE, "$.text_1"
     if form != "vllm":
         contents = [[{"type": "text", "text": "a"}] * each for each in (1, count)]
         face, body = EMBED_V2, {"inputs": [{"content": content} for content in contents]}

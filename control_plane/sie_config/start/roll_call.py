@@ -41,8 +41,8 @@ __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ASK_AGAIN_S: Final = 0.2
-"""A leader that the broker's cluster chooses is asked this soon. Until then a broker has some dozens
-of questions to drop."""
+"""A leader that the broker's cluster chooses is asked this soon. Until then a broker has some
+dozens of questions to drop."""
 
 
 class RollCall:
