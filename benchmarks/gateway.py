@@ -193,13 +193,15 @@ class _Clients:
         await _settled()
         used += clock() - began
         for _, transport in self._connections:
-            if not transport.written[0].startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(f"not an answer: {transport.written!r}")
+            written = b"".join(transport.written)
+            if not written.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"not an answer: {written!r}")
             transport.written.clear()
         return used
 
 
 async def _settled() -> None:
+    # After three turns of the loop no job has been sent yet; answers take as many at most.
     for _ in range(4):
         await asyncio.sleep(0)
 
@@ -221,6 +223,7 @@ async def _count(clients: _Clients) -> None:
         for _ in range(_ROUNDS):
             await clients.ask()
     requests = _ROUNDS * _CLIENTS
+    # What is called less than once a request is of a batch, or of the loop.
     stats: dict[tuple[str, int, str], Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     rows = [
         (calls / requests, own / requests * 1e6, f"{'/'.join(file.split('/')[-2:])}:{line} {name}")

@@ -232,7 +232,7 @@ async def opened_parts(
         holders,
         runs=dispatcher.runs,
         busy=dispatcher.busy,
-        is_over=watch.is_over,
+        is_over=watch.forget,
         limits=GivingBackLimits(
             pause_s=settings.worker_dead_s,
             deliveries_max=settings.queue_deliveries_max,

@@ -33,6 +33,7 @@ def make_scheduler(settings: WorkerSettings, gathering: Gathering) -> Scheduler:
         ahead_max=settings.batches_ahead_max,
         tenant_quantum=settings.tenant_quantum_cost,
         handover_s=settings.batch_handover_ms / 1000,
+        # 0 has no bound.
         slice_s=settings.tenant_slice_ms / 1000 or inf,
         gathering=gathering,
     )

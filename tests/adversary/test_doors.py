@@ -76,7 +76,7 @@ async def started(*command: str, route: str) -> AsyncIterator[Service]:
 
         async def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                async with httpx.AsyncClient() as http:
+                async with httpx.AsyncClient(timeout=60) as http:
                     url = f"http://127.0.0.1:{port}{route}"
                     return (await http.get(url)).status_code == 200
             return False
@@ -189,7 +189,7 @@ async def test_who_waits_for_news_leaves_room_for_who_asks(tmp_path: Path) -> No
     """Long polls once took every connection of sie-config, and with them its health check."""
     async with config(tmp_path) as service:
         url = f"http://127.0.0.1:{service.port}"
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             epoch = (await http.get("/v1/configs/epoch")).json()["epoch"]
         poll = HEAD % (epoch, HOST)
         wait = b"POST /v1/configs/wait HTTP/1.1\r\n" + JSON

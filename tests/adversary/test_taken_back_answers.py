@@ -23,7 +23,10 @@ def test_the_feed_ends_with_its_token_and_others_go_on(
 ) -> None:
     path = tokens(tmp_path, "boss", "other")
     caplog.set_level("INFO")
-    with served_console(tmp_path / "log", path) as url, httpx.Client(base_url=url) as client:
+    with (
+        served_console(tmp_path / "log", path) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
         with client.stream("GET", f"{CONFIGS}/events", headers=bearer("boss")) as feed:
             lines = feed.iter_lines()
             assert next(lines).startswith("id: ")
@@ -45,7 +48,7 @@ def test_one_token_does_not_take_the_feed_from_all_others(tmp_path: Path) -> Non
     path = tokens(tmp_path, "boss", "other")
     with (
         served_console(tmp_path / "log", path) as url,
-        httpx.Client(base_url=url, timeout=20) as client,
+        httpx.Client(base_url=url, timeout=60) as client,
         ExitStack() as held,
     ):
 
@@ -75,7 +78,10 @@ def test_a_write_whose_token_was_taken_back_while_its_body_came_is_not_made(
         tokens(tmp_path, "other")
         yield document[10:]
 
-    with served_console(tmp_path / "log", path) as url, httpx.Client(base_url=url) as client:
+    with (
+        served_console(tmp_path / "log", path) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
         headers = {"content-type": "application/json"} | bearer("boss")
         answer = httpx.post(f"{url}{CONFIGS}/models", content=slowly(), headers=headers)
         assert answer.status_code == 401, answer.text

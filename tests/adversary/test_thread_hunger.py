@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 MODELS: Final = "/v1/configs/models"
 DRY: Final = f"{MODELS}?dry_run=true"
 SPARSE: Final = 60 * 1024**3
-PROMPT_S: Final = 10.0
+PROMPT_S: Final = 30.0
 """More than twenty times what anything here takes, where it does not wait for somebody's job."""
 
 

@@ -101,7 +101,7 @@ async def test_whoever_shows_no_certificate_may_ask_for_health_alone(tmp_path, a
     settings = listens(authority.signed("server"), tls_client_ca_file=authority.ca)
     async with served(settings) as url:
         bare = ssl.create_default_context(cafile=authority.ca)
-        async with httpx.AsyncClient(base_url=url, verify=bare) as http:
+        async with httpx.AsyncClient(base_url=url, verify=bare, timeout=60) as http:
             assert (await http.get("/readyz")).status_code == 200
             assert (await http.get("/healthz?x=1")).status_code == 200
             refused = await http.get("/metrics")
@@ -114,7 +114,7 @@ async def test_whoever_shows_no_certificate_may_ask_for_health_alone(tmp_path, a
             )
         )
         assert known is not None
-        async with httpx.AsyncClient(base_url=url, verify=known) as http:
+        async with httpx.AsyncClient(base_url=url, verify=known, timeout=60) as http:
             assert (await http.get("/metrics")).status_code == 200
         told = await asked(
             url, ca_file=authority.ca, cert_file=stranger.cert, key_file=stranger.key
@@ -159,7 +159,7 @@ async def test_a_ca_that_is_taken_out_of_the_file_is_trusted_no_more(tmp_path, a
     async with served(listens(authority.signed("server"))) as url:
 
         async def status() -> int:
-            async with httpx.AsyncClient(base_url=url, verify=context) as http:
+            async with httpx.AsyncClient(base_url=url, verify=context, timeout=60) as http:
                 return (await http.get("/healthz")).status_code
 
         assert await status() == 200

@@ -73,7 +73,7 @@ async def test_a_page_that_points_its_own_name_here_reads_nothing_of_an_open_pro
 async def test_a_page_that_points_its_own_name_at_a_worker_reads_nothing_of_it() -> None:
     application = status_application(lambda: {"ready": True, "models": ["org/secret"]})
     with served_application(lambda: contextlib.nullcontext(application)) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             for name in ("evil.com", "evil.com:8083", "EVIL.COM.", "127.0.0.1.evil.com"):
                 for path in ("/readyz", "/metrics", "/nothing"):
                     refused = await client.get(path, headers={"host": name})

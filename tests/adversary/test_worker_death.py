@@ -28,8 +28,9 @@ from sie_schemas.jobs import stream_name, stream_subjects, subject
 from sie_worker.intake.holding import Holding
 
 COUNT = 16
-SOON_S = 5.0
-"""After a worker's death no request waits longer for its redelivery."""
+SOON_S = 20.0
+"""No request of a dead worker waits longer. By itself the queue would wait for 30 s; an idle
+machine needs 3 s, and the rest is for one that stands still meanwhile."""
 
 
 async def _answered(
@@ -119,8 +120,7 @@ async def test_paused_without_execution_told_to_end_and_begun_anew_each_answers_
         for pair in cluster.pairs:
             await pair.kill()
         await all_dead.holder.start()
-        # An interpreter starts meanwhile.
-        assert await _answered(cluster, all_dead.asking, time.monotonic()) < 3 * SOON_S
+        assert await _answered(cluster, all_dead.asking, time.monotonic()) < SOON_S
 
         await _nothing_left(cluster)
         assert await cluster.counted("sie_gateway_results_dropped_total") == late == flight.held

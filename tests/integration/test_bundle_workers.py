@@ -91,7 +91,7 @@ def test_one_worker_answers_labels_of_the_request_and_the_other_encodes(cluster)
 
 def test_a_bundle_that_nobody_runs_is_told_with_the_command(cluster):
     """The message is the one of every cold request, and says what to do."""
-    with httpx.Client(base_url=cluster.config_url) as config:
+    with httpx.Client(base_url=cluster.config_url, timeout=60) as config:
         bundle = {"name": "nobodys", "backends": ["echo"]}
         assert config.post("/v1/configs/bundles", json=bundle).is_success
         held = config.get("/v1/configs/models/test/words").json()["document"]

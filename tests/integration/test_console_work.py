@@ -51,7 +51,8 @@ STEP = """async ([by, key]) => {
   await new Promise(requestAnimationFrame);
   await new Promise(requestAnimationFrame);
   const keys = [...list.querySelectorAll("button.entry")].map((each) => each.dataset[key]);
-  const more = list.querySelector("button.wide");
+  // Asked for, or to be asked for: a list that waits for its next part is not at its end.
+  const more = list.querySelector("button.wide, .busy");
   return [keys, list.scrollTop !== before || (by > 0 && more !== null)];
 }"""
 MADE = """() => {

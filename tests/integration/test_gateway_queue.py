@@ -108,7 +108,7 @@ async def test_the_process_starts_without_registry_says_so_lets_in_who_may_and_s
         nats_server(tmp_path / "nats") as url,
         started_gateway(tmp_path, url, "http://127.0.0.1:9", *flags) as (process, port),
     ):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
             alive = await http.get("/healthz")
             ready = await http.get("/readyz")
             stranger = await http.post(PATH, json=_texts(1))

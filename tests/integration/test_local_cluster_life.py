@@ -50,7 +50,7 @@ def record_of(data: Path) -> ClusterState:
 
 
 def head_of(cluster: LiveCluster) -> dict[str, Any]:
-    head: dict[str, Any] = httpx.get(f"{cluster.config_url}/v1/configs/epoch").json()
+    head: dict[str, Any] = httpx.get(f"{cluster.config_url}/v1/configs/epoch", timeout=60).json()
     return head
 
 
@@ -101,7 +101,9 @@ def test_status_is_readable_without_json(live_cluster):
 
 
 def test_the_demo_models_and_adapters_are_registered_by_the_actor_sie_up(live_cluster):
-    history = httpx.get(f"{live_cluster.config_url}/v1/configs/models/{MODEL}/history").json()
+    history = httpx.get(
+        f"{live_cluster.config_url}/v1/configs/models/{MODEL}/history", timeout=60
+    ).json()
     assert "sie up" in str(history)
     for adapter in ("legal", "medical"):
         answer = live_cluster.encode(params={"options": {"lora": adapter}})
@@ -153,7 +155,7 @@ def test_a_killed_process_is_restarted_and_no_acknowledged_config_is_lost(live_c
     after = live_cluster.pids()
     assert {each for each in ROLES if after[each] != before[each]} == {role}
     assert head_of(live_cluster)["epoch"] >= written.json()["epoch"]
-    kept = httpx.get(f"{live_cluster.config_url}/v1/configs/models/test/killed-{role}")
+    kept = httpx.get(f"{live_cluster.config_url}/v1/configs/models/test/killed-{role}", timeout=60)
     assert kept.status_code == 200, kept.text
 
 

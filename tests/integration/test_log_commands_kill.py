@@ -28,7 +28,7 @@ def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
     """Kill it the moment the condition holds."""
-    ends_at = time.monotonic() + 30
+    ends_at = time.monotonic() + 60
     while not condition():
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < ends_at

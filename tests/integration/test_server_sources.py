@@ -44,8 +44,6 @@ pytestmark = pytest.mark.integration
 
 _COMMIT = "1" * 40
 _OTHER = "2" * 40
-_SLOWNESS = 2
-"""A machine that many share; the library alone would wait 23 s."""
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +180,7 @@ async def test_a_hub_that_does_not_answer_is_told_at_once(tmp_path, silent):
         async with _served(tmp_path, HubMirror(f"http://127.0.0.1:{port}")) as client:
             started = time.monotonic()
             failed = await client.load("r1", _model(), ipc.Failed)
-            assert time.monotonic() - started < 3 * _SLOWNESS
+            assert time.monotonic() - started < 20, "the library alone waits 23 s"
     assert failed.code == "MODEL_LOAD_FAILED"
     assert f"the hub at http://127.0.0.1:{port} does not answer" in failed.message
     assert "HF_ENDPOINT" in failed.message
@@ -315,7 +313,7 @@ async def test_a_download_that_takes_long_tells_how_far_it_is(bounded, mirror, f
             await until(lambda: "bytes" in models.reports()["org/slow"].reason)
             assert models.reports()["org/slow"].state == "loading"
             (port,) = re.findall(r"status routes listen on port (\d+)", log.read_text())
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as status:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as status:
                 state = (await status.get("/readyz")).json()
                 assert "bytes" in state["downloading"][f"org/slow@{_COMMIT}"]
                 held.set()

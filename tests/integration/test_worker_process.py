@@ -29,7 +29,7 @@ async def test_a_worker_without_a_registry_lives_is_not_ready_says_why_and_ends_
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 told = await _told(client)
                 metrics = (await client.get("/metrics")).text
                 missing = await client.get("/nowhere")

@@ -93,7 +93,7 @@ CONFIG_REPLICAS_MUTANTS = (
         "claims-need-no-signature",
         "one invented report stops all writes",
         "control_plane/sie_config/replicas/hearing.py",
-        "if not self._sequencer.log_keys.vouch_for(claim.proof):",
+        "if not self._sequencer.log_keys.vouches_for(claim.proof):",
         "if claim.proof is None:",
         (FORGED,),
     ),

@@ -360,7 +360,7 @@ def test_the_watch_wakes_for_a_newly_ready_worker_and_tells_of_deaths_and_reconn
                 watch.begin()
                 connected_at = loop.at
             elif what == "over":
-                watch.is_over(Life(name, "aa", KIND))
+                watch.forget(Life(name, "aa", KIND))
                 known.pop(name, None)
             else:
                 word = heartbeat(name, life="aa", ready=what == "ready", leaving=what == "leaves")

@@ -188,9 +188,9 @@ def test_a_writer_signs_what_its_key_alone_may_and_begins_with_the_newest_key(
         elif not lacks:
             assert found is given_in, "no reader believes a key before it has met it"
     of_own = own_key.signed(msgspec.structs.replace(log.entries[-1], signature=None))
-    assert writer.vouch_for(of_own)
-    assert not writer.vouch_for(STRANGER.signed(msgspec.structs.replace(of_own, signature=None)))
-    assert not writer.vouch_for(None)
+    assert writer.vouches_for(of_own)
+    assert not writer.vouches_for(STRANGER.signed(msgspec.structs.replace(of_own, signature=None)))
+    assert not writer.vouches_for(None)
 
 
 @pytest.mark.parametrize("text", ["", "zz", "00" * 31, "00" * 33])

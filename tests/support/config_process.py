@@ -45,7 +45,7 @@ async def config_process(
             # Long before it opens the log: it is still an interpreter that starts.
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_bytes_max, hard))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             await _ready(client, process)
             yield process, client
     finally:

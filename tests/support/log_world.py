@@ -150,7 +150,7 @@ async def writer(
                 )
                 url = f"http://127.0.0.1:{await listening}"
                 try:
-                    async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+                    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
                         yield Writer(plane, url, http)
                 finally:
                     stop.set()

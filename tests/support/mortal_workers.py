@@ -205,7 +205,7 @@ async def mortal_workers(
         _, port = await stack.enter_async_context(
             started_gateway(folder, nats_url, wrote.url, *flags)
         )
-        http = await stack.enter_async_context(httpx.AsyncClient(headers=headers))
+        http = await stack.enter_async_context(httpx.AsyncClient(headers=headers, timeout=60))
         cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker, folder)
         await cluster.ready(count if started else 0)
         yield cluster

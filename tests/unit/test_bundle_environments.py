@@ -65,7 +65,7 @@ async def test_a_log_of_an_older_release_gets_the_bundle_and_one_that_nobody_has
     tmp_path,
 ):
     with served_config(tmp_path) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             path = "/v1/configs/bundles/gliner"
             assert (await client.delete(path)).is_success
             await put_bundles(url, ("gliner",))

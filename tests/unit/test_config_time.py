@@ -558,7 +558,7 @@ async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, c
     await put(plane, "m")
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert row["lag"] == 1
-    assert 0 <= row["lag_s"] < 5
+    assert 0 <= row["lag_s"] < 60
     await plane.hearing.hear(report_at(plane.sequencer.position))
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert (row["lag"], row["lag_s"]) == (0, 0.0)

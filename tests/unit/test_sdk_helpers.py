@@ -190,14 +190,14 @@ async def test_capacity_is_told_waited_for_and_watched(is_async: bool) -> None:
         if is_async:
             async with SIEAsyncClient(url) as client:
                 all_of_it = await client.get_capacity()
-                ready = await client.wait_for_capacity("CPU", model="dense", timeout_s=5)
+                ready = await client.wait_for_capacity("CPU", model="dense", timeout_s=60)
                 seen = [each async for each in _first(client.watch(interval_s=0.01))]
                 with pytest.raises(ProvisioningError):
                     await client.wait_for_capacity("l4", timeout_s=0.02, poll_interval_s=0.01)
         else:
             with SIEClient(url) as client:
                 all_of_it = client.get_capacity()
-                ready = client.wait_for_capacity("CPU", model="dense", timeout_s=5)
+                ready = client.wait_for_capacity("CPU", model="dense", timeout_s=60)
                 watching = client.watch(interval_s=0.01)
                 seen = [next(watching), next(watching)]
                 with pytest.raises(ProvisioningError):

@@ -27,7 +27,7 @@ from sie_schemas.api.past import EntityShown
 __all__ = ["add_read_routes"]
 
 _PAGE: Final = 1000
-"""A longer list is sent in parts."""
+"""The most that the SDK asks for at once. A longer list is sent while it is made."""
 _PART: Final = 400
 """Rows encoded between two turns of the loop, so that writes are not held up."""
 

@@ -46,9 +46,11 @@ class LogKeys:
         may_sign = self.trust.key_id == self.own.key_id and entry.epoch > self.trust.since
         return self.own.signed(entry) if may_sign and entry.signature is None else entry
 
-    def vouch_for(self, signed: Entry | Stub | Head | None) -> bool:
-        """True if a key of this log signed a position that somebody tells, or this writer's own. A
-        restored file may lack the entry that brought it."""
+    def vouches_for(self, signed: Entry | Stub | Head | None) -> bool:
+        """True if a position that somebody tells is signed by a key of this log or of this writer.
+
+        Its own is asked too: a restored file may lack the entry that brought it.
+        """
         return vouched_for(signed, self._public | {self.own.key_id: self.own.public}, verify)
 
     def check(self, head: int) -> None:

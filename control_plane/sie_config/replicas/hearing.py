@@ -93,7 +93,7 @@ class Hearing:
         ours = await self._journal.entry(claim.epoch) if claim.epoch <= last.epoch else None
         if ours is not None and ours.hash == claim.hash:
             return
-        if not self._sequencer.log_keys.vouch_for(claim.proof):
+        if not self._sequencer.log_keys.vouches_for(claim.proof):
             _FORGED.inc()
             _LOG.warning("a claim that no key of the log signed", extra={"claim": str(claim)})
             return

@@ -197,7 +197,7 @@ class RollCall:
 
     async def _judged(self) -> Verdict:
         head, keys = self._sequencer.position, self._sequencer.log_keys
-        claims = [claim for claim in self._reports.claims() if keys.vouch_for(claim.proof)]
+        claims = [claim for claim in self._reports.claims() if keys.vouches_for(claim.proof)]
         claim = await self._claim_of_stream(head)
         if claim is not None:
             claims.append(claim)

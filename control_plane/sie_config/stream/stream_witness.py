@@ -97,7 +97,7 @@ async def signed_at(stream: Stream, epoch: int, log_id: str, keys: LogKeys) -> E
     found = entry_in(await stream.read(epoch))
     if found is None or (found.log_id, found.epoch) != (log_id, epoch):
         return None
-    return found if keys.vouch_for(found) else None
+    return found if keys.vouches_for(found) else None
 
 
 def older_logs(lineage: Sequence[Entry]) -> str:

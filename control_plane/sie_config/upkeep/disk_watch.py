@@ -26,7 +26,8 @@ __all__ = ["DiskWatch"]
 
 _LOG: Final = logging.getLogger(__name__)
 _IDLE_TIMES: Final = 5
-"""So many times longer until the next look while nobody writes."""
+"""While nobody writes: once a second, since an idle sie-config looked at its files five times a
+second, on the thread of the log. Files that were replaced are noticed soon enough by that."""
 
 
 class DiskWatch:
@@ -49,11 +50,13 @@ class DiskWatch:
     ) -> None:
         """Look until `stop`: at most every `every_s` while the log moves, seldom while it does not.
 
-        `settle` first does what may have become possible. Raises what the disk failed with once it
-        takes writes again.
+        `settle` does, at each look, what may have become possible. Raises what the disk failed
+        with once it takes writes again.
         """
         while not stop.is_set():
             failed, last = self._store.failed, self._sequencer.last
+            # Replaced files are a failure too (`Untrusted`), and end no process: it is in recovery
+            # then, and serves what it has.
             if isinstance(failed, StorageFailed) or (failed is not None and self._store.read_only):
                 await self._end_once_the_disk_writes(failed)
             else:

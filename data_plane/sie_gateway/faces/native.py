@@ -110,10 +110,12 @@ def _place(cold: Cold) -> dict[str, str]:
 
 
 def _wants_msgpack(accept: bytes | None) -> bool:
-    """True if MessagePack is liked better than JSON, or as well and named before it. JSON where
-    nothing is said."""
-    if accept is None or accept in _MSGPACK_TYPES:
-        return accept is not None
+    """True if MessagePack is liked better than JSON, or as well and named before it."""
+    if accept is None:
+        return False
+    # Without being taken apart: it is what our SDK sends.
+    if accept in _MSGPACK_TYPES:
+        return True
     liked: dict[bool, float] = {}
     # What is said of a type by its name goes before what a pattern says of many (RFC 9110, 12.5.1).
     for part in sorted(accept.split(b","), key=lambda part: b"*" in part):

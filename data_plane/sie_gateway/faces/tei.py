@@ -4,7 +4,7 @@
 the field `model` where a request has it, else the gateway's setting. Texts that are too long are
 cut on the side that the model cuts, unless `truncation_direction` says otherwise. With a `truncate`
 that is false such a text is refused (413). Vectors have length 1 there, whatever the model's own
-have, unless `normalize` is false. `prompt_name` is `query` or a word for a document. `/predict`
+have, unless `normalize` is false. `prompt_name` is a word for a query or for a document. `/predict`
 tells the classes that a model gives to a text; two strings are a pair there, and refused. `/rerank`
 with `documents` is the API of Jina, Cohere and Infinity, whose paths these are too.
 """

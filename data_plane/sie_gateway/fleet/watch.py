@@ -53,14 +53,14 @@ class FleetWatch:
 
     @property
     def settled(self) -> bool:
-        """Was a worker heard, or had it the time to be, since this process began to listen?"""
+        """True if a worker was heard since this process began to listen, or had the time to be."""
         return self._began_at is not None and (
             bool(self.fleet.seen) or self.now() - self._began_at >= self._settle_s
         )
 
     @property
     def hears(self) -> bool:
-        """Is the broker there? Without it the silence of workers says nothing."""
+        """True if the broker is there: without it the silence of workers says nothing."""
         return self._bus.connected
 
     def check_hearing(self) -> None:
@@ -71,6 +71,7 @@ class FleetWatch:
             raise Later(
                 "the workers were not heard yet, since this gateway or the broker has just started",
                 code="PROVISIONING",
+                # A worker's heartbeat comes once a second.
                 retry_after_s=1.0,
             )
 
@@ -94,8 +95,8 @@ class FleetWatch:
         """True if every worker had the time to be heard, so that silence says something."""
         return self.lives.can_judge(self.now())
 
-    def is_over(self, life: Life) -> None:
-        """Nobody is there any more: no request is routed to it."""
+    def forget(self, life: Life) -> None:
+        """A life is over: no request is routed to it any more."""
         self.fleet.over(life.worker_id, life.name)
         metrics.WORKERS_LIVE.set(len(self.fleet.seen))
 

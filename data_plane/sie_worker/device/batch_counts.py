@@ -37,5 +37,6 @@ def lane_series_of(lane: Lane, hold: Hold) -> metrics.LaneSeries:
 def count_tokens(answers: Answers, holds: Iterable[Hold]) -> None:
     """Count what a model read that tokenizes by itself; of others the sidecar has counted."""
     if isinstance(answers, ScoreAnswers | EntityAnswers | ClassAnswers):
+        # A backend may leave the counts out, and then there are none.
         for hold, tokens in zip(holds, answers.tokens, strict=False):
             hold.input_tokens += tokens

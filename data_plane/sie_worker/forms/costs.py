@@ -17,9 +17,9 @@ _BYTES_PER_TOKEN: Final = 4
 def costs_of(
     inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded, labels: Sequence[str] = ()
 ) -> list[int]:
-    """The cost of each input; one that is not tokenized a quarter of its bytes.
+    """The cost of each input: its tokens, a quarter of its bytes, or what the backend says.
 
-    A text that is read once for each label costs as often, and the labels beside.
+    A text that is read once for each label costs so many times as much, and the labels once.
     """
     costs = _once(inputs, tokens, loaded)
     if not loaded.reads_per_label:
@@ -46,6 +46,7 @@ def token_count(item: Input) -> int:
     """The token ids of an input; 0 where the backend tokenizes."""
     if isinstance(item, LateInput):
         return token_count(item.query) + token_count(item.document)
+    # Ids are packed, four bytes each.
     return len(item.ids) // 4 if isinstance(item, TokensInput) else 0
 
 

@@ -17,15 +17,16 @@ KINDS: Final[tuple[Kind, ...]] = ("bundle", "pool", "model", "adapter")
 """In the order in which they can be written: what is needed first."""
 ALL: Final = "all"
 _SHOWN: Final[tuple[Kind, ...]] = ("model", "adapter", "bundle", "pool")
+"""In the order in which they are read: what is asked for first."""
 NAMES: Final[dict[str, Kind]] = {
     name: kind for kind in KINDS for name in (kind, f"{kind}s", kind[0], kind[:2])
 }
-"""Kind by each of its names."""
+"""Kind by each of its names: the word, its plural, and its first letter or two."""
 
 
 def kind_named(text: str, place: str = "") -> Kind:
     """The kind that a text names, as it stands at a place. Raises `FixRequest`."""
-    found = NAMES.get(text) or NAMES.get(text.lower())
+    found = NAMES.get(text.lower())
     if found is not None:
         return found
     where = f"{place}: " if place else ""

@@ -64,7 +64,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
-    """Time limits of the supervisor, in seconds. All are limits of patience, none is a pace."""
+    """Time limits and pauses of the supervisor, in seconds, and what it shows of a failure."""
 
     ready_s: float = setting(
         30.0,
@@ -96,7 +96,7 @@ class ClusterSettings:
 
     @property
     def server_ready_s(self) -> float:
-        """The patience for model execution, in seconds."""
+        """The patience for model execution, in seconds: it loads torch (see `ready_s`)."""
         return 4 * self.ready_s
 
     def __post_init__(self) -> None:

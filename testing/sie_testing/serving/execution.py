@@ -234,6 +234,7 @@ class Device:
         took_s = (_BATCH_S + _ITEM_S * len(texts)) * (0.5 + self._rng.random()) * self.slowness
         await asyncio.sleep(took_s)
         if any(text.startswith(LETHAL) for text in texts):
+            # It ends this host meanwhile: no answer leaves.
             self._on_lethal()
             await asyncio.sleep(60)
         if any(text.startswith(POISON) for text in texts):

@@ -1,19 +1,18 @@
 """The processes of a simulated world: a writer and its replicas, wired as their mains wire them.
 
-*shell.* Inside run the control plane and
-the follower of production; given to them are the broker's client, the disk, HTTP, the clock and
-chance. What a main adds beside this (signals, ports, metrics) is not here.
+*shell.* Inside run the control plane and the follower of production. Given to them are the broker's
+client, the disk, HTTP, the clock and chance. Signals, ports and metrics of a main are not here.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 import httpx
 
 from sie_config.log.own_thread import OwnThread
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
 from sie_config.stream.broadcast import streams_of
@@ -79,7 +78,7 @@ class LoopThread(OwnThread):
     """A thread of its own that is none: the loop does its work, in order."""
 
     def __init__(self) -> None:
-        self._ended = False
+        """Without the thread that the other one begins."""
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Run `call` a little later."""
@@ -87,13 +86,6 @@ class LoopThread(OwnThread):
 
     def end(self) -> None:
         """Nothing is left behind."""
-        self._ended = True
-
-
-@dataclass(slots=True)
-class _Held:
-    file: MemoryLogFile
-    volume: Volume
 
 
 class WriterProcess(Process["World"]):
@@ -109,7 +101,7 @@ class WriterProcess(Process["World"]):
         self.reach: Reach | None = None
         self.warned_of: set[str] = set()
         """The entries that somebody had who was asked by a roll call of this life."""
-        self._held: _Held | None = None
+        self._file: MemoryLogFile | None = None
 
     async def main(self, host: Host) -> None:
         """Open the log, begin the tenure, run until `stop`."""
@@ -120,11 +112,11 @@ class WriterProcess(Process["World"]):
             world.took_effect("key-restored")
         self.reach, self.warned_of = None, set()
         file = MemoryLogFile(self.volume, on_commit=self._committed)
-        self._held = _Held(file, self.volume)
-        plane = await self._opened(file, bus)
+        self._file = file
+        plane, damage = await self._opened(file, bus)
         self.plane = plane
         watch = world.loop.create_task(self._watch(plane.sequencer), name="watch")
-        await plane.start(self._damage)
+        await plane.start(damage)
         if self.behind_url:
             world.calls.serving = (host, plane)
         world.trace.say(self.name, f"serves {plane.sequencer.position}")
@@ -135,12 +127,12 @@ class WriterProcess(Process["World"]):
 
     def bury(self) -> None:
         """Give up the lock and the URL."""
-        if self._held is not None:
-            self._held.file.close()
+        if self._file is not None:
+            self._file.close()
         serving = self.world.calls.serving
         if serving is not None and not serving[0].alive:
             self.world.calls.serving = None
-        self.plane, self._held = None, None
+        self.plane, self._file = None, None
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         world = self.world
@@ -174,11 +166,12 @@ class WriterProcess(Process["World"]):
             reason = sequencer.state.reason
             self.world.breaks(Broken(f"{self.name} is in recovery without a cause: {reason}"))
 
-    async def _opened(self, file: MemoryLogFile, bus: Bus) -> ControlPlane:
+    async def _opened(
+        self, file: MemoryLogFile, bus: Bus
+    ) -> tuple[ControlPlane, LogDamaged | None]:
         world = self.world
         store = Store(file, LoopThread())
         replayed = await store.replay()
-        self._damage = replayed.damage
         journal = MemoryJournal(self.volume, tail_entries=CONFIG_SETTINGS.tail_entries)
         sequencer = Sequencer(
             store,
@@ -190,7 +183,7 @@ class WriterProcess(Process["World"]):
             waiting_writes_max=CONFIG_SETTINGS.waiting_writes_max,
             signing_key=self.volume.key,
         )
-        return ControlPlane(
+        plane = ControlPlane(
             CONFIG_SETTINGS,
             store,
             journal,
@@ -200,6 +193,7 @@ class WriterProcess(Process["World"]):
             stream_of=streams_of(bus, CONFIG_SETTINGS),
             clock=world.loop.time,
         )
+        return plane, replayed.damage
 
 
 class ReplicaProcess(Process["World"]):

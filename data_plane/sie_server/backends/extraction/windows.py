@@ -13,7 +13,8 @@ from tokenizers import Encoding
 __all__ = ["TextTokens", "Window"]
 
 _OVERLAP: Final = 4
-"""Neighbouring windows share a quarter of what they hold."""
+"""Neighbouring windows share a quarter. So a token has an eighth of a window on either side, or the
+end of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class TextTokens:
         return self._encoding.offsets[self._before : self._stop]
 
     def windows(self, tokens_max: int) -> list[Window]:
-        """The windows in order. `tokens_max` has room for one token beside the special ones."""
+        """The windows in order. Raises `ValueError` where `tokens_max` is all special tokens."""
         ids, types = self._encoding.ids, self._encoding.type_ids
         count = self._stop - self._before
         room = tokens_max - (len(ids) - count)

@@ -25,8 +25,8 @@ from sie_runtime.follower.settings import FollowerSettings
 
 __all__ = ["Fetcher", "source_of"]
 
-_RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
-_RESYNCS.labels("boot")  # At 0: a replica that finds its files asks for none.
+_SNAPSHOTS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
+_SNAPSHOTS.labels("boot")  # At 0: a replica that finds its files asks for none.
 _FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 
 
@@ -44,7 +44,7 @@ class Fetcher:
         self._wanted.put_nowait(command)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Carry out what is wanted until `stopping`."""
+        """Carry out what is wanted. `stopping` ends it after a fetch; while it waits, its owner."""
         while not stopping.is_set():
             command = await self._wanted.get()
             event: Event
@@ -61,7 +61,8 @@ class Fetcher:
         if isinstance(command, Fetch):
             entries = await self._source.entries(command.log_id, command.after, command.until)
             return RangeArrived(command.id, entries)
-        _RESYNCS.labels(command.reason.partition(" ")[0]).inc()
+        # The first word alone: what follows differs each time, and would be a series each time.
+        _SNAPSHOTS.labels(command.reason.partition(" ")[0]).inc()
         try:
             snapshot = await self._source.snapshot()
         except SourceFailed as error:

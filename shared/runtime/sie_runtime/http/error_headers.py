@@ -1,7 +1,7 @@
 """The headers of an error's answer: its code, and when to send again.
 
-*pure.* The same from every process, so that one client understands them all. A client is never told
-to come before its time: whole seconds are rounded up.
+*pure.* The same from every process, so that one client understands them all. Whole seconds are
+rounded up: a client that reads no milliseconds is never told to come before its time.
 """
 
 import math
@@ -16,6 +16,7 @@ def retry_headers(retry_after_s: float | None) -> list[tuple[bytes, bytes]]:
     those that read them."""
     if retry_after_s is None:
         return []
+    # A 0 would be read as: at once.
     return [
         (b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))),
         (b"retry-after-ms", b"%.0f" % (retry_after_s * 1000)),

@@ -2,8 +2,8 @@
 
 *shell* over a decoder of the authors' library. The rules are the library's and so is every answer.
 The cost is not. The library's grows with the square of the candidates, or of words times labels in
-a model of tokens. A threshold near 0 had it work for hours. Here it is
-bounded: more candidates than a bound are refused.
+a model of tokens. A threshold near 0 had it work for hours. Here more candidates than a bound are
+refused.
 """
 
 from bisect import bisect_left
@@ -24,7 +24,8 @@ _CANDIDATES_MAX: Final = 200_000
 """Those of one run, which take Python seconds. A window of 384 words that is asked for ten labels
 has 46,000 where every span is likely enough."""
 _NEAR: Final = 256
-"""Characters of a part of a text, within which spans are compared."""
+"""Characters of a part of a text, within which spans are compared. Most spans are shorter, and lie
+in one part or two."""
 
 
 class Candidates:

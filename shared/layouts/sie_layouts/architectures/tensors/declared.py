@@ -50,7 +50,7 @@ _SIZE_MAX: Final = 2**40
 """More than any tensor has. Products of larger ones have too many digits to be told."""
 _OLD_PARTS: Final = {"gamma": "weight", "beta": "bias"}
 """Names that norms had in the first releases, and that transformers still reads."""
-_CHANGED: Final = ".parametrizations.weight.original"
+_CHANGED: Final = ".parametrizations.weight.original"  # a base's weight beside its LoRA
 _OTHER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "hidden_size": ("n_embd",), "num_hidden_layers": ("n_layer",), "intermediate_size": ("n_inner",)
 }  # fmt: skip
@@ -188,7 +188,7 @@ def layer_shapes(
 def unlike_family(
     files: Files, main: str, name: str, config: Mapping[str, Any], family: Family
 ) -> tuple[Refusal, ...]:
-    """The same of one file, by the config `name`, for a family that no `model_type` names."""
+    """The refusals of one file by the config `name`, for a family that no `model_type` names."""
     read = _read(files, main)
     every = _of_family(config, family, "", family.prefixes)
     return _unlike_any(*read, name, every) if read is not None else ()
