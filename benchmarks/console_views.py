@@ -25,8 +25,11 @@ from sie_config.writer_process import ControlPlane
 __all__ = ["grow", "main"]
 
 _TURNS: Final = 10
+"""The median of ten tells a view's usual time; the worst of ten is what the bound judges."""
 _BOUND_MS: Final = 200.0
+"""Below it a page seems to come at once; `docs/performance.md` holds the views to it."""
 _AT_ONCE: Final = 200
+"""Writes under way together share commits: a log of 100,000 entries is made in minutes."""
 
 
 async def grow(plane: ControlPlane, models: int, entries: int) -> None:

@@ -24,8 +24,12 @@ from edge_figures.path import whole_path
 from measuring import machine
 
 _CONNECTIONS: Final = 16
+"""As many as keep every process busy; what a connection itself holds stays the same throughout."""
 _MOMENTS: Final = 20
+"""Ten of them lie in the second half: enough for a line, and 5,000 requests lie between two."""
 _GROWTH_BYTES_MAX: Final = 64.0
+"""An entry of a dict costs more: whoever remembers an invented name is seen, and an allocator's
+pages, over 50,000 requests, are not."""
 _ENCODE: Final = "/v1/encode/load/echo"
 
 

@@ -39,8 +39,11 @@ from sie_schemas.fleet import Heartbeat
 from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, JobResult, ResultBatch
 
 _CLIENTS: Final = 64
+"""The load at which `edge.py` judges the path, so that both tell of the same batches of results."""
 _ROUNDS: Final = 10
+"""640 requests a window: some tens of milliseconds, which a clock tells well."""
 _WINDOWS: Final = 60
+"""The least of sixty is one that no neighbour disturbed."""
 _LOG_ID: Final = "ab" * 16
 _SOURCE: Final = {"type": "package", "package": "e", "distribution": "e", "version": "1"}
 _DOCUMENTS: Final[list[tuple[str, str, dict[str, Any]]]] = [

@@ -21,6 +21,7 @@ from serving.running import Running, started
 from sie_cli.plan.ports import free_ports
 
 _SETTLE_S: Final = 15.0
+"""After it no process loads, compiles or fetches: what is left is what an idle one does."""
 _WANTED: Final = {"wake_ups_per_s": 50.0, "processor_ms_per_s": 10.0, "pss_mib": 1024.0}
 _OWN: Final = "own_mib"
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from measuring import Timing, arguments, machine, median_of, mixed_texts, report, timed
+from measuring import ZIPF, Timing, arguments, machine, median_of, mixed_texts, report, timed
 from minilm import SOURCE
 from minilm import tokenizer as minilm_tokenizer
 from safetensors.torch import save_file
@@ -37,6 +37,7 @@ from sie_server.backends.encode import transformer
 from sie_server.weights.sources import Weights, resolve
 
 _LAYERS: Final = 6
+"""MiniLM's, whose adapters these are."""
 _ATTENTION: Final = {"attention.self.query": (384, 384), "attention.self.value": (384, 384)}
 _ALL: Final = {
     **_ATTENTION,
@@ -45,8 +46,8 @@ _ALL: Final = {
     "intermediate.dense": (384, 1536),
     "output.dense": (1536, 384),
 }
-_ZIPF: Final = 1.1
 _ID_BYTES: Final = 4
+"""A batch's cost is counted in units of four bytes of input ids, as `sie-worker` counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _ratios(
     count = len(turns[0])
     half = 1 if dtype == "fp32" else 2
     generator = np.random.default_rng(1)
-    skewed = np.minimum(generator.zipf(_ZIPF, 1_000_000), 10**9)
+    skewed = np.minimum(generator.zipf(ZIPF, 1_000_000), 10**9)
     skewed = (skewed[skewed <= 16] - 1)[:count]
     uniform = generator.integers(0, len(many), count)
     room = _load(weights, dtype, 0)

@@ -26,6 +26,7 @@ SOURCE: Final = PackageSource(
     path="model",
 )
 TOKENS_MAX: Final = 256
+"""The length at which the published model cuts a text."""
 
 
 def tokenizer(folder: Path) -> Tokenizer:

@@ -53,7 +53,9 @@ _FP32_DISTANCE_MAX: Final = 1e-7
 _OURS: Final = "sie-cluster"
 _DTYPES: Final = ("fp32", "bf16") if multiplies_bfloat16() else ("fp32",)
 _ROUNDS: Final = 3
+"""The median of three turns leaves out one that a neighbour disturbed."""
 _WARM_S: Final = 0.5
+"""Requests before the window: a contender's first batches are slower, and nobody's count."""
 
 
 @dataclass(frozen=True, slots=True)

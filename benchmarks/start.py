@@ -29,6 +29,7 @@ _SIE: Final = str(Path(sys.executable).parent / "sie")
 _WANTED: Final = {"up_s": 6.0, "worker-0_s": 3.0, "server-0_s": 3.0}
 """Seconds: `sie up` to its end, a killed process to the next answer."""
 _PATIENCE_S: Final = 120.0
+"""Many times what is wanted: a slow start is to be measured, not to end the run."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from sie_runtime.process import lifecycle
 
 _ANSWER_BYTES = 600
+"""A vector of 64 floats and what an answer tells beside it: about what the whole path sends."""
 
 
 async def _echo(

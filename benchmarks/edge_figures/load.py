@@ -20,6 +20,8 @@ import numpy as np
 __all__ = ["DIMS"]
 
 DIMS = 64
+"""The text of a request has as many bytes: each is one float of the vector that has to come
+back."""
 _HEADER_END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 

@@ -26,6 +26,7 @@ __all__ = ["Contender", "bare", "whole_path"]
 _MODEL = "load/echo"
 _PATH = f"/v1/encode/{_MODEL}"
 _START_S = 120.0
+"""Many times a usual start: only a process that never answers ends the run."""
 _SCRIPTS = Path(sys.executable).parent
 
 

@@ -22,6 +22,7 @@ __all__ = ["cluster_rates"]
 
 _LOADS: Final = (("single texts, 64 clients", 64, 1), ("lists of 32 mixed, 8 clients", 8, 32))
 _WARM_S: Final = 1.0
+"""The first batches pick kernels and fill the allocator's pool, and are nobody's count."""
 
 
 def cluster_rates(

@@ -20,6 +20,7 @@ __all__ = ["Encode", "Engine", "adapters", "sentence_transformers"]
 
 Encode: TypeAlias = Callable[[Sequence[str]], Tensor]
 _PADDED_TOKENS_MAX = 65_536
+"""128 texts of 512 tokens in one call: padded attention is to have the device's whole width."""
 
 
 class Engine:

@@ -26,6 +26,7 @@ from transformers import (
 __all__ = ["SHAPES", "Shape", "load", "save", "texts", "tiny"]
 
 _VOCABULARY: Final = 30_000
+"""About BERT's; a shape with a larger one says so."""
 _MODELS: Final[Mapping[str, Any]] = {
     "bert": BertModel,
     "xlm-roberta": XLMRobertaModel,

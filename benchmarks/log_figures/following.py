@@ -28,7 +28,9 @@ from sie_runtime.process.lifecycle import spare_collections
 __all__ = ["following"]
 
 _REPLICAS = 64
+"""The fleet that the design promises: 64 replicas behind one writer."""
 _RATE = 20
+"""An entry every 50 ms, twice the p99 that is wanted: entries seldom share a delivery."""
 
 
 class _Forgetful:

@@ -30,6 +30,8 @@ from sie_testing.signing import WRITER_KEY
 __all__ = ["command_of", "grow", "make_entries", "make_log"]
 
 _PAGE = 500
+"""A transaction for each entry would sync each; of a hundred thousand at once, all are in
+memory."""
 
 
 def command_of(number: int, change: int = 0) -> Put:

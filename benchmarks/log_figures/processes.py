@@ -31,6 +31,7 @@ __all__ = [
 
 PEER_PACKAGE: Final = "sie-config==0.10.1"
 _START_S: Final = 60.0
+"""Many times a usual start: only a server that never answers ends the run."""
 _REVISION: Final = "0" * 40
 
 

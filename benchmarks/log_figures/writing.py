@@ -27,6 +27,7 @@ from sie_schemas.entry import Entry
 __all__ = ["exports", "group_commits", "sequential_writes"]
 
 _ROUNDS = 3
+"""The best of three: a neighbour on the disk disturbs one, seldom all."""
 
 
 def sequential_writes(

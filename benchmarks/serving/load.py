@@ -17,8 +17,12 @@ from typing import Final
 __all__ = ["Answered", "LoadError", "Window", "drive", "post"]
 
 _CONNECT_S: Final = 10.0
+"""A server that is ready accepts at once; a full backlog repeats after 1, 3 and 7 seconds."""
 _SILENCE_S: Final = 120.0
+"""Many times the slowest answer of a full queue; a server that hangs ends the run, with its
+name."""
 _READ_BYTES: Final = 1 << 18
+"""A list of 32 vectors as JSON has about 260 kB: one or two reads an answer."""
 
 
 class LoadError(Exception):

@@ -22,7 +22,9 @@ from serving.peers import Launch
 __all__ = ["Running", "ask", "started"]
 
 _START_S: Final = 600.0
+"""A peer may compile its kernels at its first start, which takes minutes."""
 _END_S: Final = 40.0
+"""More than the 35 seconds that a cluster gives its own processes, so that it ends them itself."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 

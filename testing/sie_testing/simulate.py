@@ -29,6 +29,7 @@ _PROCESS_REPLICAS: Final = 4
 _EVERY_S: Final = 3.0
 """Between two lines that tell how far it is."""
 _UNCOVERED: Final = 3
+"""An exit status of its own: nothing broke, but something was not tried (2 is argparse's)."""
 
 
 @dataclass(frozen=True, kw_only=True)

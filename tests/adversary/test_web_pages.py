@@ -1,6 +1,7 @@
 """A web page of anywhere, in the browser of who reaches sie-config; and clients that leave."""
 
 import asyncio
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -11,8 +12,8 @@ from tests.support.config_process import config_process
 from tests.support.config_writer import model
 from tests.support.log_world import nowhere
 from tests.support.polling import until_told
+from tests.support.served import served_application
 
-from sie_runtime.process.lifecycle import serve_http
 from sie_runtime.process.status_routes import status_application
 
 pytestmark = pytest.mark.integration
@@ -70,35 +71,21 @@ async def test_a_page_that_points_its_own_name_here_reads_nothing_of_an_open_pro
 
 
 async def test_a_page_that_points_its_own_name_at_a_worker_reads_nothing_of_it() -> None:
-    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
     application = status_application(lambda: {"ready": True, "models": ["org/secret"]})
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(
-            serve_http(
-                application,
-                host="127.0.0.1",
-                port=0,
-                stop=stop,
-                drain_s=1,
-                on_listening=listening.set_result,
-            )
-        )
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await listening}") as client:
-                for name in ("evil.com", "evil.com:8083", "EVIL.COM.", "127.0.0.1.evil.com"):
-                    for path in ("/readyz", "/metrics", "/nothing"):
-                        refused = await client.get(path, headers={"host": name})
-                        assert refused.status_code == 403, f"{path} as {name}"
-                        assert refused.json()["detail"]["field"] == "Host"
-                        assert "by its address, or over TLS" in refused.text
-                    alive = await client.get("/healthz", headers={"host": name})
-                    assert alive.status_code == 200
-                for name in ("localhost", "127.0.0.1:1", "[::1]:8083", "sie-worker.sie.svc:8083"):
-                    for path in ("/readyz", "/metrics"):
-                        told = await client.get(path, headers={"host": name})
-                        assert told.status_code == 200, f"{path} as {name}"
-        finally:
-            stop.set()
+    with served_application(lambda: contextlib.nullcontext(application)) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            for name in ("evil.com", "evil.com:8083", "EVIL.COM.", "127.0.0.1.evil.com"):
+                for path in ("/readyz", "/metrics", "/nothing"):
+                    refused = await client.get(path, headers={"host": name})
+                    assert refused.status_code == 403, f"{path} as {name}"
+                    assert refused.json()["detail"]["field"] == "Host"
+                    assert "by its address, or over TLS" in refused.text
+                alive = await client.get("/healthz", headers={"host": name})
+                assert alive.status_code == 200
+            for name in ("localhost", "127.0.0.1:1", "[::1]:8083", "sie-worker.sie.svc:8083"):
+                for path in ("/readyz", "/metrics"):
+                    told = await client.get(path, headers={"host": name})
+                    assert told.status_code == 200, f"{path} as {name}"
 
 
 async def test_a_page_of_elsewhere_writes_nothing(tmp_path: Path) -> None:

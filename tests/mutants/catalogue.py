@@ -17,18 +17,22 @@ from tests.mutants.follower import FOLLOWER_MUTANTS
 from tests.mutants.follower_log_source import FOLLOWER_LOG_SOURCE_MUTANTS
 from tests.mutants.gateway_faces import GATEWAY_FACES_MUTANTS
 from tests.mutants.gateway_fleet import GATEWAY_FLEET_MUTANTS
+from tests.mutants.gateway_http import GATEWAY_HTTP_MUTANTS
 from tests.mutants.gateway_leases import GATEWAY_LEASES_MUTANTS
 from tests.mutants.gateway_request import GATEWAY_REQUEST_MUTANTS
 from tests.mutants.gateway_request_deaths import GATEWAY_REQUEST_DEATHS_MUTANTS
 from tests.mutants.gateway_request_dispatch import GATEWAY_REQUEST_DISPATCH_MUTANTS
 from tests.mutants.gateway_request_jobs import GATEWAY_REQUEST_JOBS_MUTANTS
+from tests.mutants.gateway_request_reruns import GATEWAY_REQUEST_RERUNS_MUTANTS
 from tests.mutants.gateway_request_responses import GATEWAY_REQUEST_RESPONSES_MUTANTS
+from tests.mutants.gateway_request_waiting import GATEWAY_REQUEST_WAITING_MUTANTS
 from tests.mutants.ipc import IPC_MUTANTS
 from tests.mutants.journal import JOURNAL_MUTANTS
 from tests.mutants.log import LOG_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.operations import OPERATIONS_MUTANTS
 from tests.mutants.past import PAST_MUTANTS
+from tests.mutants.past_audit import PAST_AUDIT_MUTANTS
 from tests.mutants.replica import REPLICA_MUTANTS
 from tests.mutants.runtime import RUNTIME_MUTANTS
 from tests.mutants.sdk import SDK_MUTANTS
@@ -54,16 +58,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WRITER_MUTANTS,
     *OPERATIONS_MUTANTS,
     *PAST_MUTANTS,
+    *PAST_AUDIT_MUTANTS,
     *CONFIG_REPLICAS_MUTANTS,
     *CONFIG_DOORS_MUTANTS,
     *GATEWAY_REQUEST_MUTANTS,
+    *GATEWAY_REQUEST_WAITING_MUTANTS,
     *GATEWAY_REQUEST_DISPATCH_MUTANTS,
     *GATEWAY_REQUEST_DEATHS_MUTANTS,
     *GATEWAY_REQUEST_JOBS_MUTANTS,
     *GATEWAY_REQUEST_RESPONSES_MUTANTS,
+    *GATEWAY_REQUEST_RERUNS_MUTANTS,
     *GATEWAY_LEASES_MUTANTS,
     *GATEWAY_FACES_MUTANTS,
     *GATEWAY_FLEET_MUTANTS,
+    *GATEWAY_HTTP_MUTANTS,
     *WORKER_INTAKE_MUTANTS,
     *WORKER_JOBS_MUTANTS,
     *WORKER_SCHEDULING_MUTANTS,

@@ -33,6 +33,10 @@ _PARTS = (f"{_MEMORY}test_a_batch_that_does_not_fit_is_answered_in_parts_as_in_o
 _RESIDENTS = ("tests/property/test_residents_laws.py",)
 RESIDENTS = "data_plane/sie_server/execution/residents.py"
 RESIDENCY = "tests/property/test_residents_laws.py"
+_THREADS = "data_plane/sie_server/device/bounded_threads.py"
+_LAWS_OF_THREADS = "tests/property/test_bounded_threads_laws.py::"
+_BATCHES = "data_plane/sie_server/execution/batches.py"
+_OF_BATCHES = "tests/unit/test_server_batches.py::"
 _PACKING = "data_plane/sie_server/packed/packing.py"
 _ROWS = f"{_LAWS}test_packing_laws.py::test_"
 _WHOLE = (f"{_ROWS}every_sequence_is_in_exactly_one_row_and_says_its_length_and_adapter",)
@@ -333,5 +337,48 @@ EXECUTION_MUTANTS = (
         "if type(child) is not nn.Linear or",
         "if not isinstance(child, nn.Linear) or",
         _LAID_OUT,
+    ),
+    edit(
+        "work-over-its-time-stays-so",
+        "a device that did all its work ends itself as if it hung",
+        _THREADS,
+        "            del self._due[key]\n",
+        "            pass\n",
+        (f"{_LAWS_OF_THREADS}test_what_is_over_its_time_is_told_as_long_as_it_runs_and_no_longer",),
+    ),
+    edit(
+        "one-more-than-may-wait",
+        "a bound of one leaves a request behind the one that runs",
+        _THREADS,
+        "if len(self._pending) >= self._queue_max",
+        "if len(self._pending) > self._queue_max",
+        (
+            f"{_LAWS_OF_THREADS}test_as_many_wait_as_may_and_all_that_were_not_cancelled_run_in"
+            "_order",
+        ),
+    ),
+    edit(
+        "answers-run-into-each-other",
+        "two answers that end at once are one that nobody can read",
+        _BATCHES,
+        "            with self._sending:\n                self.peer",
+        "            if True:\n                self.peer",
+        (f"{_OF_BATCHES}test_answers_from_two_threads_come_whole",),
+    ),
+    edit(
+        "who-takes-no-reply-stays",
+        "a device runs batch after batch for somebody who reads no answer",
+        _BATCHES,
+        "                self.peer.shutdown(socket.SHUT_RDWR)",
+        "                pass",
+        (f"{_OF_BATCHES}test_whoever_takes_no_reply_is_gone_and_what_he_asked_for_is_not_run",),
+    ),
+    edit(
+        "whatever-comes-is-a-batch",
+        "a frame of another kind ends the device for all",
+        _BATCHES,
+        "            if not isinstance(request, ipc.RunBatch):",
+        "            if False:",
+        (f"{_OF_BATCHES}test_what_is_no_batch_is_not_run_and_ends_its_connection_alone",),
     ),
 )

@@ -229,4 +229,34 @@ GATEWAY_FACES_MUTANTS = (
         "if not request.truncation:",
         (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
     ),
+    edit(
+        "search-queries-are-documents",
+        "a search finds worse, for clients who name their prompt so",
+        "data_plane/sie_gateway/faces/tei.py",
+        'options.setdefault("is_query", prompt_name in _QUERIES)',
+        'options.setdefault("is_query", prompt_name == "query")',
+        (
+            "tests/property/test_every_face_laws.py::test_each_word_of_an_api_is_an_option_and_our_"
+            "own_go_before",
+        ),
+    ),
+    edit(
+        "a-type-said-twice-is-two",
+        "four times the bytes come from the worker",
+        "data_plane/sie_gateway/faces/cohere_embed.py",
+        'list(dict.fromkeys(request.embedding_types or ["float"]))',
+        'request.embedding_types or ["float"]',
+        (
+            "tests/property/test_face_answer_laws.py::test_coheres_types_are_told_once_each_and_are_"
+            "all_of_one_vector",
+        ),
+    ),
+    edit(
+        "texts-hide-inputs",
+        "half of a request is passed over without a word",
+        "data_plane/sie_gateway/faces/cohere_embed.py",
+        "    if (request.texts is None) == (request.inputs is None):",
+        "    if request.texts is None and request.inputs is None:",
+        ("tests/property/test_every_face_laws.py::test_cohere_has_its_texts_in_one_field",),
+    ),
 )

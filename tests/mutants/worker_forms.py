@@ -279,4 +279,26 @@ WORKER_FORMS_MUTANTS = (
             "tests/property/test_answer_laws.py::test_smaller_types_keep_the_order_and_the_sign_of_the_numbers",
         ),
     ),
+    edit(
+        "a-bare-pair-trims-as-the-other",
+        "without an instruction a model reads pairs with white space that it was never taught",
+        "data_plane/sie_worker/forms/pairing.py",
+        "form.trims if not is_bare or form.trims_bare is None else form.trims_bare",
+        "form.trims",
+        (
+            "tests/property/test_reading_laws.py::test_of_a_pair_that_is_too_long_only_the_part_is"
+            "_cut_that_may_be",
+        ),
+    ),
+    edit(
+        "a-cut-pair-lacks-its-end",
+        "of a pair that is cut to the limit the words that ask for the answer are missing",
+        "data_plane/sie_worker/forms/pairing.py",
+        "len(found) >= self._tokens_max",
+        "len(found) > self._tokens_max",
+        (
+            "tests/property/test_reading_laws.py::test_of_a_pair_that_is_too_long_only_the_part_is"
+            "_cut_that_may_be",
+        ),
+    ),
 )

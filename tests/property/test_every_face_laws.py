@@ -66,11 +66,14 @@ class Form(NamedTuple):
 
 _NONE = {"truncate": "none"}
 _UNCUT = ({"truncate": False}, _NONE)
-_SIDED = (
+_SIDED: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     _UNCUT,
     ({"truncation_direction": "left"}, {"truncate": "start"}),
-    ({"prompt_name": "query"}, {"is_query": True}),
-    ({"prompt_name": "passage"}, {"is_query": False}),
+    *[({"prompt_name": name}, {"is_query": True}) for name in ("query", "search_query")],
+    *[
+        ({"prompt_name": name}, {"is_query": False})
+        for name in ("document", "passage", "search_document")
+    ],
 )
 _COHERE = (
     ({"truncate": "NONE"}, _NONE),
@@ -237,6 +240,17 @@ def test_an_input_of_cohere_is_one_text(count):
     with pytest.raises(FixRequest) as refused:
         read(EMBED_V2, body)
     assert refused.value.field == "$.inputs[1].content"
+
+
+@given(st.sets(st.sampled_from(["texts", "inputs"])))
+def test_cohere_has_its_texts_in_one_field(fields):
+    words = {"texts": ["a"], "inputs": [{"content": [{"type": "text", "text": "a"}]}]}
+    body = {field: words[field] for field in fields}
+    if len(fields) == 1:
+        assert [item.text for item in read(EMBED_V2, body).asked.items] == ["a"]
+        return
+    with pytest.raises(FixRequest):
+        read(EMBED_V2, body)
 
 
 @pytest.mark.parametrize("width", [None, 3])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.support.small_jobs import small_job
@@ -359,6 +359,32 @@ def letters(text: str) -> list[int]:
     return [ord(each) for each in text]
 
 
+# Rare in the draws: a bare form trims by itself, and a pair that was cut ends as all do.
+@example(
+    form=PairForm(
+        parts=(PairPart("{instruction}|{query}|{document}|end"),),
+        bare=(PairPart("{query}|{document}|end"),),
+        bounded=(0, 1),
+        cut=0,
+        trims_bare=True,
+    ),
+    query=" 1 ",
+    document=" a ",
+    instruction=None,
+    spare=60,
+)
+@example(
+    form=PairForm(
+        parts=(PairPart("{instruction}|{query}|{document}|end"),),
+        bounded=(0, 1),
+        cut=0,
+        restores_suffix=True,
+    ),
+    query="1",
+    document="abcdef" * 5,
+    instruction="Find it",
+    spare=20,
+)
 @given(
     form=FORMS,
     query=st.text(SHORT + " ", max_size=12),

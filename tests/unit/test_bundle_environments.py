@@ -74,5 +74,7 @@ async def test_a_log_of_an_older_release_gets_the_bundle_and_one_that_nobody_has
             epoch = (await client.get("/v1/configs/epoch")).json()["epoch"]
             await put_bundles(url, ("gliner", "default"))
             assert (await client.get("/v1/configs/epoch")).json()["epoch"] == epoch
-            with pytest.raises(FixRequest, match=f"there is no bundle nobody: .*{min(APART)}"):
+            with pytest.raises(
+                FixRequest, match=f"nobody: name .*{min(APART)}, or register it first: "
+            ):
                 await put_bundles(url, ("nobody",))

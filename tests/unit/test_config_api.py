@@ -7,12 +7,14 @@ import json
 import httpx
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import TypeAdapter
 from tests.support.config_writer import client_of, model, put, running
 from tests.support.polling import until
 from tests.support.reports import report_at
 
 from sie_config.writer.writer_state import Recovery
 from sie_schemas import snapshot
+from sie_schemas.documents import ModelId
 from sie_schemas.entry import Entry, parse_envelope
 
 pytest_plugins = ["tests.support.config_plane"]
@@ -100,6 +102,11 @@ async def test_a_new_log_has_a_bundle_for_every_backend_of_models(client):
     for backend in ("transformer", "cross-encoder", "token-classification", "onnx-cross-encoder"):
         document = model(f"of/{backend}", profiles={"default": {"backend": backend}})
         assert (await client.post(MODELS, json=document)).status_code == 201, backend
+
+
+def test_a_model_id_of_the_right_letters_that_is_too_long_is_told_the_bound() -> None:
+    with pytest.raises(ValueError, match="at most 96 characters"):
+        TypeAdapter(ModelId).validate_python(f"org/{'m' * 97}")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sie_gateway.faces import face_at
 from sie_schemas import arrays
 from sie_schemas.jobs import JOB_VERSION, ItemFailure, Job, JobFailure, JobResult
 
+LORA_GUIDE = Path(__file__).parents[2] / "docs/guides/lora.md"
 EMBEDDINGS = {"model": "org/dense", "input": ["a", "four"]}
 RERANK = {"model": "ranker", "query": "q", "documents": ["a", "ccc", "bb"]}
 TEI_RERANK = {"model": "ranker", "query": "q", "texts": ["a", "ccc", "bb"]}
@@ -153,13 +155,42 @@ async def test_a_field_that_nobody_knows_and_a_wrong_method_are_refused(
         assert put.headers["Allow"] == "POST"
 
 
-async def test_an_embedding_takes_an_adapter_as_an_option_of_ours() -> None:
+def places_of_options() -> dict[str, dict[str, Any]]:
+    """The part of a body that names an adapter, by route, as the guide's table has it."""
+    rows = re.findall(r"^\|[^|]*\|([^|]*)\| `(\{.*\})` \|$", LORA_GUIDE.read_text(), re.MULTILINE)
+    return {
+        route: json.loads(part)
+        for routes, part in rows
+        for route in re.findall(r"`(/[^`]*)`", routes)
+    }
+
+
+async def test_every_form_takes_an_adapter_where_the_guide_says() -> None:
+    native = {"items": [{"text": "four"}]}
+    forms = [
+        *EVERY_FACE,
+        ("/classify", {"model": "finder", "input": ["four"]}),
+        ("/v1/encode/org/dense", native),
+        ("/v1/extract/finder", native),
+        ("/v1/score/ranker", native | {"query": {"text": "q"}}),
+    ]
+    places = places_of_options()
+    read: set[str] = set()
     async with gateway_world() as world:
+        for path, body in forms:
+            for known in (path, re.sub(r"^(/tei|/v1/[a-z]+)/.+$", r"\1/{model}", path)):
+                if known in places:
+                    answer = await post(world, path, body | places[known])
+                    assert answer.headers["X-SIE-Error-Code"] == "ADAPTER_NOT_FOUND", path
+                    read.add(known)
+                    break
+            else:
+                pytest.fail(f"the guide has no row for {path}")
+        assert world.echo.seen == []
         body = EMBEDDINGS | {"options": {"lora": "legal"}}
         response = await post(world, "/v1/embeddings", body)
-        wrong = await post(world, "/v1/embeddings", EMBEDDINGS | {"options": {"lora": "nobody"}})
+    assert read == set(places)
     assert [entry["embedding"][2] for entry in response.json()["data"]] == [1.0, 1.0]
-    assert wrong.json()["error"]["code"] == "adapter_not_found"
     assert response.headers["X-SIE-Adapter-Revision"]
 
 

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.gateway_world import World, gateway_world, heartbeat
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, Request
 from wsproto.events import TextMessage as Text
 
+from sie_gateway.http.live_status import CLUSTER_STATUS, LiveStatus
 from sie_gateway.http.rules import role_of
+from sie_gateway.http.views import LongView, Rows
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate
 from sie_runtime.process.lifecycle import serve_http
@@ -101,3 +105,71 @@ async def test_another_path_and_a_missing_token_are_refused(tmp_path) -> None:
         refused = await client.next()
         assert isinstance(refused, RejectConnection)
         assert refused.status_code == 403
+
+
+class Watcher:
+    """One WebSocket, in ASGI's words."""
+
+    def __init__(self) -> None:
+        self.sent: list[MutableMapping[str, Any]] = []
+        self.told = asyncio.Event()
+        self.left = asyncio.Event()
+        self._has_come = False
+
+    async def receive(self) -> dict[str, Any]:
+        if not self._has_come:
+            self._has_come = True
+            return {"type": "websocket.connect"}
+        await self.left.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        self.sent.append(message)
+        if message["type"] == "websocket.send":
+            self.told.set()
+
+    def kinds(self) -> list[str]:
+        """The messages that it was sent, in order."""
+        return [message["type"].removeprefix("websocket.") for message in self.sent]
+
+
+@given(
+    cut=st.integers(0, 2), leaving=st.integers(0, 2), staying=st.integers(0, 2), first=st.booleans()
+)
+async def test_one_view_is_made_for_all_who_watch_and_who_leaves_takes_it_from_nobody(
+    cut, leaving, staying, first
+) -> None:
+    """`first`: those who are cut off while it is made came first."""
+    ends = ["cut off"] * cut + ["leaves"] * leaving + ["stays"] * (staying + 1)
+    making = asyncio.Event()
+    made: list[LongView] = []
+
+    def view() -> LongView:
+        # Each of its lists takes a turn of the loop, in which watchers are cut off.
+        rows = Rows(["a"], lambda key: {"of": key})
+        made.append(LongView({"number": len(made)}, {f"list {place}": rows for place in range(20)}))
+        making.set()
+        return made[-1]
+
+    stop = asyncio.Event()
+    live = LiveStatus(view, interval_s=3600.0, stop=stop, watchers_max=9)
+    scope = {"path": CLUSTER_STATUS, "headers": []}
+    watchers = [(end, Watcher()) for end in (ends if first else reversed(ends))]
+    tasks = [
+        (end, each, asyncio.create_task(live(scope, each.receive, each.send)))
+        for end, each in watchers
+    ]
+    await asyncio.wait_for(making.wait(), 5)
+    for task in [task for end, _, task in tasks if end == "cut off"]:
+        task.cancel()
+    for end, each, task in [each for each in tasks if each[0] != "cut off"]:
+        await asyncio.wait_for(each.told.wait(), 5)
+        if end == "leaves":
+            each.left.set()
+            await task
+    stop.set()
+    await asyncio.gather(*[task for _, _, task in tasks], return_exceptions=True)
+    assert len(made) == 1
+    told = {"cut off": ["accept"], "leaves": ["accept", "send"]}
+    for end, each in watchers:
+        assert each.kinds() == told.get(end, ["accept", "send", "close"])

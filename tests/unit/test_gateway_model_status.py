@@ -4,7 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.gateway_world import gateway_world, heartbeat, standard_resolver
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import gateway_world, heartbeat, model, standard_resolver
 
 from sie_gateway.http.model_status import model_status
 from sie_schemas.errors import FixRequest
@@ -45,6 +47,35 @@ def test_a_model_is_not_effective_where_no_worker_is_where_its_requests_go() -> 
     resolver = standard_resolver()
     for fields in ({"pool": "night"}, {"machine_profile": "h100"}, {"bundle": "other"}):
         assert not model_status(resolver, [worker("a", **fields)], "org/dense")["effective"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["default", "second", "third"]), st.booleans(), st.sampled_from([6, 7])
+        ),
+        max_size=5,
+    )
+)
+def test_a_model_is_effective_only_where_each_of_its_profiles_is(workers) -> None:
+    """Its two profiles run on bundles of their own; the third bundle is nothing to it."""
+    profiles = {"default": {"backend": "echo"}, "fast": {"backend": "other"}}
+    resolver = standard_resolver(
+        model("org/two", {"encode": {}}, profiles=profiles),
+        ("bundle", "second", {"name": "second", "backends": ["other", "another"]}),
+        ("bundle", "third", {"name": "third", "backends": ["another"]}),
+    )
+    told = [
+        worker(f"w{number}", bundle=bundle, ready=ready, epoch=epoch)
+        for number, (bundle, ready, epoch) in enumerate(workers)
+    ]
+    own = [each for each in told if each.bundle != "third"]
+    status = model_status(resolver, told, "org/two")
+    assert [row["worker"] for row in status["workers"]] == [each.worker_id for each in own]
+    assert status["effective"] == (
+        all(each.ready and each.epoch == 7 for each in own)
+        and {each.bundle for each in own} == {"default", "second"}
+    )
 
 
 async def test_the_gateway_tells_it_under_the_models_name() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = sorted(
-    path.parent
-    for folder in ("control_plane", "data_plane", "sdk", "shared")
-    for path in [*ROOT.glob(f"{folder}/*/__init__.py"), *ROOT.glob(f"{folder}/*/*/__init__.py")]
-    if not (path.parents[1] / "__init__.py").exists()
-)
+FOLDERS = ("control_plane", "data_plane", "sdk", "shared", "testing")
+PACKAGES = [
+    *sorted(
+        path.parent
+        for folder in FOLDERS
+        for path in [*ROOT.glob(f"{folder}/*/__init__.py"), *ROOT.glob(f"{folder}/*/*/__init__.py")]
+        if not (path.parents[1] / "__init__.py").exists()
+    ),
+    ROOT / "benchmarks",
+]
 
 
 def unexplained(source: str) -> Iterator[int]:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from sie_schemas import ipc
 from sie_schemas.ipc.frames import Frames
 from sie_server.execution.batches import BatchConnections, Send
@@ -114,3 +116,78 @@ def test_a_batch_may_be_answered_later_from_another_thread():
         answering.start()
         assert _ids(peer, 1) == [1]
         answering.join(10)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ipc.encode(ipc.Ping(id=5)),
+        ipc.encode(ipc.Load(id=5, revision="m", config={})),
+        ipc.encode(ipc.Unload(id=5, revision="m")),
+        ipc.FRAME_HEADER.pack(3) + b"abc",
+    ],
+    ids=["a ping", "a load", "an unload", "garbage"],
+)
+def test_what_is_no_batch_is_not_run_and_ends_its_connection_alone(frame):
+    ran: list[int] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        ran.append(request.id)
+        send(ipc.Pong(request.id))
+
+    ours, other = socket.socketpair()
+    with other, _peers(run) as (connections, peer):
+        connections.adopt(ours, _GREETING)
+        connections.serve()
+        peer.sendall(_batch(1) + frame + _batch(2))
+        other.sendall(_batch(3))
+        connections.finish()
+        assert _ids(peer, 1) == [1]
+        assert peer.recv(1) == b""
+    assert ran == [1, 3]
+
+
+def test_whoever_takes_no_reply_is_gone_and_what_he_asked_for_is_not_run():
+    ran: list[int] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        ran.append(request.id)
+        send(ipc.Pong(request.id))
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.shutdown(socket.SHUT_RD)
+        peer.sendall(_batch(1) + _batch(2))
+        connections.serve()
+    assert ran == [1]
+
+
+def test_answers_from_two_threads_come_whole():
+    later: list[Send] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        later.append(send)
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.sendall(_batch(1))
+        connections.serve()
+        # Bytes: more than a socket holds, so that without a lock one is within the other.
+        long = 2_000_000
+        answers = [
+            ipc.BatchDone(
+                id=number,
+                inference_ms=1.0,
+                answers=ipc.DenseAnswers(number, bytes([number]) * long),
+            )
+            for number in (1, 2)
+        ]
+        threads = [threading.Thread(target=later[0], args=[each]) for each in answers]
+        for thread in threads:
+            thread.start()
+        frames, found = Frames(), list[ipc.Reply]()
+        while len(found) < len(answers):
+            found += map(ipc.decode_reply, frames.feed(peer.recv(1 << 16)))
+        for thread in threads:
+            thread.join(10)
+    assert sorted(found, key=lambda each: each.id) == answers

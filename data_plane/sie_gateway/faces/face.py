@@ -260,7 +260,7 @@ def _checked(operation: Operation, request: Request, limits: Limits, field: str)
             # wrote.
             error.message.replace("$.items", f"$.{field}"),
             code=error.code,
-            field=(error.field or "$").replace("$.items", f"$.{field}").removesuffix(".text"),
+            field=(error.field or "$").replace("$.items", f"$.{field}"),
         ) from error
 
 

@@ -106,8 +106,8 @@ async def put_bundles(config_url: str, names: Sequence[str]) -> None:
                 continue
             if name not in BUNDLES:
                 raise FixRequest(
-                    f"there is no bundle {name}: name {', '.join(APART)}, or one that you "
-                    "registered",
+                    f"there is no bundle {name}: name {', '.join(APART)}, or register it first: "
+                    f"start without `--bundle {name}`, and put it with `sie apply -f FILE`",
                     field="bundle",
                 )
             await _write(http, "PUT", path, BUNDLES[name].document)

@@ -107,39 +107,35 @@ def kind_of(files: Files) -> Kind:
 
 def absent_files(files: Files, layout: Layout, *, takes_pickles: bool) -> tuple[Refusal, ...]:
     """A refusal for each file that is not there. `takes_pickles`: one in its place will do."""
-    match layout:
-        case SentenceLayout():
-            steps: tuple[Step, ...] = (*layout.document, *layout.query)
-        case TokenLayout():
-            steps = (layout.encoder, *layout.steps)
-        case ImageTextLayout():
-            found = absent_of_transformer(files, layout.folder, takes_pickles=takes_pickles)
-            return (*found, *_of_steps(files, layout.steps, takes_pickles))
-        case _:
-            return absent_of_transformer(files, "", takes_pickles=takes_pickles)
-    return tuple(dict.fromkeys(_of_steps(files, steps, takes_pickles)))
+    whole, steps = _parts(layout)
+    found = absent_of_transformer(files, whole[0], takes_pickles=takes_pickles) if whole else ()
+    return tuple(dict.fromkeys((*found, *_of_steps(files, steps, takes_pickles))))
 
 
 def unlike_tensors(files: Files, layout: Layout) -> tuple[Refusal, ...]:
     """A refusal for what the weights lack, or hold otherwise; nothing of files not there."""
-    match layout:
-        case SentenceLayout():
-            steps: tuple[Step, ...] = (*layout.document, *layout.query)
-        case TokenLayout():
-            steps = (layout.encoder, *layout.steps)
-        case ImageTextLayout():
-            found = lacking(files, layout.folder, "none")
-            return (*found, *unlike_layers(files, layout.steps))
-        case ScoreLayout():
-            head: Head = "decoder" if layout.model == "decoder" else "classes"
-            return lacking(files, "", head)
+    whole, steps = _parts(layout)
+    found = lacking(files, *whole) if whole else ()
     of_steps = [
         refusal
         for step in steps
         if isinstance(step, TransformerStep)
         for refusal in lacking(files, step.folder, step.head, step.config_options)
     ]
-    return tuple(dict.fromkeys((*of_steps, *unlike_layers(files, steps))))
+    return tuple(dict.fromkeys((*found, *of_steps, *unlike_layers(files, steps))))
+
+
+def _parts(layout: Layout) -> tuple[tuple[str, Head] | None, tuple[Step, ...]]:
+    """The folder and head of a model that is no step, where there is one; and the steps."""
+    match layout:
+        case SentenceLayout():
+            return None, (*layout.document, *layout.query)
+        case TokenLayout():
+            return None, (layout.encoder, *layout.steps)
+        case ImageTextLayout():
+            return (layout.folder, "none"), layout.steps
+        case ScoreLayout():
+            return ("", "decoder" if layout.model == "decoder" else "classes"), ()
 
 
 def without_length(files: Files, layout: Layout) -> tuple[Refusal, ...]:

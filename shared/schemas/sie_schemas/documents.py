@@ -56,7 +56,9 @@ _SECRET: Final = re.compile(r"secret:(?!.*-file$)[a-z0-9]([a-z0-9-]{0,62}[a-z0-9
 def _model_id(value: str) -> str:
     if not _MODEL_ID.fullmatch(value) or ".." in value:
         raise ValueError(
-            "a model id is `name` or `org/name` of ASCII letters, digits, dot, dash and underscore"
+            "a model id is `name` or `org/name` of ASCII letters, digits, dot, dash and "
+            "underscore, without `..`; each part begins with a letter or digit, and has at most "
+            "96 characters"
         )
     return value
 

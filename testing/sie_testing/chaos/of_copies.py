@@ -16,9 +16,13 @@ from sie_testing.chaos.table import LONGER_S
 __all__ = ["FAULTS"]
 
 _WRITES: Final = 5
+"""More than one, so that a branch of entries has to be given up and not only its tip."""
 _BEGINS_S: Final = 30.0
+"""The copy replays the whole log of the run before it answers."""
 _NOTICES_S: Final = 20.0
+"""The first writer sees a newer term when it next looks at the stream, some seconds later."""
 _ANSWERS_S: Final = 15.0
+"""The copy may wait for the broker before it answers, and only a write that is told counts."""
 
 
 async def _second_writer(scene: Scene) -> None:

@@ -21,8 +21,10 @@ __all__ = ["DISK_BYTES", "FAULTS"]
 DISK_BYTES: Final = 64 * 1024 * 1024
 """The small disk of sie-config, where a fault fills it."""
 _ADMIN_S: Final = 5.0
+"""A broker on a disk that others keep busy takes a second to delete a stream."""
 _CHUNK: Final = b"\0" * 65_536
 _PAGE: Final = 4_096
+"""SQLite's, so that one page of the log is damaged and its neighbours are sound."""
 
 
 async def _stream_wiped(scene: Scene) -> None:

@@ -19,16 +19,21 @@ from sie_testing.processes.writes import MODELS
 __all__ = ["FAULTS"]
 
 _WAITING: Final = 4
+"""Two for each worker: one that is in hand and one behind it."""
 _WORKERS: Final = ("worker-0", "worker-1")
 _PAUSE_S: Final = 0.05
+"""Twenty questions a second: one is under way whenever the token is taken back."""
 _SERVED_S: Final = 10.0
+"""The first request of a model waits until a worker has loaded it."""
 _ONE: Final = {"items": [{"text": "x"}]}
 _AS_GUEST: Final = {"Authorization": f"Bearer {GUEST}"}
 _AT_ONCE_S: Final = 5.0
 """In which a request has to end whose job nobody can take any more."""
 _GIVE_UP_S: Final = 70.0
+"""Longer than the 60 seconds of a gateway, whose own word is what is judged."""
 _FORCE: Final = {"X-SIE-Force": "the fault"}
 _SETTLES_S: Final = 1.0
+"""In it a request reaches a queue, and a change of the log every worker."""
 _NOTHING: Final = {"name": "default", "backends": ["nothing"]}
 _EVERYTHING: Final = {"name": "default", "backends": [BACKEND]}
 

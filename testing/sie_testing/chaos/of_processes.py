@@ -13,7 +13,9 @@ from sie_testing.chaos.scene import Fault, Scene
 __all__ = ["FAULTS"]
 
 _SLICE_S: Final = 0.5
+"""Shorter than a heartbeat's time to live, so that a starved process is slow and never missing."""
 _STOPPED_S: Final = 0.45
+"""A tenth of the processor is left: what a neighbour that floods a machine leaves."""
 _Step = Callable[[Scene], Awaitable[None]]
 
 

@@ -25,15 +25,26 @@ from sie_testing.chaos.table import LONGER_S
 __all__ = ["FAULTS"]
 
 _FLOOD: Final = 2_000
+"""Many times the fleet that the writer is made for, which has 64 replicas."""
 _SLOW: Final = 200
+"""Far more than clients of the load: a server that gives each a task or a thread shows it."""
 _HEADER_BYTES: Final = 50_000_000
+"""A server that kept them would have 400 MB after the four requests that it gets."""
 _SPARSE_BYTES: Final = 60_000_000_000
+"""A disk that reads a gigabyte a second hashes it for a minute: longer than a drain. It is sparse,
+and takes no room."""
 _DRY_RUNS: Final = 8
+"""More than the threads that an event loop has for such work on two cores."""
 _OBEYS_S: Final = 20.0
+"""Four times the drain of sie-config (5 s), and less than the minute of one dry run."""
 _MANY_MODELS: Final = 1_500
+"""A list that takes the gateway long to write: one made anew for each reader stops the others."""
 _READERS: Final = 10
+"""The gateway is always making a list for one of them while another waits."""
 _AT_ONCE: Final = 50
+"""Fewer than a connection pool's hundred: the flood is of reports, not of connections."""
 _BACK_S: Final = 30.0
+"""A restart, the replay of the log, and the claim of the lease that the killed one held."""
 
 
 def _forged(scene: Scene) -> Entry:

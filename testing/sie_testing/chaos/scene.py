@@ -28,9 +28,13 @@ GUEST: Final = "token-of-a-guest-which-is-long-enough"
 TOKENS: Final = ("token-of-the-load-which-is-long-enough", GUEST)
 """Of those whom the gateways let in; a fault takes the guest's back."""
 _LOOK_S: Final = 0.1
+"""A tenth of `RESTART_S`: a program is down about as long as its supervisor says."""
 _IN_HAND: Final = 6
+"""The execution holds a batch, and the worker what waits behind it: both are to have some."""
 _IN_HAND_S: Final = 0.3
+"""A sound request has ended by then: what is older waits for the execution that is stopped."""
 _ASK_S: Final = 5.0
+"""A process that is well answers in milliseconds; one that is stopped must not stop the fault."""
 
 
 class NotHere(Exception):

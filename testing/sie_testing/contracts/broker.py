@@ -23,7 +23,9 @@ from sie_testing.written_log import WrittenLog
 __all__ = ["BROKER_CONTRACT", "BrokerUnderTest"]
 
 _DEADLINE_S: Final = 10.0
+"""A real broker that is taken away and given back is found again after a back-off of seconds."""
 _LOOK_S: Final = 0.01
+"""Short beside any wait of a broker, and long beside a turn of the loop."""
 
 
 @dataclass(frozen=True, slots=True)

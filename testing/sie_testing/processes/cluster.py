@@ -48,6 +48,7 @@ PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
 """The programs that have to be installed, beside this interpreter or on PATH."""
 
 _ADMIN_S: Final = 5.0
+"""A broker on a disk that others keep busy takes a second to delete a stream."""
 _OF_OTHERS: Final = ("broker", "execution")
 """Programs without a clock that can be moved: one is no Python, and one asks for no time."""
 _LOG_FILES: Final = ("log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "log.sqlite.checkpoint")

@@ -27,6 +27,7 @@ from sie_testing.stage.broken import Broken
 __all__ = ["Judge"]
 
 _ASK_S: Final = 2.0
+"""A process that is stopped never answers: the next look is worth more than a longer wait."""
 
 
 class Judge:

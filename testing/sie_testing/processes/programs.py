@@ -21,6 +21,7 @@ __all__ = ["Program", "free_ports", "missing_programs", "program_path"]
 
 _INFO: Final = ('"level": "info"', "[INF]", "NO ACCESS CONTROL")
 _LINES_MAX: Final = 12
+"""The end of a log holds the cause; all programs' together still fit a screen or two."""
 
 
 def program_path(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 __all__ = ["WAYS", "Link", "Way"]
 
 _CHUNK: Final = 65_536
+"""asyncio's own limit for a reader: more seldom comes at once."""
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 Way = Literal["up", "down"]

@@ -28,6 +28,8 @@ __all__ = [
 MODELS: Final = ("load/a", "load/b", "load/c")
 ADAPTED: Final = "load/a"
 _VARIANTS: Final = 6
+"""Few, so that a document comes back and its revision with it; many, so that most writes change
+something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,14 @@ POISON: Final = "poison"
 LETHAL: Final = "lethal"
 """A text that begins so ends the process that runs it."""
 _WIRE_S: Final = 0.0002
+"""A frame over a Unix socket, with two processes' turns: never nothing, so that both orders of two
+frames occur."""
 _BATCH_S: Final = 0.004
+"""A small model's batch takes milliseconds, and is long beside the wire and short beside a load."""
 _ITEM_S: Final = 0.001
+"""A batch of eight takes three times a lone text: full batches are worth their wait."""
 _LOAD_S: Final = 0.15
+"""Many batches long, so that requests gather behind a load, and short beside `load_timeout_s`."""
 
 
 class ServingLoop(SimulatedLoop):

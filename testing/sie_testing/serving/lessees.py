@@ -26,6 +26,7 @@ __all__ = ["LESSEE", "Lessee"]
 LESSEE: Final = "lessee"
 """The tenant of every request under a lease."""
 _TTL_S: Final = 4.0
+"""Longer than a few requests, and short beside a run: a lease that nobody renews does end in it."""
 _DONE: Final = "done"
 _UNKNOWN: Final = "unknown"
 

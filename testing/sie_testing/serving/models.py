@@ -41,6 +41,7 @@ BUNDLES: Final = {"default": "scripted", "wide": "second"}
 LEASABLE: Final = 4
 """Workers that all leases of a pool may have."""
 _COST: Final = 4096
+"""The default of a profile, to which a version adds: each version is a revision of its own."""
 
 
 @dataclass(frozen=True, slots=True)

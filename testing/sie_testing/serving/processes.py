@@ -35,6 +35,7 @@ __all__ = ["ExecutionProcess", "Following", "GatewayProcess", "WorkerProcess", "
 
 _EMPTY: Final = Resolver.of(Registry.EMPTY, None)
 _LAG_S: Final = 0.6
+"""Several requests long: gateway and worker are often at different epochs, as the laws need."""
 
 
 def life_of(host: Host) -> str:

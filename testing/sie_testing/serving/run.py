@@ -24,9 +24,13 @@ __all__ = ["KINDS", "run_serving"]
 
 KINDS: Final = tuple(sorted({*FAULTS, *LOADS}))
 _CALM_SHARE: Final = 0.35
+"""In calm runs no error has an excuse, in the rest recovery is tried: neither may be rare."""
 _START_S: Final = 4.0
+"""In it every process is up, has connected and has been heard of."""
 _CLIENTS: Final = 4
+"""Two for each gateway at least: batches are shared, and a trace can still be read."""
 _LESSEES: Final = 2
+"""They may want more workers than `LEASABLE`: some leases are refused."""
 _MOVING: Final = MOVES | {"leasing"}
 _PLACES: Final = {
     "pool-moved": Place(pool="spare"),
@@ -43,8 +47,12 @@ _CROWDED_WAIT_S: Final = 12.0
 """Behind a crowd, or in a flood, a device that is slow has up to nine seconds of older work. Who
 starves waits for as long as the crowd is there."""
 _HEALED_WAIT_S: Final = 25.0
+"""Work of a worker that died comes back after `queue_ack_wait_s` (8 s). Behind it are a load, a
+batch that hangs (6 s), and what waited meanwhile."""
 _RECONNECT_S: Final = 8.0
+"""A process that lost the broker tries again after a back-off; the last requests meet them all."""
 _SETTLE_S: Final = 45.0
+"""Past every wait of a gateway or worker, the redelivery of a redelivery among them."""
 
 
 def run_serving(plan: Plan) -> Result:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DECEITS", "end_deceits"]
 
-_LONGEST_S: Final = 6.0
 _REFUSALS: Final = (401, 403, 500, 503)
 _GARBAGE: Final = (b"", b"{}", b"<html>no</html>", b"\xff\xfe\x00")
 _EPOCHS_AHEAD: Final = 5
+"""From the next entry, which may be on its way, to one that nobody has written."""
 
 
 def end_deceits(world: "World") -> None:
@@ -43,7 +43,7 @@ def _http_refused(world: "World", rng: random.Random) -> str:
         return status, true[: int(len(true) * rng.random())] if torn else body
 
     world.calls.answered = answered
-    world.later(rng.random() * _LONGEST_S, lambda: end_deceits(world))
+    world.in_a_while(rng, lambda: end_deceits(world))
     return f"every answer is {status}{' and torn' if torn else ''}"
 
 
@@ -56,7 +56,7 @@ def _polls_without_digest(world: "World", rng: random.Random) -> str:
         return {name: value for name, value in query.items() if name != "digest"}
 
     world.calls.asked = asked
-    world.later(rng.random() * _LONGEST_S, lambda: end_deceits(world))
+    world.in_a_while(rng, lambda: end_deceits(world))
     return "on their way to the writer"
 
 
@@ -67,7 +67,7 @@ def _stream_replaced(world: "World", rng: random.Random) -> str:
         return ""
     stream = world.broker.streams[names[-1]]
     world.broker.stop()
-    world.later(rng.random() * _LONGEST_S, world.broker.start)
+    world.in_a_while(rng, world.broker.start)
     spoilt = sorted(stream.messages)[-rng.randint(1, 3) :]
     for sequence in spoilt:
         data = stream.messages[sequence]

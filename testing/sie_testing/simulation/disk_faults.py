@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DISK_FAULTS", "mend_key"]
 
-_LONGEST_S: Final = 6.0
-
 
 def _take_down(world: "World") -> None:
     """End whoever holds the writer's file, before a hand is laid on it."""
@@ -33,7 +31,7 @@ def _disk_full(world: "World", rng: random.Random) -> str:
     def free() -> None:
         volume.full = False
 
-    world.later(rng.random() * _LONGEST_S, free)
+    world.in_a_while(rng, free)
     return "the writer's"
 
 
@@ -88,7 +86,7 @@ def _key_rotated(world: "World", rng: random.Random) -> str:
         return ""
     sleeper = rng.choice(world.replicas)
     sleeper.pause()
-    world.later(rng.random() * _LONGEST_S, sleeper.resume)
+    world.in_a_while(rng, sleeper.resume)
     _take_down(world)
     key = SigningKey.of_seed(rng.randbytes(32))
     entry = writer.volume.change_key(key, world.now_us())
@@ -105,7 +103,7 @@ def _key_restored(world: "World", rng: random.Random) -> str:
     _take_down(world)
     volume.key = rng.choice(volume.older_keys)
     world.wrong_keys[id(volume)] = (volume, right)
-    world.later(rng.random() * _LONGEST_S, lambda: mend_key(world))
+    world.in_a_while(rng, lambda: mend_key(world))
     return f"{volume.key.key_id} in place of {right.key_id}"
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "heal", "inject_some"]
 
-_LONGEST_S: Final = 6.0
 _BETWEEN_S: Final = 0.9
+"""A sixth of the longest fault: several are there at once, most of the time."""
 LATER: Final = frozenset(
     {
         "acks-lost",
@@ -83,7 +83,7 @@ def _stop_writer(world: "World", rng: random.Random) -> str:
 
 def _pause_writer(world: "World", rng: random.Random) -> str:
     paused = world.writer.pause()
-    world.later(rng.random() * _LONGEST_S, world.writer.resume)
+    world.in_a_while(rng, world.writer.resume)
     return "the writer" if paused else ""
 
 
@@ -100,7 +100,7 @@ def _stop_replica(world: "World", rng: random.Random) -> str:
 def _pause_replica(world: "World", rng: random.Random) -> str:
     replica = rng.choice(world.replicas)
     paused = replica.pause()
-    world.later(rng.random() * _LONGEST_S, replica.resume)
+    world.in_a_while(rng, replica.resume)
     return replica.name if paused else ""
 
 
@@ -142,7 +142,7 @@ def _twin_replica(world: "World", rng: random.Random) -> str:
             world.count("check: two replicas of one name are told apart")
         end_twins(world)
 
-    world.later(1.0 + rng.random() * _LONGEST_S, end)
+    world.in_a_while(rng, end, at_least_s=1.0)
     return replica.name
 
 
@@ -177,7 +177,7 @@ def _failover(world: "World", rng: random.Random) -> str:
     world.zombies.append(old)
     world.writer = WriterProcess(world, "config", old.volume.copy())
     world.writer.start()
-    world.later(1.0 + rng.random() * _LONGEST_S, old.resume)
+    world.in_a_while(rng, old.resume, at_least_s=1.0)
     old.held_down = True
     return "a second writer on a clone"
 
@@ -194,13 +194,13 @@ def _partition(world: "World", rng: random.Random) -> str:
     )
     both = rng.random() < 0.7
     world.network.cut(one, other, both=both)
-    world.later(rng.random() * _LONGEST_S, lambda: world.network.mend(one, other))
+    world.in_a_while(rng, lambda: world.network.mend(one, other))
     return f"{one} {'|' if both else '>|'} {other}"
 
 
 def _broker_down(world: "World", rng: random.Random) -> str:
     world.broker.stop()
-    world.later(rng.random() * _LONGEST_S, world.broker.start)
+    world.in_a_while(rng, world.broker.start)
     return "the broker"
 
 
@@ -244,7 +244,7 @@ def _deltas_spoiled(world: "World", rng: random.Random) -> str:
         world.broker.spoil = _as_it_is
 
     world.broker.spoil = spoil
-    world.later(rng.random() * _LONGEST_S, restore)
+    world.in_a_while(rng, restore)
     return "lost, repeated or damaged"
 
 
@@ -255,7 +255,7 @@ def _slow_consumer(world: "World", rng: random.Random) -> str:
     for interest in replica.client.interests:
         interest.waiting_max = 1
     replica.pause()
-    world.later(rng.random() * _LONGEST_S, replica.resume)
+    world.in_a_while(rng, replica.resume)
     return replica.name
 
 

@@ -24,6 +24,7 @@ __all__ = ["commands_of", "drawn_commands", "keyed", "sure_command", "told"]
 _MODELS: Final = ("org/a", "org/b", "org/c", "org/d")
 _POOLS: Final = ("default", "spare")
 _VARIANTS: Final = 4
+"""Few, so that drawn writes often say what is there already, or what was there before."""
 
 
 def drawn_commands(rng: random.Random) -> tuple[Command, ...]:

@@ -32,15 +32,20 @@ from sie_testing.stage.loop import SimulatedLoop
 from sie_testing.stage.network import Network
 from sie_testing.stage.process import Process
 from sie_testing.stage.trace import Trace
+from sie_testing.world.writer import EPOCH_US
 
 __all__ = ["FORKING", "World"]
 
 FORKING: Final = frozenset({"failover", "backup-restored", "tail-lost", "file-damaged"})
 """Faults after which a writer that nobody could warn may write what another one wrote."""
 
-_EPOCH_US: Final = 1_700_000_000_000_000
+_FAULT_S: Final = 6.0
+"""The longest fault: thrice the longest back-off of a follower, and several fit into a run."""
 _CALL_S: Final = 3.0
+"""Longer than the slowest sound call, whose messages take 0.15 s each way. Most faults are longer:
+clients do give up on a write that is stored."""
 _AGAIN_SHARE: Final = 0.1
+"""Now and then a client whose write is stored sends it again: its key has to answer the same."""
 
 
 class World:
@@ -115,9 +120,15 @@ class World:
         """Do something in a while, by the world's hand."""
         self.loop.call_later(delay_s, callback, context=self.context)
 
+    def in_a_while(
+        self, rng: random.Random, callback: Callable[[], object], *, at_least_s: float = 0.0
+    ) -> None:
+        """End a fault: at a moment that its own chance draws."""
+        self.later(at_least_s + rng.random() * _FAULT_S, callback)
+
     def now_us(self) -> int:
         """The wall clock of every host: the loop's time, and what a fault added."""
-        return _EPOCH_US + int(self.loop.time() * 1e6) + self.skew_us
+        return EPOCH_US + int(self.loop.time() * 1e6) + self.skew_us
 
     def new_id(self, size: int) -> str:
         """A random id, from the seed."""

@@ -58,6 +58,7 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 _PATIENCE_S: Final = 1800.0
 """They take about a minute; a machine that others keep busy is no failure of theirs."""
 _LINES_MAX: Final = 40
+"""The summary of pytest and the last traceback."""
 _COMPARES: Final = "assert_same"
 """The name that a numeric test file has in it; tests/conftest.py marks its tests by the same."""
 

@@ -39,7 +39,9 @@ ORDERS: Final = {
 _ASKERS: Final = 3
 """For each gateway."""
 _READY_S: Final = 60.0
+"""A release that is installed for the first time compiles its modules while it starts."""
 _LOOK_S: Final = 0.05
+"""Short beside a start, and too seldom to take a core from what is looked at."""
 _USERS: Final = frozenset({"config", "gateway", "worker"})
 _TAKEN: Final = b"Reloaded server configuration"
 _PASSES: Final = frozenset({"LOG_READ_ONLY", "NOT_READY"})

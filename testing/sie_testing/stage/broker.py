@@ -23,7 +23,9 @@ __all__ = ["BROKER", "Arrival", "Broker", "Connection", "StoredStream"]
 BROKER: Final = "broker"
 """The broker's name on the network."""
 _WRONG_LAST_SEQUENCE: Final = 10071
+"""JetStream's own code: the real clients read it."""
 _STREAM_NOT_FOUND: Final = 10059
+"""JetStream's own code: the real clients read it."""
 _NO_RESPONDERS: Final = {"Status": "503"}
 
 

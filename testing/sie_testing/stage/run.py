@@ -21,7 +21,9 @@ from sie_testing.stage.process import Process, Surroundings, leaves_of
 __all__ = ["Faults", "Result", "Stage", "inject", "run_world"]
 
 _TROUBLES_MAX: Final = 3
+"""Later troubles follow from the first; the trace has them all."""
 _UNWIND_S: Final = 10.0
+"""Simulated seconds, longer than any drain of a process."""
 
 
 @dataclass(frozen=True, slots=True)

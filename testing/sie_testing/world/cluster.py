@@ -47,6 +47,7 @@ Policy: TypeAlias = Callable[[Write], Write]
 """A write as it is to be written. Raises `SIEError` to refuse it."""
 
 _FETCHES_MAX: Final = 40
+"""A follower that asks on for ever ends here, and fails by what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)

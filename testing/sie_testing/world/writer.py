@@ -40,6 +40,7 @@ _SETTINGS: Final = ConfigSettings(
     data_dir=Path("/volume"), page_entries_max=4, tail_entries=4, roll_call_s=0.1
 )
 EPOCH_US: Final = 1_700_000_000_000_000
+"""In November 2023: a stamp of as many digits as today's, and no clock's."""
 
 
 class Streams:

@@ -15,6 +15,7 @@ from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
 from sie_layouts.architectures.tensors.headers import Held, read_header
 from sie_layouts.architectures.tensors.kin import KIN, LATER
+from sie_layouts.architectures.tensors.library import library_family
 from sie_layouts.architectures.tensors.pickle_header import read_pickle
 from sie_layouts.architectures.tensors.pickled import pickles_wanted
 from sie_layouts.architectures.tensors.towers import TOWERS
@@ -22,7 +23,16 @@ from sie_layouts.architectures.unrunnable import unrunnable
 from sie_layouts.facts import Files, Refusal
 from sie_layouts.reader import Reader, joined
 
-__all__ = ["Wanted", "held_by", "lacking", "layer_shapes", "main_file", "unlike_family", "wanted"]
+__all__ = [
+    "Wanted",
+    "declared_types",
+    "held_by",
+    "lacking",
+    "layer_shapes",
+    "main_file",
+    "unlike_family",
+    "wanted",
+]
 
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
@@ -60,6 +70,11 @@ class Wanted:
     """None of one whose shape is left to the loader."""
     needed: bool = True
     """False of one that no answer is made with: it may be missing, and has its shape if not."""
+
+
+def declared_types() -> frozenset[str]:
+    """The values of `model_type` whose tensors are declared here, with their shapes."""
+    return frozenset({*_EVERY, *_TYPES})
 
 
 def main_file(files: Files, folder: str) -> str:
@@ -102,7 +117,8 @@ def wanted(config: Mapping[str, Any], head: Head, names: Iterable[str] = ()) -> 
 
     `names` are those that its file has: of an architecture that is known by two, they decide.
     """
-    family, later = _family(config), LATER.get(_key(config))
+    kind = _key(config)
+    family, later = _EVERY.get(kind) or library_family(kind), LATER.get(kind)
     if later is not None and _has_layers(later, names):
         family = later
     if family is None:
@@ -206,7 +222,7 @@ def _unlike_any(
         return refusals
     by_name = {_today(each): tensor for each, tensor in held.items()}
     wanted_ones = tuple(dict.fromkeys(every))
-    return (*_wrapped(main, by_name, wanted_ones), *_unlike(main, config, by_name, wanted_ones))
+    return (*_wrapped(main, by_name),) or (*_unlike(main, config, by_name, wanted_ones),)
 
 
 def _pickled(
@@ -246,10 +262,10 @@ def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
         yield Refusal(f"{name}: {_KEY_HEADS}", said, "restore the file")
 
 
-def _wrapped(main: str, held: Mapping[str, Held], every: tuple[Wanted, ...]) -> Iterator[Refusal]:
-    """Of a family that is not declared, names that transformers reads of none."""
+def _wrapped(main: str, held: Mapping[str, Held]) -> Iterator[Refusal]:
+    """Names that transformers reads of no family."""
     first = _WRAPPED.match(next(iter(held), ""))
-    if first is not None and not every and all(each.startswith(first[0]) for each in held):
+    if first is not None and all(each.startswith(first[0]) for each in held):
         said = f"names each tensor {first[0]}…, as a wrapper does, and transformers reads none so"
         yield Refusal(main, said, "save the model itself, without what was around it")
 

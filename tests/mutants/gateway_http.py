@@ -1,0 +1,147 @@
+"""Mutants of the gateway's pages and lines: what it tells of models, workers and requests.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["GATEWAY_HTTP_MUTANTS"]
+
+_LIVE = "data_plane/sie_gateway/http/live_status.py"
+_MODEL = "data_plane/sie_gateway/http/model_status.py"
+_TRAFFIC = "data_plane/sie_gateway/http/model_traffic.py"
+_LOG = "data_plane/sie_gateway/http/request_log.py"
+_LOADS = "data_plane/sie_gateway/fleet/kind_loads.py"
+_ONE_VIEW = (
+    "tests/unit/test_gateway_live_status.py::test_one_view_is_made_for_all_who_watch_and_who_"
+    "leaves_takes_it_from_nobody",
+)
+_PROFILES = (
+    "tests/unit/test_gateway_model_status.py::test_a_model_is_effective_only_where_each_of_its_"
+    "profiles_is",
+)
+_TOLD = (
+    "tests/unit/test_gateway_signals.py::test_a_model_is_told_its_own_requests_of_all_operations_"
+    "and_the_seconds_of_answers",
+)
+_LINE = (
+    "tests/unit/test_gateway_signals.py::test_a_line_is_a_warning_of_what_failed_and_names_what_"
+    "the_answer_was_made_under",
+)
+_SERIES = (
+    "tests/unit/test_gateway_signals.py::test_every_kind_of_worker_has_its_series_at_0_before_the_"
+    "first_request",
+)
+_EPOCH = '                "epoch": str(self._position()),\n'
+_IDS = (
+    '                **({"client_request_id": told_id} if told_id else {}),\n'
+    '                **({"trace_id": trace_id} if trace_id else {}),\n'
+    "                **found,\n"
+)
+
+GATEWAY_HTTP_MUTANTS = (
+    edit(
+        "a-watcher-takes-the-view-along",
+        "one page that is closed cuts off all who watch",
+        _LIVE,
+        "await asyncio.shield(self._made)",
+        "await self._made",
+        _ONE_VIEW,
+    ),
+    edit(
+        "each-watcher-has-a-view-made",
+        "a wall of screens costs a gateway its time",
+        _LIVE,
+        "if self._made is None or now - self._made_at >= self._interval_s:",
+        "if True:",
+        _ONE_VIEW,
+    ),
+    edit(
+        "who-left-is-told-the-end",
+        "a server complains of each page that was closed",
+        _LIVE,
+        "            if not leaving.done():\n                await send",
+        "            if True:\n                await send",
+        _ONE_VIEW,
+    ),
+    edit(
+        "one-profile-served-is-all",
+        "a rollout is called done while a profile is served nowhere",
+        _MODEL,
+        "and all(_is_served(",
+        "and any(_is_served(",
+        _PROFILES,
+    ),
+    edit(
+        "a-bundle-has-all-backends-of-a-model",
+        "workers that run one of its profiles are not looked at",
+        _MODEL,
+        "if backends & set(bundle",
+        "if backends <= set(bundle",
+        _PROFILES,
+    ),
+    edit(
+        "a-refusal-is-an-answer-in-time",
+        "a model that refuses all at once looks fast",
+        _TRAFFIC,
+        'and status == "2xx"',
+        "and status",
+        _TOLD,
+    ),
+    edit(
+        "one-operation-is-the-traffic",
+        "requests of a model's other operations are not counted",
+        _TRAFFIC,
+        "statuses[status] = statuses.get(status, 0) + int(sample.value)",
+        "statuses[status] = int(sample.value)",
+        _TOLD,
+    ),
+    edit(
+        "bounds-are-told-as-words",
+        "the page draws a latency that falls",
+        _TRAFFIC,
+        "sorted(below, key=float)",
+        "sorted(below)",
+        _TOLD,
+    ),
+    edit(
+        "all-models-are-one",
+        "each model is told the traffic of the whole gateway",
+        _TRAFFIC,
+        '        if sample.labels.get("model") != model_id:\n            continue\n',
+        "",
+        _TOLD,
+    ),
+    edit(
+        "again-is-a-failure",
+        "a cluster that scales up fills its log with warnings",
+        _LOG,
+        "return status >= 500 and status != 503",
+        "return status >= 500",
+        _LINE,
+    ),
+    edit(
+        "a-line-names-the-registry-of-now",
+        "an answer is looked for under a config that it was not made under",
+        _LOG,
+        _EPOCH + _IDS,
+        _IDS + _EPOCH,
+        _LINE,
+    ),
+    edit(
+        "every-line-is-a-warning",
+        "who looks for what failed reads what went well",
+        _LOG,
+        "logging.WARNING if _failed(status) else logging.INFO",
+        "logging.WARNING",
+        _LINE,
+    ),
+    edit(
+        "the-first-bundle-has-series",
+        "the first cold request of another bundle starts nobody",
+        _LOADS,
+        "for bundle in sorted(resolver.bundles):",
+        "for bundle in sorted(resolver.bundles)[:1]:",
+        _SERIES,
+    ),
+)
