@@ -199,4 +199,26 @@ EXECUTION_EXTRACTION_MUTANTS = (
             "of_several_labels_the_one_that_is_named_counts_else_the_last",
         ),
     ),
+    edit(
+        "content-in-parts-is-a-text",
+        "a reranker whose template reads parts never loads",
+        "data_plane/sie_server/backends/score/chat_templates.py",
+        'return layout.message_format == "flat"',
+        "return True",
+        (
+            "tests/unit/test_conformance_decoders.py::test_"
+            "a_saved_reranker_scores_as_its_reference_does[content in parts]",
+        ),
+    ),
+    edit(
+        "an-unsaid-form-is-a-text",
+        "a reranker's pairs are put into its template in another form than its reference has",
+        "data_plane/sie_server/backends/score/chat_templates.py",
+        "any(word in template for word in _WORDS_OF_PARTS)",
+        "not template",
+        (
+            "tests/unit/test_conformance_decoders.py::test_"
+            "a_form_of_messages_is_the_one_of_the_reference",
+        ),
+    ),
 )

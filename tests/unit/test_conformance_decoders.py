@@ -6,7 +6,7 @@ formulas of the model cards, computed here with plain transformers.
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,18 @@ from transformers import (
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import document_of
 from sie_catalog.published import published
+from sie_layouts.folder import FolderFiles
+from sie_layouts.score import read_score
 from sie_schemas.errors import FixRequest, OurFault
+from sie_server.backends.score.chat_templates import takes_texts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modality import (
+        KNOWN_MODEL_TYPES_MESSAGE_FORMATS,
+        InputFormatter,
+    )
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.cross_encoder.modules import LogitScore
 
@@ -142,6 +149,10 @@ _LAYOUTS: dict[str, dict[str, Any]] = {
         "processing_kwargs": {"chat_template": {"add_generation_prompt": True}},
     },
     "trimmed": {"chat": _CHAT.replace("| first }}", "| first | trim }}")},
+    "content in parts": {
+        # The comment is one of the words by which the reference knows it, and saves its form.
+        "chat": _CHAT.replace('"content"', '"content.0.text"') + "{# 'type' #}"
+    },
     "no chat template": {"chat": ""},
 }
 
@@ -151,8 +162,9 @@ def test_a_saved_reranker_scores_as_its_reference_does(layout, tmp_path):
     _same(_saved(tmp_path, **_LAYOUTS[layout]))
 
 
-def test_a_decoder_without_modules_scores_as_its_reference_does(tmp_path):
-    _same(_decoder(tmp_path, chat=_CHAT))
+@pytest.mark.parametrize("layout", ["yes less no", "content in parts"])
+def test_a_decoder_without_modules_scores_as_its_reference_does(layout, tmp_path):
+    _same(_decoder(tmp_path, chat=_LAYOUTS[layout].get("chat", _CHAT)))
 
 
 _TRIMMED = [place.replace("| first }}", "| first | trim }}") for place in _ROLES]
@@ -184,6 +196,41 @@ def test_the_instruction_of_a_request_is_the_system_message(trimmed, tmp_path):
 def test_a_chat_template_that_carries_no_pair_refuses_the_load(chat, named, tmp_path):
     with pytest.raises(OurFault, match=rf"{named}.*; set the profile's pair_template|{named}"):
         load(_decoder(tmp_path, chat=chat))
+
+
+@pytest.mark.parametrize("form", [{}, {"format": "auto"}], ids=["unsaid", "auto"])
+@pytest.mark.parametrize("layout", ["yes less no", "content in parts"])
+def test_an_unsaid_form_of_messages_is_told_by_the_template(layout, form, tmp_path):
+    folder = _saved(tmp_path, **_LAYOUTS[layout])
+    _same(_with_form(folder, form))
+
+
+def test_a_form_of_messages_is_the_one_of_the_reference(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(_decoder(tmp_path))
+    words = ("content[0]", "x.type", "'type'", '"type"', "message.content[", "a type of content")
+    templates = [None, *words, {"default": "flat"}]
+    for kind in ("qwen3", *KNOWN_MODEL_TYPES_MESSAGE_FORMATS):
+        write_json(tmp_path / "config.json", model_type=kind)
+        layout = read_score(FolderFiles(tmp_path)).layout
+        assert layout is not None
+        for template in templates:
+            tokenizer.chat_template = template
+            wanted = InputFormatter(kind, processor=tokenizer).message_format
+            assert takes_texts(tokenizer, layout) == (wanted == "flat"), (kind, template)
+
+
+@pytest.mark.parametrize("form", ["parts", None])
+def test_a_form_of_messages_that_nobody_knows_refuses_the_load(form, tmp_path):
+    with pytest.raises(OurFault, match=r"message\.format is .*; auto, flat and structured are"):
+        load(_with_form(_saved(tmp_path), {"format": form}))
+
+
+def _with_form(folder: Path, form: Mapping[str, Any]) -> Path:
+    file = folder / "sentence_bert_config.json"
+    told = json.loads(file.read_text())["modality_config"]
+    del told["message"]["format"]
+    write_json(file, modality_config=told | {"message": told["message"] | form})
+    return folder
 
 
 # ---- the formulas of the model cards ------------------------------------------------------------

@@ -32,6 +32,8 @@ ACTIVATIONS: Final = frozenset(
 )  # fmt: skip
 """Classes of `torch.nn` that a cross-encoder may name, and that are done here."""
 _CONFIG: Final = "config.json"
+_FLAT: Final = frozenset({"apertus", "deepseek_v3", "gpt_oss", "seed_oss"})
+"""Types of models whose templates the reference gives texts, whatever their words are."""
 _TASKS: Final = {"classifier": "sequence-classification", "decoder": "text-generation"}
 _STEPS: Final = {"classifier": ["Transformer"], "decoder": ["Transformer", "LogitScore"]}
 
@@ -57,8 +59,9 @@ class ScoreLayout:
     logit: LogitStep | None = None
     by_messages: bool = False
     """True if the chat template makes the text of a pair."""
-    message_format: str = "flat"
-    """The form of a message's content: a text (`flat`), or a list of parts (`structured`)."""
+    message_format: str = "auto"
+    """The form of a message's content: a text (`flat`), a list of parts (`structured`), or what
+    the words of the template tell (`auto`)."""
     template_options: Mapping[str, Any] = field(default_factory=dict)
     """Values that the chat template is given."""
     facts: tuple[Fact, ...] = ()
@@ -87,7 +90,13 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
         # Another type of model is converted: only its transformer counts.
         text = text_layout(reader, "", "", {})
         templated = model == "decoder" and bool(chat_template(reader))
-        layout = ScoreLayout(model, text, _activation(reader, {}, config), by_messages=templated)
+        layout = ScoreLayout(
+            model,
+            text,
+            _activation(reader, {}, config),
+            by_messages=templated,
+            message_format=_message_format({}, config),
+        )
     else:
         logit = _steps(reader, model)
         name, table = sentence_table(reader, "")
@@ -99,7 +108,7 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
             prompt=_prompt(reader, settings),
             logit=logit,
             by_messages=_by_messages(reader, model, name, table),
-            message_format=_message_format(table),
+            message_format=_message_format(table, config),
             template_options=options,
         )
     if reader.refusals:
@@ -124,10 +133,11 @@ def _without_template_options(
     return {**table, "processing_kwargs": rest}, options
 
 
-def _message_format(table: Mapping[str, Any]) -> str:
+def _message_format(table: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     modalities = table.get("modality_config")
     message = modalities.get("message") if isinstance(modalities, dict) else None
-    return str(message.get("format", "flat")) if isinstance(message, dict) else "flat"
+    said = str(message.get("format", "auto")) if isinstance(message, dict) else "auto"
+    return "flat" if said == "auto" and config.get("model_type") in _FLAT else said
 
 
 def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "decoder"]:
@@ -197,6 +207,11 @@ def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool
         plain = isinstance(said, dict) and {**said, "format": None} == {**forward, "format": None}
         if each not in ("text", "message") or not plain:
             reader.refuse(f"{name}: modality_config.{each}", f"is {said!r}, which is not done here")
+        elif each == "message" and said.get("format", "auto") not in ("auto", "flat", "structured"):
+            reader.refuse(
+                f"{name}: modality_config.message.format",
+                f"is {said['format']!r}; auto, flat and structured are done here",
+            )
     return "message" in modalities
 
 

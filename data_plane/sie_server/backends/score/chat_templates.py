@@ -20,7 +20,7 @@ from sie_schemas.ipc import PairForm, PairPart
 from sie_server.backends.backend import load_failed
 from sie_server.bounded_child import Bounds, NotAnswered, answered
 
-__all__ = ["NotRendered", "chat_form", "rendered"]
+__all__ = ["NotRendered", "chat_form", "rendered", "takes_texts"]
 
 # Letters alone: whatever trims or escapes texts leaves these as they are, and they are found again.
 _MARKS: Final = {INSTRUCTION: "QzInstructionQz", QUERY: "QzQueryQz", DOCUMENT: "QzDocumentQz"}
@@ -28,6 +28,8 @@ _TRIALS: Final = (
     {INSTRUCTION: "a", QUERY: "b", DOCUMENT: "c"},
     {INSTRUCTION: " {x}\n", QUERY: "\n <b> & 'q' ", DOCUMENT: ' "d" {query}\n\n'},
 )
+_WORDS_OF_PARTS: Final = ("content[0]", ".type", "'type'", '"type"', "message.content[")
+"""Those of a template by which the reference takes it for one that reads contents in parts."""
 _PROGRAM: Final = Path(__file__).with_name("rendering.py")
 _BOUNDS: Final = Bounds(
     # A template, its syntax tree and what it renders take a few MiB.
@@ -88,6 +90,15 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
     )
 
 
+def takes_texts(tokenizer: PreTrainedTokenizerBase, layout: ScoreLayout) -> bool:
+    """True if the template is given contents as texts, False if as lists of parts."""
+    if layout.message_format != "auto":
+        return layout.message_format == "flat"
+    template = tokenizer.chat_template
+    # Of several templates by name the reference looks at none.
+    return isinstance(template, str) and not any(word in template for word in _WORDS_OF_PARTS)
+
+
 def _form(texts: Sequence[str], names: tuple[str, ...], *, required: bool) -> tuple[str, bool]:
     """The template with places, and whether it trims its texts."""
     source, *wanted = texts
@@ -119,8 +130,10 @@ def _form(texts: Sequence[str], names: tuple[str, ...], *, required: bool) -> tu
 def _rendered(
     tokenizer: PreTrainedTokenizerBase, layout: ScoreLayout, pairs: Sequence[Mapping[str, str]]
 ) -> list[str]:
+    flat = takes_texts(tokenizer, layout)
+
     def content(text: str) -> Any:
-        return text if layout.message_format == "flat" else [{"type": "text", "text": text}]
+        return text if flat else [{"type": "text", "text": text}]
 
     roles = {INSTRUCTION: "system", QUERY: "query", DOCUMENT: "document"}
     values = {**tokenizer.special_tokens_map, **layout.template_options}
