@@ -48,12 +48,35 @@ _SIZES: dict[str, Any] = {
     "sep_token_id": 3,
 }  # fmt: skip
 _T5: dict[str, Any] = {"d_model": 32, "d_ff": 48, "d_kv": 6, "num_layers": 2, "num_heads": 4}
+_BART: dict[str, Any] = {
+    "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
+}  # fmt: skip
+_GEMMA: dict[str, Any] = {
+    "vocab_size": 120, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+}  # fmt: skip
+_SIGHT: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4,
+}  # fmt: skip
 _OTHER_SIZES: Mapping[str, dict[str, Any]] = {
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
     "electra": {"embedding_size": 24},
     "t5": _T5,
     "mt5": _T5,
     "umt5": _T5,
+    "bart": _BART,
+    "bigbird_pegasus": _BART,
+    "mbart": _BART,
+    "mvp": _BART,
+    "plbart": _BART,
+    "t5gemma": {"encoder": _GEMMA, "decoder": _GEMMA},
+    "t5gemma2": {
+        "encoder": {"text_config": _GEMMA, "vision_config": _SIGHT},
+        "decoder": _GEMMA,
+        "eoi_token_index": 5,
+        "image_token_index": 6,
+    },
     "ctrl": {"n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 48},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
     "gpt-sw3": {"n_embd": 32, "n_layer": 2, "n_head": 4},
@@ -452,6 +475,16 @@ def test_a_head_that_is_refused_by_name_is_one_that_no_worker_runs(head: str, ki
             made = token_head(model) if head == "tokens" else sequence_head(model)
             encoder = Encoder(model.base_model, device=torch.device("cpu"))
             require_same(model, encoder, made)
+
+
+def test_each_head_of_pairs_behind_a_decoder_is_refused_by_name() -> None:
+    """A config.json may leave out that its class has one, so the type tells it."""
+    behind = {
+        kind
+        for kind in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys() & KNOWN_TYPES
+        if getattr(tf.CONFIG_MAPPING[kind], "is_encoder_decoder", False) is True
+    }
+    assert {"bart", "t5", "t5gemma"} <= behind <= HEADS_NOT_DONE["classes"]
 
 
 def test_sizes_of_thousands_of_digits_are_left_to_the_loader() -> None:

@@ -15,14 +15,16 @@ __all__ = ["HEADS_NOT_DONE", "require_head"]
 HEADS_NOT_DONE: Final[Mapping[str, frozenset[str]]] = {
     "classes": frozenset(
         {
-            "big_bird", "canine", "ctrl", "eurobert", "flaubert", "gpt-sw3", "gpt2", "gpt_bigcode",
-            "longformer", "modernbert-decoder", "openai-gpt", "xlm", "xlnet",
+            "bart", "big_bird", "bigbird_pegasus", "canine", "ctrl", "eurobert", "flaubert",
+            "gpt-sw3", "gpt2", "gpt_bigcode", "longformer", "mbart", "modernbert-decoder", "mt5",
+            "mvp", "openai-gpt", "plbart", "t5", "t5gemma", "t5gemma2", "umt5", "xlm", "xlnet",
         }
     ),
     "masked_language": frozenset({"albert", "convbert", "electra", "flaubert", "xlm"}),
     "tokens": frozenset({"gpt-sw3", "gpt2", "gpt_bigcode"}),
 }  # fmt: skip
-"""Types of transformers by what the head is for: pairs, words, tokens."""
+"""Types of transformers by what the head is for: pairs, words, tokens. One of pairs that stands
+behind a decoder is run by none: a config.json need not say that it has one."""
 
 
 def require_head(
