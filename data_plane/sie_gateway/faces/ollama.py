@@ -18,6 +18,7 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     of_length_1,
+    said_of,
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
@@ -53,7 +54,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: OllamaEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
-    options = dict(request.options)
+    options = said_of(request.options)
     if request.truncate is False:
         options.setdefault("truncate", "none")
     asked = encode_request(
@@ -74,7 +75,7 @@ def _render_embed(answer: Answer) -> bytes:
 
 def _read_embeddings(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: OllamaEmbeddingsBody = decode_body(_EMBEDDINGS_BODY, body, form="JSON")
-    asked = encode_request(request.prompt, request.options, limits, field="prompt")
+    asked = encode_request(request.prompt, said_of(request.options), limits, field="prompt")
     return Translated(models.encoder(request.model), asked, _render_embeddings)
 
 

@@ -16,6 +16,7 @@ from sie_gateway.faces.face import (
     Translated,
     ranking,
     rerank_request,
+    said_of,
     usage_of,
 )
 from sie_gateway.faces.openai import EMBEDDINGS
@@ -44,7 +45,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: VoyageRerankBody = decode_body(_BODY, body, form="JSON")
-    options = dict(request.options)
+    options = said_of(request.options)
     if request.truncation is False:
         options.setdefault("truncate", "none")
     asked = rerank_request(request.query, request.documents, options, limits, field="documents")
