@@ -31,9 +31,10 @@ _VALUES_MAX: Final = BOUNDS.values_max
 def parse_json(body: bytes) -> Any:
     """The value of a body. Raises `FixRequest`: INVALID_REQUEST for what is not strict JSON or is
     nested deeper than 64 levels, PAYLOAD_TOO_LARGE for too many values."""
-    if has_too_many(body, is_msgpack=False, most=_VALUES_MAX):
+    if has_too_many(body, is_msgpack=False, most=_VALUES_MAX, leaves_max=_VALUES_MAX):
         raise FixRequest(
-            f"the body holds more than {_VALUES_MAX} lists, maps and names: cut it into several",
+            f"the body holds more than {_VALUES_MAX} lists, maps and names, or as many texts and "
+            "numbers: cut it into several",
             code="PAYLOAD_TOO_LARGE",
             field="body",
         )
