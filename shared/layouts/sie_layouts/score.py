@@ -137,7 +137,7 @@ def _message_format(table: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     modalities = table.get("modality_config")
     message = modalities.get("message") if isinstance(modalities, dict) else None
     said = str(message.get("format", "auto")) if isinstance(message, dict) else "auto"
-    return "flat" if said == "auto" and config.get("model_type") in _FLAT else said
+    return "flat" if said == "auto" and str(config.get("model_type")) in _FLAT else said
 
 
 def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "decoder"]:
