@@ -309,19 +309,11 @@ GATEWAY_FACES_MUTANTS = (
         _HUB,
     ),
     edit(
-        "a-null-hides-a-word",
-        "what a client wants refused is cut, since its library sends our options as null",
-        f"{_FACES_TOO}/openai.py",
-        "said_of(said) | said_of(request.options)",
-        "said_of(said) | request.options",
-        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
-    ),
-    edit(
         "the-hubs-words-go-before-ours",
         "an option of ours is undone by a parameter",
         f"{_FACES_TOO}/hub.py",
-        "said_of(told) | said_of(request.options)",
-        "said_of(request.options) | said_of(told)",
+        "{name: value for name, value in told.items() if value is not None} | request.options",
+        "request.options | {name: value for name, value in told.items() if value is not None}",
         _HUB,
     ),
     edit(

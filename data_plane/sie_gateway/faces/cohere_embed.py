@@ -20,7 +20,6 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     only,
-    said_of,
     unsupported,
 )
 from sie_gateway.faces.numbers import DTYPES, NumberType, as_base64, as_type
@@ -82,7 +81,7 @@ def _read(
     if request.images:
         raise unsupported("$.images", "this API embeds texts")
     kinds = _kinds_of(request)
-    options = said_of(request.options)
+    options = dict(request.options)
     # `options` was written for us, so what it says goes before that API's own words.
     if request.truncate is not None:
         options.setdefault("truncate", request.truncate.lower())

@@ -46,7 +46,6 @@ __all__ = [
     "only",
     "ranking",
     "rerank_request",
-    "said_of",
     "unsupported",
     "usage_of",
 ]
@@ -104,14 +103,6 @@ class Relevance:
     score: float
     logit: float
     """The number that the score was made of."""
-
-
-def said_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are said: a null says nothing, and hides no word of another field.
-
-    LangChain's client of Ollama sends every option of that API, each as null.
-    """
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def encode_request(

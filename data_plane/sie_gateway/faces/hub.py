@@ -17,7 +17,6 @@ from sie_gateway.faces.face import (
     Translated,
     answered_items,
     extract_request,
-    said_of,
     unsupported,
 )
 from sie_gateway.request.requests import Limits, decode_body
@@ -93,7 +92,7 @@ def _options(request: HubBody) -> dict[str, Any]:
         "activation": said.function_to_apply,
         "aggregation": said.aggregation_strategy,
     }
-    return said_of(told) | said_of(request.options)
+    return {name: value for name, value in told.items() if value is not None} | request.options
 
 
 def _render(answer: Answer, request: HubBody, gives_classes: bool | None) -> bytes:

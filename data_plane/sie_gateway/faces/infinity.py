@@ -16,7 +16,6 @@ from sie_gateway.faces.face import (
     Translated,
     classes_of,
     extract_request,
-    said_of,
     usage_of,
 )
 from sie_gateway.faces.openai import error_body
@@ -42,7 +41,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: InfinityClassifyBody = decode_body(_BODY, body, form="JSON")
-    options = said_of(request.options)
+    options = dict(request.options)
     if request.raw_scores:
         options.setdefault("activation", "none")
     asked = extract_request(request.input, options, limits, field="input")

@@ -16,7 +16,6 @@ from sie_gateway.faces.face import (
     Translated,
     ranking,
     rerank_request,
-    said_of,
     usage_of,
 )
 from sie_gateway.faces.openai import error_body
@@ -46,7 +45,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: NvidiaRankingBody = decode_body(_BODY, body, form="JSON")
-    options = said_of(request.options)
+    options = dict(request.options)
     if request.truncate != "END":
         options.setdefault("truncate", "none")
     texts = [passage.text for passage in request.passages]

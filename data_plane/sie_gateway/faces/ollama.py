@@ -18,7 +18,6 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     of_length_1,
-    said_of,
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
@@ -54,7 +53,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: OllamaEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
-    options = said_of(request.options)
+    options = _said(request)
     if request.truncate is False:
         options.setdefault("truncate", "none")
     asked = encode_request(
@@ -75,13 +74,18 @@ def _render_embed(answer: Answer) -> bytes:
 
 def _read_embeddings(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: OllamaEmbeddingsBody = decode_body(_EMBEDDINGS_BODY, body, form="JSON")
-    asked = encode_request(request.prompt, said_of(request.options), limits, field="prompt")
+    asked = encode_request(request.prompt, _said(request), limits, field="prompt")
     return Translated(models.encoder(request.model), asked, _render_embeddings)
 
 
 def _render_embeddings(answer: Answer) -> bytes:
     [vector] = dense_vectors(answer)
     return _JSON.encode({"embedding": vector.tolist()})
+
+
+def _said(request: _Body) -> dict[str, Any]:
+    # LangChain's client sends every option of that API, each as null.
+    return {name: value for name, value in request.options.items() if value is not None}
 
 
 def _error(error: SIEError) -> bytes:

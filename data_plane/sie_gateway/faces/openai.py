@@ -24,7 +24,6 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     only,
-    said_of,
     unsupported,
     usage_of,
 )
@@ -147,7 +146,7 @@ def _options(request: EmbeddingsBody) -> dict[str, Any]:
         "truncate": _cut(request),
     }
     # `options` was written for us: it goes before what those APIs say.
-    return said_of(said) | said_of(request.options)
+    return {name: told for name, told in said.items() if told is not None} | request.options
 
 
 def _side(request: EmbeddingsBody) -> bool | None:

@@ -31,7 +31,6 @@ from sie_gateway.faces.face import (
     only,
     ranking,
     rerank_request,
-    said_of,
     unsupported,
     usage_of,
 )
@@ -337,7 +336,7 @@ def _named(names: Mapping[str, msgspec.Raw]) -> str:
 
 
 def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:
-    options = {k: told for k, told in said_of(request.options).items() if k not in _HINTS}
+    options = {name: told for name, told in request.options.items() if name not in _HINTS}
     if request.truncate is False:
         options.setdefault("truncate", "none")
     elif request.truncation_direction is not None:

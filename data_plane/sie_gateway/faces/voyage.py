@@ -16,7 +16,6 @@ from sie_gateway.faces.face import (
     Translated,
     ranking,
     rerank_request,
-    said_of,
     usage_of,
 )
 from sie_gateway.faces.openai import EMBEDDINGS
@@ -45,7 +44,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: VoyageRerankBody = decode_body(_BODY, body, form="JSON")
-    options = said_of(request.options)
+    options = dict(request.options)
     if request.truncation is False:
         options.setdefault("truncate", "none")
     asked = rerank_request(request.query, request.documents, options, limits, field="documents")
