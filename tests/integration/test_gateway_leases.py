@@ -144,7 +144,7 @@ async def test_an_autoscaler_is_told_what_pools_and_leases_keep_warm_and_nothing
 
 async def test_a_lease_that_nobody_renews_ends_and_frees_its_share(tmp_path: Path) -> None:
     async with _two(tmp_path) as (one, two):
-        brief = await one.lease("brief", gpus={"l4": 8}, ttl_seconds=1)
+        brief = await one.lease("brief", gpus={"l4": 8}, ttl_seconds=2)
         kept = await one.lease("kept", queue_pool="night", gpus={"cpu": 1}, ttl_seconds=2)
         assert (brief.status_code, kept.status_code) == (201, 201)
         assert (await two.lease("next")).status_code == 503

@@ -26,14 +26,14 @@ async def redelivered(world: WorkerWorld) -> list[int]:
 
 
 async def test_a_job_that_takes_longer_than_its_claim_is_delivered_and_run_once(tmp_path: Path):
-    async with worker_world(tmp_path, queue_ack_wait_s=0.3, hold_extend_s=0.06) as world:
+    async with worker_world(tmp_path, queue_ack_wait_s=1.2, hold_extend_s=0.1) as world:
         extensions: list[Message] = []
         await world.bus.subscribe("$JS.ACK.>", extensions.append)
         world.advance(FIRST)
         world.execution.hold()
         job = await world.publish(FIRST, "org/one", "abc")
-        # Each comes 0.06 s or more after the one before it: three times the claim's 0.3 s.
-        await until(lambda: sum(each.data == b"+WPI" for each in extensions) >= 15)
+        # Each comes 0.1 s or more after the one before it: longer than the claim's 1.2 s.
+        await until(lambda: sum(each.data == b"+WPI" for each in extensions) >= 14)
         assert await redelivered(world) == [0]
         world.execution.let_go()
 

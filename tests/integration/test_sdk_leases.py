@@ -62,13 +62,13 @@ async def test_a_lease_is_renewed_while_its_client_lives_and_ends_after_it(
 ) -> None:
     async with served(tmp_path) as (url, store):
         client = make(url)
-        pool = await client.create_pool("Eval", {"cpu": 1}, gpu_caps={"cpu": 1}, ttl_s=2)
+        pool = await client.create_pool("Eval", {"cpu": 1}, gpu_caps={"cpu": 1}, ttl_s=3)
         assert pool["status"]["state"] == "active"
         made_at = pool["status"]["last_renewed"]
 
         async def was_renewed_beyond_its_time() -> bool:
             seen = await client.get_pool("eval")
-            return bool(seen) and seen["status"]["last_renewed"] - made_at > 2.2
+            return bool(seen) and seen["status"]["last_renewed"] - made_at > 3.2
 
         await until_told(was_renewed_beyond_its_time)
         answer = await client.encode("org/dense", "abc", gpu="eval/cpu")

@@ -221,7 +221,7 @@ async def test_a_large_job_that_is_stored_again_has_the_time_that_its_message_te
         whole = msgspec.structs.replace(ahead, job_id="large.0", request_id="large")
         store = PayloadStore(world.bus)
         ref = await store.put("large.0", JOB_ENCODER.encode(whole), pool="default", ttl_s=20)
-        short = {"v": 2, "items": (), "payload": ref, "published_at": whole.deadline - 0.3}
+        short = {"v": 2, "items": (), "payload": ref, "published_at": whole.deadline - 1.0}
         named = {"job_id": "large.0", "request_id": "large", "deadline": whole.deadline}
         await world.publish(FIRST, "org/one", **short, **named)
         await until(lambda: in_hand(world) == 2)
@@ -243,7 +243,7 @@ async def test_a_gateway_whose_clock_is_hours_off_is_answered_and_its_late_jobs_
         first = await world.publish(FIRST, "org/one", "abc", published_at=now, deadline=now + 10)
         await until(lambda: world.execution.batches)
         now = time.time() + ahead_s
-        await world.publish(FIRST, "org/one", "late", published_at=now, deadline=now + 0.2)
+        await world.publish(FIRST, "org/one", "late", published_at=now, deadline=now + 1.0)
         await until(lambda: in_hand(world) == 2)
         await until(lambda: in_hand(world) == 1)
         world.execution.let_go()

@@ -487,7 +487,7 @@ async def test_a_lost_bus_is_503_at_once_and_leaves_nothing_in_flight() -> None:
 
 
 async def test_a_full_gateway_refuses_and_takes_again_when_there_is_room() -> None:
-    async with gateway_world(in_flight_items_max=1, request_timeout_s=2.0) as world:
+    async with gateway_world(in_flight_items_max=1) as world:
         world.echo.answer = lambda job: None
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_post(world, "/v1/encode/org/dense", ONE))
@@ -502,7 +502,7 @@ async def test_a_full_gateway_refuses_and_takes_again_when_there_is_room() -> No
 
 async def test_bytes_that_wait_fill_a_gateway_as_items_do_and_are_given_back() -> None:
     large = {"items": [{"text": "x" * 30_000}]}
-    async with gateway_world(in_flight_bytes_max=50_000, request_timeout_s=2.0) as world:
+    async with gateway_world(in_flight_bytes_max=50_000) as world:
         world.echo.answer = lambda job: None
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_post(world, "/v1/encode/org/dense", large))
