@@ -111,7 +111,7 @@ class ToGateway:
                 )
         except (httpx.HTTPError, TimeoutError) as error:
             raise Later(
-                f"the gateway at {self._url} does not answer: {error or type(error).__name__}",
+                f"the gateway at {self._url} does not answer: {str(error) or type(error).__name__}",
                 code="NOT_READY",
             ) from error
         finally:
