@@ -92,7 +92,7 @@ EXECUTION_EXTRACTION_MUTANTS = (
         "one-label-is-always-certain",
         "a classifier of one label answers 1 to everything",
         "data_plane/sie_server/backends/extraction/text_classification.py",
-        " or len(core.names) == 1:",
+        " or len(model.names) == 1:",
         ":",
         (
             "tests/property/test_extract_laws.py::test_scores_are_probabilities_of_one_label_each_or_of_all_together_as_a_model_was_trained",

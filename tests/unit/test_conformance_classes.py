@@ -284,7 +284,7 @@ def test_each_text_is_read_under_its_own_adapter_however_many_pairs_come_of_it(t
 
 def _adapter(backend: Backend, seed: int) -> Adapter:
     generator = torch.Generator().manual_seed(seed)
-    core = cast(Any, backend)._core._core
+    core = cast(Any, backend)._core
     return Adapter(
         {
             name: Delta(

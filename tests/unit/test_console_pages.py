@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.console_world import console_of
 
@@ -101,3 +102,14 @@ async def test_a_browser_at_the_root_is_led_to_the_console_and_a_program_is_not(
             "%2e%2e/pages.py",
         ):
             assert (await client.get(f"/console/{path}")).status_code == 404, path
+
+
+async def test_a_gateway_that_says_nothing_is_told_of_by_what_went_wrong(tmp_path):
+    def gateway(request: httpx.Request) -> httpx.Response:
+        # As httpx raises it: a timeout has no words of its own.
+        raise httpx.ReadTimeout("", request=request)
+
+    async with console_of(tmp_path / "log", gateway=gateway) as (_, client):
+        answer = await client.get("/console/gateway/health")
+        assert answer.status_code == 503
+        assert "does not answer: ReadTimeout" in answer.text

@@ -46,6 +46,21 @@ def _peers(
         connections.finish()
 
 
+@contextmanager
+def _unanswered() -> Iterator[tuple[Send, socket.socket]]:
+    """The way to answer a batch that was run, and the peer that waits for it."""
+    later: list[Send] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        later.append(send)
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.sendall(_batch(1))
+        connections.serve()
+        yield later[0], peer
+
+
 def _echo(request: ipc.RunBatch, send: Send) -> None:
     send(ipc.Pong(request.id))
 
@@ -106,16 +121,8 @@ def test_at_the_end_what_has_come_is_run_and_the_connection_closed():
 
 
 def test_a_batch_may_be_answered_later_from_another_thread():
-    later: list[Send] = []
-
-    def run(request: ipc.RunBatch, send: Send) -> None:
-        later.append(send)
-        connections.interrupt()
-
-    with _peers(run) as (connections, peer):
-        peer.sendall(_batch(1))
-        connections.serve()
-        answering = threading.Thread(target=later[0], args=[ipc.Pong(1)])
+    with _unanswered() as (send, peer):
+        answering = threading.Thread(target=send, args=[ipc.Pong(1)])
         answering.start()
         assert _ids(peer, 1) == [1]
         answering.join(60)
@@ -166,15 +173,7 @@ def test_whoever_takes_no_reply_is_gone_and_what_he_asked_for_is_not_run():
 
 
 def test_answers_from_two_threads_come_whole():
-    later: list[Send] = []
-
-    def run(request: ipc.RunBatch, send: Send) -> None:
-        later.append(send)
-        connections.interrupt()
-
-    with _peers(run) as (connections, peer):
-        peer.sendall(_batch(1))
-        connections.serve()
+    with _unanswered() as (send, peer):
         # Bytes: more than a socket holds, so that without a lock one is within the other.
         long = 2_000_000
         answers = [
@@ -185,7 +184,7 @@ def test_answers_from_two_threads_come_whole():
             )
             for number in (1, 2)
         ]
-        threads = [threading.Thread(target=later[0], args=[each]) for each in answers]
+        threads = [threading.Thread(target=send, args=[each]) for each in answers]
         for thread in threads:
             thread.start()
         frames, found = Frames(), list[ipc.Reply]()

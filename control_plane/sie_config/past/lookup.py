@@ -37,9 +37,10 @@ _LOG: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
 """Of the layout; another one is built anew from the log."""
 _PAGE: Final = 400
-"""Entries taken in between two turns, so that questions wait milliseconds for it."""
+"""Entries taken in between two turns: at 39 µs each a question waits 16 ms for them."""
 _LATE: Final = 10_000
-"""Entries after which writes are not waited out any more."""
+"""Entries after which writes are not waited out any more: a question would first note them, 0.4 s
+of work."""
 _DIGITS: Final = 64
 """Of a SHA-256 in hex."""
 _SCHEMA: Final = f"""

@@ -31,6 +31,7 @@ __all__ = [
     "declared_options",
     "declares",
     "load_failed",
+    "require_only",
     "require_operation",
     "take",
     "unit_length",
@@ -140,6 +141,8 @@ class WithoutAdapters:
     """The part of a backend that takes no adapters and needs nothing beforehand."""
 
     name: ClassVar[str]
+    _spec: ModelSpec
+    """Set by a subclass that calls `require`."""
 
     def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
         """Raises ADAPTER_LOAD_FAILED."""
@@ -151,6 +154,13 @@ class WithoutAdapters:
     def leave(self) -> None:
         """Nothing is held outside the model."""
 
+    def require(
+        self, batch: RunBatch, operation: Operation, outputs: Set[str] = frozenset()
+    ) -> None:
+        """Refuse an operation, output or adapter that the model has not. Raises `FixRequest`."""
+        require_operation(batch, self._spec.model_id, operation, outputs)
+        self.require_base(batch)
+
     def require_base(self, batch: RunBatch) -> None:
         """Refuse a batch that names an adapter. Raises ADAPTER_NOT_FOUND."""
         for pin in (batch.adapter, *batch.adapters):
@@ -158,6 +168,12 @@ class WithoutAdapters:
                 raise FixRequest(
                     f"the backend {self.name} has no adapter {pin.name}", code="ADAPTER_NOT_FOUND"
                 )
+
+
+def require_only(spec: ModelSpec, operation: Operation) -> None:
+    """Refuse a model that is to do anything else as well. Raises MODEL_LOAD_FAILED."""
+    if {name for name, task in spec.tasks if task is not None} != {operation}:
+        raise load_failed(f"the backend {spec.profile.backend} does `{operation}` only")
 
 
 def require_operation(

@@ -17,7 +17,6 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
     take,
     unit_length,
 )
@@ -62,8 +61,7 @@ class Echo(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> DenseAnswers:
         """Each text's bytes as float32, `dims` of them."""
-        require_operation(batch, self._spec.model_id, "encode", {"dense"})
-        self.require_base(batch)
+        self.require(batch, "encode", {"dense"})
         texts = [given.text for given in take(batch, TextInput)]
         rows = b"".join(
             text.encode("utf-8", "replace")[: self._dims].ljust(self._dims, b"\0") for text in texts

@@ -134,12 +134,14 @@ _COLUMNS: Final = (
 _ABOUT: Final = """\
 # Chaos table
 
-Written by `sie soak --chaos --write docs`; edits are lost. Measured on {machine}. The words are in
-the [glossary](glossary.md).
+Written by `sie soak --chaos --write docs`; edits are lost. The words are in the
+[glossary](glossary.md).
+Measured on {machine}.
 
 Each row is a fault of running processes: a broker, sie-config, two gateways, two workers and their
 execution (a stand-in that hashes), with the time constants that they are shipped with, under load
-all the while: {load}. What ends is started again after {restart_s:g} s, as a supervisor does.
+all the while: {load}.
+What ends is started again after {restart_s:g} s, as a supervisor does.
 
 - *Lost*: acknowledged writes that the log does not have in the end.
 - *Wrong*: vectors of another model, adapter or text; answers of a revision that the log does not

@@ -41,11 +41,14 @@ _PLACES: Final = {
 _CROWDED: Final = 6.0
 """Times as long as usual a device takes where many wait for it, or nobody would have to."""
 _END_S: Final = 45.0
+"""The slowest client of 799 seeds was done 29 s after healing."""
 _CALM_WAIT_S: Final = 8.0
+"""A job that was lost comes again after `queue_ack_wait_s` (8 s), and calm runs lose none: their
+longest wait of 799 seeds was 1.3 s."""
 _CROWD_S: Final = 14.0
+"""Longer than `_CROWDED_WAIT_S`: who starves waits for as long as the crowd is there."""
 _CROWDED_WAIT_S: Final = 12.0
-"""Behind a crowd, or in a flood, a device that is slow has up to nine seconds of older work. Who
-starves waits for as long as the crowd is there."""
+"""Behind a crowd, or in a flood, a slow device has older work: 11.2 s of it in 799 seeds."""
 _HEALED_WAIT_S: Final = 25.0
 """Work of a worker that died comes back after `queue_ack_wait_s` (8 s). Behind it are a load, a
 batch that hangs (6 s), and what waited meanwhile."""

@@ -1,11 +1,8 @@
 """A simulated world that serves: gateways, workers, devices and a broker, and the laws over them.
 
-*shell.* Owns everything that exists in one run. Chance is split into streams by name, so that one
-more draw in the load moves nothing on the network.
+*shell.* Owns everything that exists in one run.
 """
 
-import contextvars
-import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Final
@@ -39,8 +36,9 @@ from sie_testing.serving.queue_client import QueueClient
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.broker import Connection
 from sie_testing.stage.loop import Host
-from sie_testing.stage.network import Network
 from sie_testing.stage.process import Process
+from sie_testing.stage.run import Stage
+from sie_testing.stage.surroundings import chance_of
 from sie_testing.stage.trace import Trace
 from sie_worker.settings import WorkerSettings
 
@@ -58,8 +56,11 @@ Word = Callable[[Connection, str, bytes], bool]
 _RECEIPTS: Final = "sie.answer.worker."
 
 
-class ServingWorld:
+class ServingWorld(Stage):
     """See the module. One per seed."""
+
+    loop: ServingLoop
+    broker: QueueBroker
 
     def __init__(
         self,
@@ -72,20 +73,10 @@ class ServingWorld:
     ) -> None:
         """`workers` are at the models' first place; at each of `places` there is one more."""
 
-        def chance(name: str) -> random.Random:
-            return random.Random(f"{seed}/serving/{name}")
-
-        self.rng: Final = chance("world")
-        self.fault_rng: Final = chance("faults")
-        self.load_rng: Final = chance("load")
-        self.network_rng: Final = chance("network")
+        chance = chance_of(f"{seed}/serving")
+        loop = ServingLoop(chance("loop"))  # type: ignore[abstract]
+        super().__init__(chance, loop, Trace(loop.time, loggers=_LOGGERS))
         self.device_rng: Final = chance("devices")
-        self.loop: Final = ServingLoop(chance("loop"))  # type: ignore[abstract]
-        self.context: Final = contextvars.copy_context()
-        self.trace: Final = Trace(self.loop.time, loggers=_LOGGERS)
-        self.network: Final = Network(self.network_rng)
-        self.counts: dict[str, int] = {}
-        self.ended = False
         self.history: Final = History()
         where = [*[Place()] * workers, *places]
         self.pools: Final = [pool for pool in POOLS if any(each.pool == pool for each in where)]
@@ -101,7 +92,7 @@ class ServingWorld:
         self.lives: dict[int, str] = {}
         """The lives of processes, by the number of their connection."""
         self._skewed: dict[str, None] = {}
-        self.broker: Final = self._made_broker()
+        self.broker = self._made_broker()
         self.overhears: Word = lambda sender, subject, data: True
         """A fault that waits for a message: whether it goes on."""
         gateway, worker = _settings(large_results)
@@ -129,24 +120,6 @@ class ServingWorld:
     def checks(self) -> Mapping[str, int]:
         """The times that each law was put to the test."""
         return self.laws.checks
-
-    def count(self, what: str) -> None:
-        """Note that something happened, for the coverage of a run."""
-        self.counts[what] = self.counts.get(what, 0) + 1
-
-    def took_effect(self, kind: str) -> None:
-        """A fault has had its effect."""
-        self.count(f"fault: {kind}")
-
-    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
-        """Do something in a while, by the world's hand."""
-        self.loop.call_later(delay_s, callback, context=self.context)
-
-    def breaks(self, error: Broken) -> None:
-        """A law does not hold: the run ends here, and its story with it."""
-        if not self.ended:
-            self.ended = True
-            self.loop.broken = error
 
     def hear_config(self) -> None:
         """Something was written: everybody comes to it."""

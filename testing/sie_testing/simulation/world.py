@@ -1,13 +1,11 @@
 """A simulated world: hosts, network, broker and disks of one cluster, and the truth about them.
 
-*shell.* Owns everything that exists in one run. Chance is split into streams by name, so that one
-more draw in the load moves nothing in the network. What happens to the world is decided in
+*shell.* Owns everything that exists in one run. What happens to the world is decided in
 `sie_testing.simulation.faults`, and judged in `sie_testing.simulation.run`.
 """
 
 import asyncio
 import contextlib
-import contextvars
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -29,8 +27,9 @@ from sie_testing.simulation.volume import Volume
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.broker import Broker, Connection
 from sie_testing.stage.loop import SimulatedLoop
-from sie_testing.stage.network import Network
 from sie_testing.stage.process import Process
+from sie_testing.stage.run import Stage
+from sie_testing.stage.surroundings import chance_of
 from sie_testing.stage.trace import Trace
 from sie_testing.world.writer import EPOCH_US
 
@@ -48,34 +47,23 @@ _AGAIN_SHARE: Final = 0.1
 """Now and then a client whose write is stored sends it again: its key has to answer the same."""
 
 
-class World:
+class World(Stage):
     """See the module. One per seed."""
 
     def __init__(self, seed: int, *, replicas: int, history: Sequence[Entry] = ()) -> None:
-        def chance(name: str) -> random.Random:
-            return random.Random(f"{seed}/{name}")
-
-        self.rng: Final = chance("world")
-        self.fault_rng: Final = chance("faults")
-        self.network_rng: Final = chance("network")
-        self._load_rng = chance("load")
+        chance = chance_of(str(seed))
+        loop = SimulatedLoop(chance("loop"))  # type: ignore[abstract]
+        super().__init__(chance, loop, Trace(loop.time))
         self._id_rng = chance("ids")
-        self.loop: Final = SimulatedLoop(chance("loop"))  # type: ignore[abstract]
-        self.context: Final = contextvars.copy_context()
-        self.trace: Final = Trace(self.loop.time)
         self.truth: Final = Truth()
-        self.network: Final = Network(self.network_rng)
-        self.broker: Final = Broker(self.loop, self.network)
+        self.broker = Broker(self.loop, self.network)
         self.broker.on_delete = self._note_deleted
         self.broker.on_message = self._note_message
         self.broker.on_effect = self.took_effect
         self.bookmarks: list[tuple[str, bytes]] = []
         """Heads that were announced on the bus: subject and message."""
         self.calls: Final = Calls(self.loop, self.network)
-        self.counts: dict[str, int] = {}
         self.skew_us = 0
-        self.ended = False
-        """Judged: what comes now is only the unwinding."""
         self.backups: list[Volume] = []
         self.wrong_keys: dict[int, tuple[Volume, SigningKey]] = {}
         """Disks whose key file is an older one, and the key that belongs there."""
@@ -107,18 +95,6 @@ class World:
     def checks(self) -> Mapping[str, int]:
         """The times that the oracle put each of its properties to the test."""
         return self.truth.checks
-
-    def count(self, what: str) -> None:
-        """Note that something happened, for the coverage of a run."""
-        self.counts[what] = self.counts.get(what, 0) + 1
-
-    def took_effect(self, kind: str) -> None:
-        """A fault that waited for its occasion has found it."""
-        self.count(f"fault: {kind}")
-
-    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
-        """Do something in a while, by the world's hand."""
-        self.loop.call_later(delay_s, callback, context=self.context)
 
     def in_a_while(
         self, rng: random.Random, callback: Callable[[], object], *, at_least_s: float = 0.0
@@ -156,7 +132,7 @@ class World:
 
     async def write_some(self, count: int, history: Sequence[Entry] = ()) -> None:
         """A client: `count` writes, each sent until it is decided; or a recorded history's."""
-        rng = self._load_rng
+        rng = self.load_rng
         for number in range(count):
             await asyncio.sleep(rng.expovariate(2.0))
             recorded = commands_of(history[number]) if number < len(history) else ()
@@ -174,9 +150,9 @@ class World:
             if answer == "refused":
                 return stored
             stored = stored or answer == "stored"
-            if answer == "stored" and self._load_rng.random() > _AGAIN_SHARE:
+            if answer == "stored" and self.load_rng.random() > _AGAIN_SHARE:
                 return True
-            await asyncio.sleep(0.3 + self._load_rng.random())
+            await asyncio.sleep(0.3 + self.load_rng.random())
         return stored
 
     async def _sent(self, write: Write) -> str:
@@ -243,12 +219,6 @@ class World:
         """The number of times that a link, the broker or a process was interfered with."""
         pauses = sum(process.pauses for process in self.processes)
         return self.network.changes + self.broker.changes + pauses
-
-    def breaks(self, error: Broken) -> None:
-        """A property does not hold: the run ends here, and its story with it."""
-        if not self.ended:
-            self.ended = True
-            self.loop.broken = error
 
     def in_recovery(self) -> bool:
         """True if the writer says that its log is not to be trusted."""

@@ -5,42 +5,19 @@ more, and that its successor begins a little later.
 """
 
 import asyncio
-import contextvars
-import random
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from nats.aio.client import Client
 
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_schemas.errors import SIEError
-from sie_testing.stage.broker import Broker
 from sie_testing.stage.broker_client import BrokerClient
-from sie_testing.stage.loop import Host, SimulatedLoop
-from sie_testing.stage.trace import Trace
+from sie_testing.stage.loop import Host
+from sie_testing.stage.surroundings import Surroundings
 
-__all__ = ["Process", "Surroundings", "leaves_of"]
-
-
-class Surroundings(Protocol):
-    """The part of a world that every process of it needs."""
-
-    @property
-    def rng(self) -> random.Random: ...
-    @property
-    def network_rng(self) -> random.Random: ...
-    @property
-    def loop(self) -> SimulatedLoop: ...
-    @property
-    def context(self) -> contextvars.Context: ...
-    @property
-    def trace(self) -> Trace: ...
-    @property
-    def broker(self) -> Broker: ...
-    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
-        """Do something in a while, by the world's hand."""
+__all__ = ["Process", "leaves_of"]
 
 
 W = TypeVar("W", bound=Surroundings)

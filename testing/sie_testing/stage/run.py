@@ -10,13 +10,15 @@ import contextlib
 import gc
 import random
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.loop import HOST, SimulationStuck
-from sie_testing.stage.process import Process, Surroundings, leaves_of
+from sie_testing.stage.process import Process, leaves_of
+from sie_testing.stage.surroundings import Surroundings
 
 __all__ = ["Faults", "Result", "Stage", "inject", "run_world"]
 
@@ -38,24 +40,18 @@ class Result:
     steps: int
 
 
-class Stage(Surroundings, Protocol):
-    """The part of a world that a run needs."""
-
-    ended: bool
-    """Judged: what comes now is only the unwinding."""
+class Stage(Surroundings, ABC):
+    """A world that is run."""
 
     @property
-    def fault_rng(self) -> random.Random: ...
-    @property
-    def counts(self) -> dict[str, int]: ...
-    @property
+    @abstractmethod
     def checks(self) -> Mapping[str, int]:
         """The times that each property was put to the test."""
 
     @property
-    def processes(self) -> Sequence[Process[Any]]: ...
-    def took_effect(self, kind: str) -> None:
-        """A fault has had its effect."""
+    @abstractmethod
+    def processes(self) -> Sequence[Process[Any]]:
+        """Every process that there is."""
 
 
 W = TypeVar("W", bound=Stage)

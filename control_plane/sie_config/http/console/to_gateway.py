@@ -32,7 +32,7 @@ _BODY_BYTES_MAX: Final = 1024 * 1024
 _ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """Vectors of 64 texts with 4,096 dimensions as JSON take about 5 MiB."""
 _WITHIN_S: Final = 70.0
-"""A little more than a gateway takes for a model that has to be loaded."""
+"""Beyond a gateway's own limit (`request_timeout_s`, 60 s), so that its answer comes first."""
 _PATHS: Final = {
     "GET": re.compile(
         r"health|v1/models(/.+)?|v1/pools|v1/configs/epoch|v1/configs/models/.+/status"
@@ -111,7 +111,7 @@ class ToGateway:
                 )
         except (httpx.HTTPError, TimeoutError) as error:
             raise Later(
-                f"the gateway at {self._url} does not answer: {error or type(error).__name__}",
+                f"the gateway at {self._url} does not answer: {str(error) or type(error).__name__}",
                 code="NOT_READY",
             ) from error
         finally:

@@ -22,7 +22,6 @@ from sie_server.backends.backend import (
     DeviceSpec,
     ModelSpec,
     WithoutAdapters,
-    require_operation,
     take,
     unit_length,
 )
@@ -98,8 +97,7 @@ class LookupBackend(WithoutAdapters):
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
         """Vectors in the order of the inputs."""
-        self.require_base(batch)
-        require_operation(batch, self._spec.model_id, "encode", {self._layout.output})
+        self.require(batch, "encode", {self._layout.output})
         unit = unit_length(batch, self._spec.model_id, {self._layout.output})
         ids, _ = read_tokens(take(batch, TokensInput), self._limits)
         rows = self._steps.of_vectors(self._table.of(ids), unit=unit)

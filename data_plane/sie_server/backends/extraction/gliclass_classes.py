@@ -27,7 +27,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
+    require_only,
     take,
 )
 from sie_server.backends.extraction.classes import activated, told
@@ -53,8 +53,7 @@ _AT_ONCE: Final = 8
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model with the library. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend gliclass does `extract` only")
+    require_only(spec, "extract")
     whole_layout(read_gliclass(FolderFiles(spec.weights.folder)))
     folder = str(spec.weights.folder)
     _require_known_encoder(spec.weights.folder / "config.json")
@@ -112,8 +111,7 @@ class GliclassClasses(WithoutAdapters):
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
         """A score for each label of each text, the likeliest first."""
-        require_operation(batch, self._spec.model_id, "extract")
-        self.require_base(batch)
+        self.require(batch, "extract")
         asked = chosen(self._spec, batch, _OPTIONS)
         labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
         texts = [given.text for given in take(batch, TextInput)]

@@ -34,7 +34,7 @@ from sie_server.tolerances import logits_agree
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import TokenizerFile, tokenizer_file
 
-__all__ = ["LogitsBackend", "SequenceLogits"]
+__all__ = ["SequenceLogits"]
 
 _TRIED: Final = (33, 5, 19)
 """Tokens of the texts by which padding is tried."""
@@ -43,7 +43,7 @@ _AT_ONCE: Final = 256
 
 
 class SequenceLogits:
-    """One classifier, owned by the device's thread."""
+    """One classifier, owned by the device's thread; a backend of it adds `run`."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
         register()
@@ -232,28 +232,6 @@ class SequenceLogits:
         return torch.nn.utils.rnn.pad_sequence(
             list(rows), batch_first=True, padding_value=value
         ).to(self._place)
-
-
-class LogitsBackend:
-    """The part of a backend that is its classifier's. A subclass sets `_core` when it is made."""
-
-    _core: SequenceLogits
-
-    def memory_bytes(self) -> int:
-        """Bytes of the weights."""
-        return self._core.memory_bytes()
-
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
-        self._core.load_adapter(pin, weights)
-
-    def prepare(self, batch: RunBatch) -> None:
-        """Have the batch's adapters in memory."""
-        self._core.prepare(batch)
-
-    def leave(self) -> None:
-        """Let go of the adapters."""
-        self._core.leave()
 
 
 def _limits(spec: ModelSpec, model: PreTrainedModel) -> TokenLimits:

@@ -21,7 +21,6 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
     take,
 )
 from sie_server.backends.extraction.characters import placed, trimmed, whole
@@ -89,8 +88,7 @@ class SpacyPipeline(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """The entities of each text, in the order of the text."""
-        require_operation(batch, self._spec.model_id, "extract")
-        self.require_base(batch)
+        self.require(batch, "extract")
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
         unit = chosen(self._spec, batch, PLACES)["offset_unit"]

@@ -8,19 +8,19 @@ may hold, or where there is one. The option `activation` chooses otherwise.
 
 from typing import Final
 
-from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TokensInput
+from sie_schemas.ipc import Answers, ClassAnswers, RunBatch, TokensInput
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
     ModelSpec,
-    load_failed,
+    require_only,
     require_operation,
     take,
 )
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import FixedLabels
 from sie_server.backends.extraction.options import CLASSES, chosen
-from sie_server.backends.extraction.sequence_logits import LogitsBackend, SequenceLogits
+from sie_server.backends.extraction.sequence_logits import SequenceLogits
 
 __all__ = ["TextClassifier", "load"]
 
@@ -29,44 +29,38 @@ _OPTIONS: Final = {**CLASSES, "activation": "default"}
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend text-classification does `extract` only")
+    require_only(spec, "extract")
     return TextClassifier(spec, device)
 
 
-class TextClassifier(LogitsBackend):
-    """One classifier, owned by the device's thread."""
+class TextClassifier(SequenceLogits):
+    """A classifier with labels of its own."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
-        self._spec = spec
-        self._core = SequenceLogits(spec, device)
-        self._labels = FixedLabels(spec, self._core.names)
-        self._activation = _activation(self._core)
-
-    def describe(self) -> Loaded:
-        """Token ids in, classes out."""
-        return self._core.describe()
+        super().__init__(spec, device)
+        self._labels = FixedLabels(spec, self.names)
+        self._activation = _activation(self)
 
     def run(self, batch: RunBatch) -> Answers:
         """The classes of each text, the likeliest first."""
         require_operation(batch, self._spec.model_id, "extract")
         asked = chosen(self._spec, batch, _OPTIONS)
         wanted = self._labels.wanted(batch.labels)
-        logits = self._core.logits(batch, take(batch, TokensInput)).numpy()
+        logits = self.logits(batch, take(batch, TokensInput)).numpy()
         named = asked["activation"]
         scores = activated(logits, self._activation if named == "default" else named)
-        places = [place for place, name in enumerate(self._core.names) if name in wanted]
-        names = [self._core.names[place] for place in places]
+        places = [place for place, name in enumerate(self.names) if name in wanted]
+        names = [self.names[place] for place in places]
         # Without a threshold every label is told: a regression, or logits as they are, may be
         # below 0.
         least = asked["threshold"] or float("-inf")
         return ClassAnswers(tuple(told(names, row[places], least) for row in scores))
 
 
-def _activation(core: SequenceLogits) -> str:
-    problem = core.config.problem_type
+def _activation(model: SequenceLogits) -> str:
+    problem = model.config.problem_type
     if problem == "regression":
         return "none"
-    if problem == "multi_label_classification" or len(core.names) == 1:
+    if problem == "multi_label_classification" or len(model.names) == 1:
         return "sigmoid"
     return "softmax"

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
-from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, require_only, take
 from sie_server.backends.extraction.characters import placed
 from sie_server.backends.extraction.labels import FixedLabels
 from sie_server.backends.extraction.options import ENTITIES, chosen
@@ -44,8 +44,7 @@ its offsets may be those of the character behind it."""
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend token-classification does `extract` only")
+    require_only(spec, "extract")
     register()
     return TokenClassifier(spec, device)
 

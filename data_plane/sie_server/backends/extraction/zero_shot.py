@@ -21,13 +21,14 @@ from sie_server.backends.backend import (
     DeviceSpec,
     ModelSpec,
     load_failed,
+    require_only,
     require_operation,
     take,
 )
 from sie_server.backends.extraction.classes import entailment, entailment_of, told
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.options import CLASSES, chosen
-from sie_server.backends.extraction.sequence_logits import LogitsBackend, SequenceLogits
+from sie_server.backends.extraction.sequence_logits import SequenceLogits
 from sie_server.backends.forward.token_inputs import token_input
 from sie_server.weights.tokenizer_file import read_tokenizer
 
@@ -42,38 +43,33 @@ _OPTIONS: Final = {
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend zero-shot-classification does `extract` only")
+    require_only(spec, "extract")
     return ZeroShotClassifier(spec, device)
 
 
-class ZeroShotClassifier(LogitsBackend):
-    """One classifier, owned by the device's thread."""
+class ZeroShotClassifier(SequenceLogits):
+    """A classifier that takes any labels."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
         assert spec.tasks.extract is not None, "load has checked that"
-        self._spec = spec
-        self._model_id = spec.model_id
+        super().__init__(spec, device)
         self._own_labels = spec.tasks.extract.labels
-        self._core = SequenceLogits(spec, device)
-        entails = entailment_of(self._core.names)
-        if entails is None or len(self._core.names) < 2:
+        entails = entailment_of(self.names)
+        if entails is None or len(self.names) < 2:
             raise load_failed(
-                f"the labels of {spec.model_id} are {', '.join(self._core.names)}: none says that "
+                f"the labels of {spec.model_id} are {', '.join(self.names)}: none says that "
                 "a hypothesis follows (`entailment`) beside one that says that it does not; "
                 "the backend text-classification gives a model's own labels"
             )
         self._entails = entails
-        self._tokenizer = read_tokenizer(
-            self._core.tokenizer.path, tokens_max=self._core.tokens_max
-        )
+        self._tokenizer = read_tokenizer(self.tokenizer.path, tokens_max=self.tokens_max)
         # The first is the text: a hypothesis without its label would be about nothing.
-        self._tokenizer.enable_truncation(self._core.tokens_max, strategy="only_first")
+        self._tokenizer.enable_truncation(self.tokens_max, strategy="only_first")
 
     def describe(self) -> Loaded:
         """Texts in, classes out; a text's cost is a quarter of its bytes, for each label."""
         return replace(
-            self._core.describe(),
+            super().describe(),
             accepts="text",
             tokenizer_path="",
             tokenizer_sha256="",
@@ -84,9 +80,9 @@ class ZeroShotClassifier(LogitsBackend):
 
     def run(self, batch: RunBatch) -> Answers:
         """A score for each label of each text, the likeliest first."""
-        require_operation(batch, self._model_id, "extract")
+        require_operation(batch, self._spec.model_id, "extract")
         asked = chosen(self._spec, batch, _OPTIONS)
-        labels = any_labels(batch.labels or self._own_labels, self._model_id)
+        labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
         texts = [given.text for given in take(batch, TextInput)]
         hypotheses = _hypotheses(asked["hypothesis_template"], labels)
         pairs = [
@@ -97,7 +93,7 @@ class ZeroShotClassifier(LogitsBackend):
         pins = batch.adapters or (batch.adapter,) * len(texts)
         each = [pin for pin in pins for _ in labels]
         inputs = [self._input(pair) for pair in pairs]
-        logits = self._core.logits(batch, inputs, each).numpy()
+        logits = self.logits(batch, inputs, each).numpy()
         found = [
             entailment(rows, self._entails, multi_label=asked["multi_label"])
             for rows in logits.reshape(len(texts), len(labels), -1)
@@ -114,14 +110,14 @@ class ZeroShotClassifier(LogitsBackend):
         except Exception as error:  # the native library raises no narrower class
             raise FixRequest(
                 f"a label of {len(hypothesis)} characters in its template leaves no room for text "
-                f"{index} in the {self._core.tokens_max} tokens that the model reads",
+                f"{index} in the {self.tokens_max} tokens that the model reads",
                 code="INPUT_TOO_LONG",
                 field="labels",
             ) from error
 
     def _input(self, pair: Encoding) -> TokensInput:
         # A tokenizer may tell two types where the model's table has one.
-        return token_input(pair.ids, pair.type_ids if self._core.takes_types else ())
+        return token_input(pair.ids, pair.type_ids if self.takes_types else ())
 
 
 def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:

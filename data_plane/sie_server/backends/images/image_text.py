@@ -36,7 +36,6 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
     unit_length,
 )
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, token_input
@@ -150,8 +149,7 @@ class ImageTextBackend(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """Vectors in the order of the inputs."""
-        self.require_base(batch)
-        require_operation(batch, self._spec.model_id, "encode", {"dense"})
+        self.require(batch, "encode", {"dense"})
         if not batch.inputs:
             raise FixRequest("the batch has no inputs", field="inputs")
         unit = unit_length(batch, self._spec.model_id, {"dense"})

@@ -20,7 +20,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
+    require_only,
     take,
 )
 
@@ -37,8 +37,7 @@ _THRESHOLD: Final = 0.5
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Open the three graphs of a folder. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode is not None or spec.tasks.score is not None:
-        raise load_failed("the backend ocr does `extract` only")
+    require_only(spec, "extract")
     params: dict[str, Any] = {
         "Global.log_level": "error",
         "EngineConfig.onnxruntime.intra_op_num_threads": device.threads,
@@ -99,8 +98,7 @@ class OcrBackend(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """The lines of each image, one image after another."""
-        require_operation(batch, self._spec.model_id, "extract")
-        self.require_base(batch)
+        self.require(batch, "extract")
         if batch.labels and set(batch.labels) != {_LABEL}:
             raise FixRequest(
                 f"{self._spec.model_id} finds the label {_LABEL!r} alone", field="labels"

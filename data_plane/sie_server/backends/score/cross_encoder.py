@@ -17,7 +17,14 @@ from transformers import AutoModelForSequenceClassification
 from sie_layouts.folder import FolderFiles
 from sie_layouts.score import ScoreLayout, read_score
 from sie_schemas.ipc import Answers, Loaded, RunBatch, TokensInput
-from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    load_failed,
+    require_only,
+    take,
+)
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.heads.class_heads import first_states, require_same, sequence_head
@@ -39,8 +46,7 @@ _OF_DECODERS: Final = frozenset({"no_token", "pair_template", "temperature", "ye
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.score is None or spec.tasks.encode or spec.tasks.extract:
-        raise load_failed("the backend cross-encoder does `score` only")
+    require_only(spec, "score")
     register()
     layout = _layout(spec)
     if layout.model == "decoder":

@@ -30,7 +30,6 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
     take,
 )
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
@@ -129,8 +128,7 @@ class OnnxCrossEncoder(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """One score for each pair, in order."""
-        require_operation(batch, self._spec.model_id, "score")
-        self.require_base(batch)
+        self.require(batch, "score")
         ids, types = read_tokens(take(batch, TokensInput), self._limits)
         pairs = list(zip(ids, types, strict=True))
         scores = np.concatenate([self._scores(call) for call in self._calls(pairs)])

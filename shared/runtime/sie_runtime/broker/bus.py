@@ -344,7 +344,7 @@ class Bus:
             _LOG.debug("the broker refuses again: %s", error)
         else:
             self.refusal = "" if self.client.is_connected else str(error)
-            _LOG.warning("the broker reports: %s", error or type(error).__name__)
+            _LOG.warning("the broker reports: %s", reason_of(error))
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:

@@ -33,7 +33,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
-    require_operation,
+    require_only,
     take,
 )
 from sie_server.backends.extraction.characters import placed, whole
@@ -85,8 +85,7 @@ _LABEL_SETS_KEPT: Final = 64
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model with the library. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend gliner does `extract` only")
+    require_only(spec, "extract")
     layout = whole_layout(read_gliner(FolderFiles(spec.weights.folder)))
     weights = spec.weights.file(
         _WEIGHTS, cure="pickles are not read: convert pytorch_model.bin to safetensors"
@@ -145,8 +144,7 @@ class GlinerEntities(WithoutAdapters):
     def run(self, batch: RunBatch) -> Answers:
         """The entities of each text, in the order of the text; those that begin alike, the longest
         first."""
-        require_operation(batch, self._spec.model_id, "extract")
-        self.require_base(batch)
+        self.require(batch, "extract")
         asked = chosen(self._spec, batch, _OPTIONS)
         given = any_labels(batch.labels or self._own_labels, self._spec.model_id)
         # Each once, as the library reads them.
