@@ -38,8 +38,10 @@ _MAPPINGS = (
 )
 _LAYERS = 4
 """As many as the longest pattern of layers that a family without switches for it repeats."""
+_IN_LIST = re.compile(r"(.*?)\.(\d+)\.")
 _OTHERS: Mapping[str, tuple[Any, ...]] = {
-    "attention_type": ("original_full",), "embedding_size": (8,), "num_key_value_heads": (1,),
+    "attention_type": ("original_full",), "embedding_size": (8,), "num_hash_functions": (1,),
+    "num_key_value_heads": (1,),
     "position_embedding_type": ("relative_key",), "type_vocab_size": (0, 1),
 }  # fmt: skip
 """Values of keys that are no switch, and on which tensors depend."""
@@ -98,6 +100,10 @@ def _other_configs(kind: str) -> Iterator[tuple[str, Any]]:
     plain = tf.PreTrainedConfig().to_dict()
     for key, value in usual.to_dict().items():
         others = (not value,) if isinstance(value, bool) else _OTHERS.get(key, ())
+        if key == "layer_types" and value:
+            # As many layers as the library has by itself show each type of them.
+            types = sorted(set(tf.AutoConfig.for_model(kind).layer_types))
+            others = tuple([each] * _LAYERS for each in types)
         for other in others if key not in plain or key == "tie_word_embeddings" else ():
             try:
                 yield key, config_of(kind, **{key: other})
@@ -112,21 +118,25 @@ def _entry(kind: str) -> Entry | None:
     if usual.sub_configs or any(re.search("expert|mamba|linear_|adapter", key) for key in told):
         return None
     count = _count(usual)
-    if told.get(count) != _LAYERS or len(set(told.get("layer_types") or [0])) > 1:
+    # Heads of an encoder and decoder may stand on the decoder alone.
+    if told.get(count) != _LAYERS or usual.is_encoder_decoder:
         return None
     needed = {head: found for head in HEADS if (found := _conditions(kind, head)) is not None}
     plain = {name: each for name, each in needed["none"].items() if not name.startswith("pooler.")}
-    layers = _layers(plain)
-    if layers is None:
-        return None
-    once = [_line(plain, name) for name in sorted(plain) if not name.startswith(f"{layers}.")]
+    fewer = asked(config_of(kind, **{count: _LAYERS - 1}), "none")
+    assert fewer is not None
+    # Lists that another key counts are left out, as layers of a decoder behind the encoder.
+    lists = sorted({place[1] for name in plain if (place := _IN_LIST.match(name))})
+    counted = [name for name in lists if _grows(name, plain, fewer)]
+    layers = counted[0] if len(counted) == 1 else ""
+    once = [_line(plain, name) for name in sorted(plain) if not _IN_LIST.match(name)]
     # A layer that differs from the others leaves what all of them have.
     each = [
-        _line(plain, name).replace(f"{layers}.0.", "")
+        _line(plain, name).replace(f"{layers}.0." if layers else ".0.", "" if layers else ".#.", 1)
         for name in sorted(plain)
-        if name.startswith(f"{layers}.0.")
+        if (place := _IN_LIST.match(name)) and place[1] in counted and place[2] == "0"
         and all(name.replace(".0.", f".{at}.", 1) in plain for at in range(_LAYERS))
-    ]
+    ]  # fmt: skip
     heads = {
         head: [_line(found, name) for name in sorted(found.keys() - plain.keys())]
         for head, found in needed.items()
@@ -162,13 +172,11 @@ def _line(conditions: Mapping[str, set[str]], name: str) -> str:
     return f"{asked_when} {name}".strip()
 
 
-def _layers(names: Collection[str]) -> str | None:
-    """The name before the number of a layer; None where not one list has all of them."""
-    found = {each[1] for name in names if (each := re.match(r"(.*?)\.\d+\.", name))}
-    last = {
-        name for name in found if any(each.startswith(f"{name}.{_LAYERS - 1}.") for each in names)
-    }
-    return found.pop() if len(found) == 1 and last == found else None
+def _grows(name: str, names: Collection[str], fewer: Collection[str]) -> bool:
+    """True of a list of layers that the config's count is the length of."""
+    last = f"{name}.{_LAYERS - 1}."
+    inside = [any(each.startswith(last) for each in of) for of in (names, fewer)]
+    return inside == [True, False]
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import sentence_transformers as st
+import torch
 import transformers as tf
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tests.support.conformance import TEXTS, Answerer, assert_as_reference, load, save_small
+from tests.support.sameness import assert_same
 from tests.support.small_tokenizers import small_tokenizer
 
 WIDTH = 16
@@ -185,3 +187,16 @@ def test_a_family_answers_as_the_reference(family, tmp_path: Path):
     )
     others = [Answerer(load(folder, padded=True))] if family.packed else []
     assert_as_reference(reference, {"document": TEXTS}, chosen, *others)
+
+
+def test_layers_that_differ_answer_as_transformers_itself_has_them(tmp_path: Path):
+    tokenizer = small_tokenizer("Llama")
+    sizes = {**_SIZES, "hidden_size": 32, "num_attention_heads": 4, "head_dim": 64}
+    config = tf.AutoConfig.for_model("neomme", vocab_size=len(tokenizer), **sizes)
+    assert len({each.sliding_window for each in config.per_layer_config}) > 1
+    folder = save_small(tmp_path, tf.AutoModel.from_config(config), tokenizer)
+    given = tokenizer(TEXTS[0], return_tensors="pt")
+    with torch.no_grad():
+        states = tf.AutoModel.from_pretrained(folder)(**given).last_hidden_state
+    expected = states[0].mean(dim=0).numpy()
+    assert_same(Answerer(load(folder)).vectors(TEXTS[:1])[0], expected)

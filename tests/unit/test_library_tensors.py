@@ -37,7 +37,7 @@ def test_each_family_of_the_library_is_in_the_table_and_asks_for_all_that_is_wri
             assert {each.names[0] for each in needed} <= names | plain, (kind, head)
 
 
-@pytest.mark.parametrize("kind", ["big_bird", "opt", "roformer", "zamba"])
+@pytest.mark.parametrize("kind", ["big_bird", "canine", "opt", "xlm", "zamba"])
 def test_the_table_is_what_the_program_makes_of_the_library(kind: str) -> None:
     made = entry(kind)
     assert json.loads(json.dumps(made)) == _TABLE[kind]
@@ -49,6 +49,7 @@ _CONFIGS: dict[str, dict[str, object]] = {
     "gpt2": {"type_vocab_size": 2},
     "mra": {"intermediate_size": 48},
     "roformer": {"intermediate_size": 48},
+    "xlm": {"use_lang_emb": False},
 }
 _LEFT = ("embeddings.position_ids",)
 """No weight, and left to the loader."""
@@ -57,7 +58,7 @@ _LEFT = ("embeddings.position_ids",)
 @pytest.mark.parametrize("kind", _CONFIGS)
 def test_a_tensor_less_is_refused_when_added_where_a_worker_refuses_it(kind, tmp_path):
     torch.set_num_threads(1)
-    tokenizer = small_tokenizer("Bert")
+    tokenizer = small_tokenizer("Roberta")
     config = tf.AutoConfig.for_model(
         kind, vocab_size=len(tokenizer), max_position_embeddings=130, **_SIZES, **_CONFIGS[kind]
     )

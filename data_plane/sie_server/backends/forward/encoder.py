@@ -130,8 +130,12 @@ class Encoder:
     def window(self) -> int:
         """Tokens of the model's sliding window, 0 if it has none."""
         config = self._model.config
+        # A config of layers that differ tells no value of all.
+        configs = config.per_layer_config if config.is_heterogeneous else (config,)
         return max(
-            int(getattr(config, name, None) or 0) for name in ("sliding_window", "local_attention")
+            int(getattr(each, name, None) or 0)
+            for each in configs
+            for name in ("sliding_window", "local_attention")
         )
 
     @property

@@ -137,8 +137,8 @@ def _of_family(
     for number in range(min(sizes.get(family.count, 0), PARTS_MAX)):
         for place in range(inner):
             layer = family.layers.replace("*", str(number)).replace("+", str(place))
-            sized = {**sizes, "layer": number}
-            yield from _lines(family.each, _joined(inside, layer), prefixes, sized)
+            each, sized = family.each.replace("#", str(number)), {**sizes, "layer": number}
+            yield from _lines(each, _joined(inside, layer), prefixes, sized)
     for name, part in family.parts.items():
         yield from _of_family(_config_of(config, part), part, _joined(inside, name), prefixes)
 

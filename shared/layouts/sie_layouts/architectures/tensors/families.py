@@ -29,6 +29,7 @@ class Family:
     layers: str = ""
     """The name of a layer, with `*` for its number, and `+` for one inside it."""
     each: str = ""
+    """Of one layer, with `#` for its number where `layers` has none."""
     heads: Mapping[Head, str] = field(default_factory=dict)
     usual: Mapping[str, Any] = field(default_factory=dict)
     """The values of keys that a config.json may leave out."""

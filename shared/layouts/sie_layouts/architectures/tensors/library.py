@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     counted_by: str
     """The key of config.json that counts the layers. Where it is absent, no layer is asked for."""
     layers: str
-    """The name before a layer's number."""
+    """The name before a layer's number; "" where several lists have it, as `#` in each name."""
     once: list[str]
     """Names, each behind the switches of config.json that it goes with: `?key name`."""
     each: list[str]
@@ -49,7 +49,7 @@ def _family(entry: Entry) -> Family:
     return Family(
         (f"{entry.prefix}.",),
         _named(entry.once),
-        f"{entry.layers}.*",
+        f"{entry.layers}.*" if entry.layers else "",
         _named(entry.each),
         {head: _named(names) for head, names in entry.heads.items()},  # type: ignore[misc]
         count=entry.counted_by,
