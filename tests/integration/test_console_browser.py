@@ -355,8 +355,19 @@ def test_axe_finds_nothing_serious_on_any_view(
                 pictured(page, f"{view}-{colours}-{width}")
 
 
+def test_the_overview_asks_for_the_newest_changes_once(browser: Browser, console: str) -> None:
+    asked: list[str] = []
+    with opened(browser, console) as page:
+        expect(page.locator(".newest li").first).to_be_visible()
+        page.on("request", lambda each: asked.append(each.url) if "entries?" in each.url else None)
+        page.reload()
+        expect(page.locator(".newest li").first).to_be_visible()
+        assert len(asked) == 1, asked
+
+
 def test_who_signs_in_sees_what_its_roles_may_press(browser: Browser, tmp_path: Path) -> None:
-    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",), viewer=("read",))
+    boss = "boss-of-the-platform-and-of-its-nights"
+    tokens = tokens_file(tmp_path / "tokens.json", viewer=("read",), **{boss: ("admin",)})
     with (
         served_console(tmp_path / "log", tokens) as url,
         opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
@@ -371,7 +382,7 @@ def test_who_signs_in_sees_what_its_roles_may_press(browser: Browser, tmp_path: 
         expect(page.get_by_test_id("revert")).to_have_count(0)
         assert page.evaluate("document.cookie") == "", "no script reads the session"
         page.get_by_role("button", name="Sign out").click()
-        page.get_by_label("Token").fill("boss")
+        page.get_by_label("Token").fill(boss)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_test_id("revert").click()
         dialog = page.get_by_role("dialog")
@@ -384,6 +395,12 @@ def test_who_signs_in_sees_what_its_roles_may_press(browser: Browser, tmp_path: 
         assert serious(page) == []
         page.get_by_role("link", name="Go to the overview").click()
         expect(page.locator(".tiles")).to_be_visible()
+        # At the edges of each layout, and of a tablet: the top holds a long name and a way out.
+        # What is below it follows a moment later, so what is asked is where the top itself ends.
+        for wide in (320, 768, 800, 801, 992, 993, 1152):
+            page.set_viewport_size({"width": wide, "height": 800})
+            ends = page.evaluate("document.querySelector('.who').getBoundingClientRect().right")
+            assert ends <= wide, f"the top ends at {ends} px of {wide}"
 
 
 def test_everything_is_reached_by_keyboard(browser: Browser, console: str) -> None:

@@ -18,6 +18,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.reports import report_at
 
+from sie_config.keys.key_file import key_path
 from sie_config.offline.backup import back_up
 from sie_config.offline.doctor import examine
 from sie_config.writer.writer_state import Recovery, Serving
@@ -131,6 +132,24 @@ async def test_a_damaged_log_is_restored_by_what_the_page_says_and_lacks_nothing
         assert again is not None and again.hash == head.hash
         report = await asyncio.to_thread(examine, file, url=one.url, bus=None)
         assert report.sound, report
+
+
+async def test_a_log_whose_key_is_lost_goes_on_by_what_the_page_says(tmp_path, url):
+    data = tmp_path / ".sie" / "config"
+    async with writer(data, url) as one:
+        await one.put("kept")
+        await one.published()
+        head = one.plane.sequencer.position
+    key_path(data / "log.sqlite").unlink()
+
+    words = {"BACKUP": str(tmp_path / "backup"), "HEAD": str(head.epoch)}
+    page = _RECOVER.read_text()
+    await asyncio.to_thread(typed_by, page, "The key is lost", tmp_path, **words)
+
+    async with writer(data, url) as one:
+        assert isinstance(one.plane.sequencer.state, Serving)
+        assert one.plane.sequencer.position.log_id != head.log_id
+        assert one.plane.sequencer.registry.get("model", "kept") is not None
 
 
 async def test_with_the_stream_wiped_it_gets_them_back_from_a_replicas_tail(tmp_path, url):

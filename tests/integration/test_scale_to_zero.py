@@ -1,5 +1,6 @@
 """A cluster without workers: the first request brings them, idleness takes them away."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_id
         assert workers(cluster) == []
         idle = sie("doctor", "--data", str(tmp_path))
         assert (idle.returncode, "no request waits for one" in idle.stdout) == (0, True), idle
+        log = sie("log", "doctor", str(tmp_path / "config")).stdout
+        assert re.search(r"^ok +stream ", log, re.MULTILINE), "its broker is found by itself"
         first = cluster.encode("hello")
         assert first.status_code == 202
         assert first.json()["status"] == "provisioning"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sie_core.chain import position_of
 from sie_core.registry import Entity
 from sie_core.replica.events import (
     Command,
@@ -68,6 +69,45 @@ def fetches(commands: list[Command]) -> list[Fetch | FetchSnapshot]:
 
 
 OURS = log_of("a", 9)
+NEXT_KEY = SigningKey.of_seed(bytes(31) + b"n")
+
+
+@given(data=st.data(), before=st.integers(1, 3), behind=st.integers(0, 3))
+def test_a_changed_key_is_no_forgery_in_whatever_order_it_is_heard_of(data, before, behind):
+    log = log_of("a", before)
+    start, heads = log.epoch, [log.head]
+    log.change_key(NEXT_KEY)
+    heads.append(log.head)
+    for number in range(behind):
+        log.put("model", "m", {"n": number})
+        heads.append(log.head)
+    told = [*map(HeadAnnounced, heads), *map(EntryArrived, log.entries)]
+    replica = at_epoch(log, data.draw(st.integers(1, start)))
+    for event in data.draw(st.permutations(told)):
+        replica.receive(event)
+    replica.receive(Ticked(LIMITS.stale_after_s))
+
+    assert replica.position == position_of(log.entries[-1])
+    assert replica.forged == 0
+
+
+@given(ahead=st.integers(1, 5), speaks=st.integers(1, 4), moves=st.booleans())
+def test_a_head_that_the_log_does_not_bear_out_is_a_forgery_as_soon_as_that_is_known(
+    ahead, speaks, moves
+):
+    replica = at_epoch(OURS, AT)
+    theirs = msgspec.structs.replace(head_at(OURS, AT + 1), epoch=AT + ahead)
+    signature = STRANGER.sign(theirs.log_id, theirs.epoch, theirs.hash, theirs.digest)
+    for _ in range(speaks):
+        replica.receive(HeadAnnounced(msgspec.structs.replace(theirs, signature=signature)))
+    replica.receive(Ticked(LIMITS.stale_after_s - 1))
+    assert replica.forged == 0
+    if moves:
+        replica.receive(RangeArrived(0, tuple(OURS.entries[AT : AT + ahead])))
+    else:
+        replica.receive(Ticked(LIMITS.stale_after_s))
+
+    assert replica.forged == 1
 
 
 @given(epoch=st.integers(1, 9), key=st.sampled_from([WRITER_KEY, STRANGER]), alone=st.booleans())

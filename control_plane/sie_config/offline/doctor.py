@@ -48,7 +48,7 @@ def examine(log: Path, *, url: str, bus: BusSettings | None) -> Report:
         try:
             asyncio.run(verify_stream(bus, log, report.position, report))
         except BusUnavailable as error:
-            report.warn("stream", error.message, "start the broker; writes commit without it")
+            report.warn("stream", error.message, "mend what the line says; writes go on without it")
     return report
 
 

@@ -36,7 +36,8 @@ def verify_export(path: Path, report: Report, log: Path | None) -> Position | No
     except OSError as error:
         raise NotReadable(f"{path} cannot be read: {error.strerror}") from error
     except SnapshotCorrupt as error:
-        report.bad("export", str(error))
+        cure = "give what `sie log replay --out` or GET /v1/configs/export wrote"
+        report.bad("export", str(error), cure=cure)
         return None
     entry = found.entry
     digest = registry_of(found).digest

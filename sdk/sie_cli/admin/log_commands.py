@@ -242,7 +242,7 @@ def doctor(log: Log = _HERE, url: Url = "", nats_url: NatsUrl = "", output: Page
         from sie_config.offline.log_reader import log_path  # noqa: PLC0415
 
         path = log_path(log)
-        bus = _bus(nats_url) if nats_url else None
+        bus = _bus(nats_url) if nats_url else _local_bus(path)
         return examine(path, url=_writer(path, url), bus=bus)
 
     _conclude(run, output)
@@ -293,6 +293,19 @@ def _bus(url: str) -> "BusSettings":
     from sie_cli.access.operator_access import broker_access  # noqa: PLC0415
 
     return broker_access(Path(), url, os.environ)
+
+
+def _local_bus(log: Path) -> "BusSettings | None":
+    """The broker of the cluster of this machine whose log it is; None where none runs."""
+    from sie_cli.access import state  # noqa: PLC0415
+    from sie_cli.access.named_cluster import is_alive  # noqa: PLC0415
+    from sie_cli.access.operator_access import broker_access  # noqa: PLC0415
+
+    data = log.absolute().parent.parent
+    record = state.load(data)
+    if record is None or not is_alive(record, "nats"):
+        return None
+    return broker_access(data, "", os.environ)
 
 
 def _conclude(

@@ -38,6 +38,7 @@ from sie_core.replica.events import (
 )
 from sie_core.replica.fetches import ReplicaFetches
 from sie_core.replica.fold import Fault, digest_fault, fold
+from sie_core.replica.hearsay import Hearsay
 from sie_core.replica.snapshots import UNSIGNED_LOG, refusal, registry_of, unreadable, why_snapshot
 from sie_core.trust import Trust
 from sie_schemas.entry import ENTRY_VERSION, Entry
@@ -55,8 +56,7 @@ class Replica:
         self._limits: Final = limits or ReplicaLimits()
         self._pinned: Final = trust
         self._trust = trust
-        self.forged: int = 0
-        """The number of messages under a wrong signature, or under none where one is due."""
+        self._hearsay = Hearsay(wait_s=self._limits.stale_after_s)
         self.registry: Registry = Registry.EMPTY
         self.position: Position | None = None
         self.received: int = 0
@@ -91,6 +91,11 @@ class Replica:
         return "fresh"
 
     @property
+    def forged(self) -> int:
+        """The number of messages that nobody vouches for who may: see `Hearsay`."""
+        return self._hearsay.forged
+
+    @property
     def behind(self) -> int:
         """The number of epochs that are known to be missing."""
         applied = self.position.epoch if self.position is not None else 0
@@ -111,6 +116,7 @@ class Replica:
                 return self._failed(fetch_id, reason)
             case Ticked(now):
                 self._now = now
+                self._hearsay.judge(self.position, self._trust, now)
                 return self._catch_up()
             case ResyncAsked():
                 return self._resync()
@@ -161,25 +167,19 @@ class Replica:
         begins_next = entry.epoch == here.epoch + 1 and entry.prev_hash == here.hash
         if entry.log_id != here.log_id and not begins_next:
             return self._other_log(entry.log_id)
-        if entry.epoch == here.epoch and entry.hash != here.hash and self._believes(entry):
+        second = entry.epoch == here.epoch and entry.hash != here.hash
+        if second and self._hearsay.believes(entry, self._trust):
             return self._stop(
                 "forked", f"a second entry for epoch {entry.epoch}: {entry.hash[:16]}"
             )
         if entry.epoch > here.epoch + self._limits.buffer_entries_max:
             # Too early to be of use; its signature, if it is good, says how far there is to go.
-            if self._believes(entry):
+            if self._hearsay.believes(entry, self._trust):
                 self._note_head_epoch(entry.epoch)
         elif entry.epoch > here.epoch:
             self._note_head_epoch(entry.epoch)
             self._early.keep(entry)
         return []
-
-    def _believes(self, signed: Entry | Head) -> bool:
-        """True if the writer vouches for it. A log without keys is believed as it comes."""
-        if self._trust.public is None or self._trust.accepts(signed):
-            return True
-        self.forged += 1
-        return False
 
     def _offer_first(self, entry: Entry) -> None:
         """Before anything was verified, only an unbroken chain from epoch 1 is of use, under a key
@@ -196,7 +196,7 @@ class Replica:
         registry = self.registry if here is not None else Registry.EMPTY
         first = here.epoch + 1 if here is not None else 1
         entries, forged = self._early.take_covered(first, self._trust)
-        self.forged += forged
+        self._hearsay.forged += forged
         folded = fold(here, registry, entries, digest_every=self._limits.digest_every)
         stop = self._fault(folded.fault) if folded.fault is not None else []
         if not folded.applied:
@@ -217,7 +217,7 @@ class Replica:
         here = self.position
         if here is not None and head.log_id != here.log_id:
             return self._other_log(head.log_id)
-        if here is not None and not self._believes(head):
+        if here is not None and not self._trust.believes(head):
             return self._heard_say(head, here)
         if here is None or head.epoch >= here.epoch:
             # An old word, said again, is no news.
@@ -238,10 +238,9 @@ class Replica:
     def _heard_say(self, head: Head, here: Position) -> list[Command]:
         """A head under a key that is not trusted. If the key was changed meanwhile, the entries up
         to there say so: they are asked for once, and nothing else is made of it."""
-        if head.signature is None or head.signature.key_id == self._trust.key_id:
+        if not self._hearsay.may_be_true(head, here, self._trust, self._now):
             return []
-        if head.epoch > here.epoch:
-            self._note_head_epoch(head.epoch)
+        self._note_head_epoch(head.epoch)
         return self._catch_up()
 
     def _other_log(self, log_id: str) -> list[Command]:
@@ -284,7 +283,7 @@ class Replica:
 
     def _forged_snapshot(self, entry: Entry) -> list[Command]:
         """Of our own log, or the first of all, and not signed as it should be: as if none came."""
-        self.forged += 1
+        self._hearsay.forged += 1
         self.reason = f"the snapshot at epoch {entry.epoch} is not signed by the trusted key"
         self._fetches.wanted_snapshot = "unsigned"
         self._fetches.pause(self._now)
@@ -387,6 +386,7 @@ class Replica:
         self.registry, self.position = registry, position
         for entry in entries:
             self._trust = self._trust.after(entry)
+            self._hearsay.judge(entry, self._trust, self._now)
         self.reason = self.reason if self.stopped else ""
         self._note_head_epoch(position.epoch)
         self._early.forget(position.epoch)

@@ -132,7 +132,9 @@ export function Overview({ may }) {
   const cluster = useEvery((signal) => (may.gateway ? get(`${GATEWAY}health`, { models: "false" }, signal) : null), [], 3000);
   const [traffic, keep] = useState([]);
   const epoch = told.head ? told.head.epoch : 0;
-  const newest = useEvery((signal) => get(`${CONFIGS}entries`, { limit: 6 }, signal), [epoch], 60000);
+  // Before the head is told, an answer would be thrown away with it: the first telling asks anew.
+  const known = Boolean(told.head) || told.state === "lost";
+  const newest = useEvery((signal) => (known ? get(`${CONFIGS}entries`, { limit: 6 }, signal) : null), [epoch, known], 60000);
   useEffect(() => {
     if (cluster.value) keep((before) => [...before.slice(-59), cluster.value.cluster.total_qps]);
   }, [cluster.value]);
