@@ -128,8 +128,8 @@ class ConfigSettings(
     )
     broker_wait_s: float = constant(
         5.0,
-        help="with an empty log file, how long a start waits for a broker that is there to say "
-        "which logs it has, in seconds; without its word it begins none",
+        help="how long a start waits for a broker that is there to say which logs it has, in "
+        "seconds; with an empty log file it begins none without its word",
     )
     publish_retry_s: float = constant(0.5, help="pause after the bus refused an entry, in seconds")
     publish_verify_s: float = constant(

@@ -16,6 +16,7 @@ _LOST = (
 )
 RECOVERY = "control_plane/sie_config/start/recovery.py"
 ROLL_CALL = "control_plane/sie_config/start/roll_call.py"
+_QUESTIONS = "control_plane/sie_config/start/questions.py"
 SIMULATED = "tests/property/test_simulated_cluster.py::test_each_fault_alone_is_survived"
 _ROLL_CALL_LAWS = f"{_LAWS}test_roll_call_laws.py::test_"
 _RESUMED = (
@@ -25,6 +26,9 @@ _BEGUN = (
     f"{_ROLL_CALL_LAWS}a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
 )
 _WAITED = f"{_ROLL_CALL_LAWS}a_broker_whose_cluster_finds_a_leader_while_a_start_waits_is_heard"
+_ONE_TURN = (
+    f"{_ROLL_CALL_LAWS}of_questions_that_end_in_one_turn_the_answer_counts_and_every_error_is_read"
+)
 _LOG_RECOVERY = "tests/integration/test_log_recovery.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 DISK = "tests/unit/test_disk_faults.py"
@@ -322,8 +326,8 @@ CONFIG_START_MUTANTS = (
         "a-head-file-of-another-log-says-nothing",
         "an old file put back beside the head of a newer log takes writes",
         ROLL_CALL,
-        "await self._superseding() or self._of_another_log()",
-        "await self._superseding()",
+        "await self._superseding(until) or self._of_another_log()",
+        "await self._superseding(until)",
         _RESUMED,
     ),
     edit(
@@ -354,14 +358,14 @@ CONFIG_START_MUTANTS = (
         "a-silent-broker-knows-no-log",
         "a log is begun beside the one that a slow broker holds",
         ROLL_CALL,
-        "                raise failed\n",
-        "                return {}\n",
+        "            if bus.absent:\n",
+        "            if True:\n",
         _BEGUN,
     ),
     edit(
         "a-broker-is-asked-once",
         "a writer with an empty disk ends while the broker's cluster chooses its leader",
-        ROLL_CALL,
+        _QUESTIONS,
         "asked, timeout=_ASK_AGAIN_S, return_when",
         "asked, timeout=None, return_when",
         (_WAITED,),
@@ -370,9 +374,33 @@ CONFIG_START_MUTANTS = (
         "a-slow-answer-is-not-waited-for",
         "a writer with an empty disk never begins behind a broker that is slow",
         ROLL_CALL,
-        "log_streams(bus, timeout_s=wait_s)",
-        "log_streams(bus, timeout_s=_ASK_AGAIN_S)",
+        "log_streams, bus, timeout_s=self._broker_wait_s",
+        "log_streams, bus, timeout_s=0.2",
         (_WAITED,),
+    ),
+    edit(
+        "a-file-listens-for-a-second",
+        "an old backup is served beside the log that superseded it: its cluster chose a leader",
+        ROLL_CALL,
+        "get_running_loop().time() + self._broker_wait_s",
+        "get_running_loop().time() + self._listen_s",
+        (_WAITED,),
+    ),
+    edit(
+        "the-stream-is-asked-once",
+        "a writer goes on over what it lost and its stream has, whose leader is chosen just now",
+        ROLL_CALL,
+        "go_on=lambda: bus is not None and bus.connected",
+        "go_on=lambda: False",
+        (_WAITED,),
+    ),
+    edit(
+        "an-error-beside-an-answer-is-not-read",
+        "asyncio tells of a dropped question as of a defect, where another one was answered",
+        _QUESTIONS,
+        "errors = [(each, each.exception()) for each in answered]",
+        "errors = ((each, each.exception()) for each in answered)",
+        (_ONE_TURN,),
     ),
     edit(
         "the-broker-s-logs-are-not-heeded",

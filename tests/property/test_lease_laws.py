@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import itertools
+import random
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.gateway_world import MemoryLeases, heartbeat, model, resolver_of
 
@@ -25,10 +26,12 @@ from sie_gateway.leases.leases import (
     under_lease,
     warm_workers,
 )
+from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.api.leases import Lease, LeaseRequest, LeaseSpec
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
+from sie_testing.stage.loop import SimulatedLoop
 
 PROFILES: Final = ("cpu", "l4", "h100")
 MOST: Final = {"default": 6, "night": 4, "free": None}
@@ -167,6 +170,23 @@ class HeldUpLeases(MemoryLeases):
             self._is_first = False
             await self.arrives.wait()
         return table
+
+
+class LeaderlessLeases(MemoryLeases):
+    """A store on a broker's cluster that drops what it is asked, until it has a leader."""
+
+    def __init__(self, leader_at: float) -> None:
+        super().__init__()
+        self._leader_at = leader_at
+        self.told_at: list[float] = []
+
+    async def read(self) -> LeaseTable:
+        """The table, or that no answer came."""
+        now = asyncio.get_running_loop().time()
+        if now < self._leader_at:
+            raise BusUnavailable("no answer")
+        self.told_at.append(now)
+        return await super().read()
 
 
 def _desk(
@@ -436,3 +456,23 @@ async def test_a_pool_that_comes_to_the_log_is_meant_where_a_lease_had_its_name(
     assert (placed.pool, placed.lease) == ("night", None)
     assert "queue_pool" not in (await desk.get("night"))["spec"]
     assert {each["kind"] for each in (await desk.overview())["pools"]} == {"pool"}
+
+
+@given(leader_at=st.integers(0, 900), turn=st.integers(0, 3))
+@example(1, 0)
+def test_a_gateway_asks_for_the_leases_that_it_was_not_told_of_as_soon_as_for_those_that_it_has(
+    leader_at: int, turn: int
+) -> None:
+    loop = SimulatedLoop(random.Random(turn))  # type: ignore[abstract]
+    store = LeaderlessLeases(leader_at)
+
+    async def lives() -> None:
+        stop = asyncio.Event()
+        running = asyncio.create_task(_desk(store).run(stop))
+        await asyncio.sleep(leader_at + 60.0)
+        stop.set()
+        await running
+
+    loop.run_until_complete(lives())
+    loop.close()
+    assert store.told_at and store.told_at[0] <= leader_at + 60.0

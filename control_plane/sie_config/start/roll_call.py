@@ -26,6 +26,7 @@ from sie_config.log.witnesses import (
     judge,
 )
 from sie_config.replicas.reports import Reports
+from sie_config.start.questions import answer_of
 from sie_config.start.recovery import reclaim
 from sie_config.stream.stream_witness import Stream, newest_claim, superseded_at
 from sie_config.writer.seed import FirstEntry
@@ -33,16 +34,13 @@ from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus
-from sie_runtime.streams.log_stream import StreamTip, log_streams
+from sie_runtime.streams.log_stream import log_streams
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
-_ASK_AGAIN_S: Final = 0.2
-"""A leader that the broker's cluster chooses is asked this soon. Until then a broker has some
-dozens of questions to drop."""
 
 
 class RollCall:
@@ -119,8 +117,17 @@ class RollCall:
         if bus is None:
             return []
         try:
-            streams = await _heard_streams(bus, self._broker_wait_s)
+            # Where every address refuses, the log begins: a cluster has to work without a broker.
+            # One that hangs, or has no JetStream just now, has said nothing, and a log that is
+            # begun beside the one that it holds divides the cluster.
+            streams = await answer_of(
+                partial(log_streams, bus, timeout_s=self._broker_wait_s),
+                wait_s=self._broker_wait_s,
+                go_on=lambda: not bus.absent,
+            )
         except SIEError as error:
+            if bus.absent:
+                return []
             raise Untrusted(
                 "the log file is empty, and the broker is there but does not say whether "
                 f"it holds an older log: {error.message}. Mend the broker (JetStream has "
@@ -134,16 +141,17 @@ class RollCall:
         """Go on with the log of the file, or enter the state that says why not."""
         # First of all: claims about another log say nothing of this one, so an old backup that was
         # put back by mistake would be served, and its writes lost without a word.
-        newer = await self._superseding() or self._of_another_log()
+        until = asyncio.get_running_loop().time() + self._broker_wait_s
+        newer = await self._superseding(until) or self._of_another_log()
         if newer:
             self._recover(newer)
             return
-        verdict = await self._judged()
+        verdict = await self._judged(until)
         if isinstance(verdict, Behind):
             # Before this tenure begins: its own entry would stand where the lost one was, and then
             # there are two histories.
             await self._reclaim(verdict.claim.epoch)
-            verdict = await self._judged()
+            verdict = await self._judged(until)
         try:
             await self._act_on(verdict)
         except StorageFull as error:
@@ -195,10 +203,10 @@ class RollCall:
             _LOG.error("the writer is in recovery", extra={"reason": reason})
         self._sequencer.enter(state)
 
-    async def _judged(self) -> Verdict:
+    async def _judged(self, until: float) -> Verdict:
         head, keys = self._sequencer.position, self._sequencer.log_keys
         claims = [claim for claim in self._reports.claims() if keys.vouches_for(claim.proof)]
-        claim = await self._claim_of_stream(head)
+        claim = await self._claim_of_stream(head, until)
         if claim is not None:
             claims.append(claim)
         own = self._head_file.read()
@@ -210,13 +218,19 @@ class RollCall:
                 hashes[epoch] = entry.hash
         return judge(head, hashes.get, claims, own)
 
-    async def _superseding(self) -> str:
+    async def _superseding(self, until: float) -> str:
         """The log of the broker that supersedes this one, in words; empty where none does."""
-        if self._bus is None or not self._bus.connected:
+        bus = self._bus
+        if bus is None or not bus.connected:
             return ""
+        wait_s = self._left_s(until)
         head = self._sequencer.position
         try:
-            streams = await _heard_streams(self._bus, self._listen_s)
+            streams = await answer_of(
+                partial(log_streams, bus, timeout_s=wait_s),
+                wait_s=wait_s,
+                go_on=lambda: bus.connected,
+            )
         except SIEError as error:
             _LOG.warning("the broker does not say its logs", extra={"reason": error.message})
             return ""
@@ -253,51 +267,28 @@ class RollCall:
             timeout_s=self._listen_s,
         )
 
-    async def _claim_of_stream(self, head: Position) -> Claim | None:
+    async def _claim_of_stream(self, head: Position, until: float) -> Claim | None:
         """The claim that the stream of this log makes."""
         if self._stream_of is None:
             return None
-        stream = self._stream_of(head.log_id)
-        try:
+        stream, bus = self._stream_of(head.log_id), self._bus
+
+        async def claim() -> Claim | None:
             tip = await stream.tip()
             if tip is None:
                 return None
             return await newest_claim(stream, tip, head, self._sequencer.log_keys)
+
+        try:
+            return await answer_of(
+                claim,
+                wait_s=self._left_s(until),
+                go_on=lambda: bus is not None and bus.connected,
+            )
         except SIEError as error:
             _LOG.warning("the stream bears no witness", extra={"reason": error.message})
         return None
 
-
-async def _heard_streams(bus: Bus, wait_s: float) -> dict[str, StreamTip]:
-    """Every config stream of the broker, by log id; none where no broker is there at all.
-
-    Raises the `SIEError` of a question when none was answered in `wait_s` seconds.
-    """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + wait_s
-    asked: set[asyncio.Task[dict[str, StreamTip]]] = set()
-    failed: SIEError | None = None
-    try:
-        # Where every address refuses, the log begins: a cluster has to work without a broker. One
-        # that hangs, or has no JetStream just now, has said nothing, and a log that is begun beside
-        # the one that it holds divides the cluster.
-        while not bus.absent:
-            # A JetStream cluster drops what it is asked while it has no leader: it is asked again,
-            # beside the questions before, since a slow answer counts as well.
-            asked.add(asyncio.create_task(log_streams(bus, timeout_s=wait_s)))
-            answered, asked = await asyncio.wait(
-                asked, timeout=_ASK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            for each in answered:
-                try:
-                    return await each
-                except SIEError as error:
-                    failed = error
-            if failed is not None and loop.time() >= until:
-                raise failed
-            if answered:
-                await asyncio.sleep(_ASK_AGAIN_S)
-        return {}
-    finally:
-        for each in asked:
-            each.cancel()
+    def _left_s(self, until: float) -> float:
+        """The seconds that a question has: after a slow one too it has some."""
+        return max(until - asyncio.get_running_loop().time(), self._listen_s)

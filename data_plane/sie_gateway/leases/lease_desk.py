@@ -104,12 +104,14 @@ class LeaseDesk:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the table fresh until `stop`."""
         while not stop.is_set():
+            times = 1
             try:
                 await self._look()
+                times = 1 if self._table.held else _NONE_TIMES
             except Later as error:
+                # That none is known does not say that there is none: it is asked again soon.
                 _LOG.debug("the leases are as they were: %s", error.message)
             try:
-                times = 1 if self._table.held else _NONE_TIMES
                 async with asyncio.timeout(self._look_s * times):
                     await stop.wait()
             except TimeoutError:
