@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tests.support.encoder_models import (
     ADAPTERS,
     MINILM,
@@ -131,15 +132,29 @@ def test_an_adapter_of_every_linear_layer_is_as_under_peft(family, tmp_path):
     assert_same(dense(backend, texts, "every"), _alone(reference.double(), texts))
 
 
-def test_an_adapter_of_the_layer_behind_the_tokens_is_refused_where_a_score_reads_it(tmp_path):
+@pytest.mark.parametrize(
+    ("target", "lost", "said"),
+    [
+        ("pooler.dense", "nothing", r"it adapts pooler\.dense, which runs behind the tokens"),
+        ("pooler.dense", "pooler.dense", r"no factors of bert\.pooler\.dense, which"),
+        ("classifier", "classifier", "no factors of classifier, which"),
+        ("word_embeddings", "word_embeddings", r"no factors of bert\.embeddings\.word_embeddings"),
+    ],
+)
+def test_an_adapter_of_a_layer_beside_the_tokens_is_refused_where_a_score_reads_it(
+    tmp_path, target, lost, said
+):
+    """It cannot be adapted here; where its factors are lost, peft would draw others."""
     module, name, kind, tasks = _HEADED["score"]
     folder = write_tiny(tmp_path / "model", BertConfig(**{**_TINY, "num_labels": 1}), kind=kind)
     profile = ProfileDocument(backend=name)
     spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
     backend: Backend = module.load(spec, fresh_device())
-    lora = LoraConfig(r=3, target_modules=["query", "pooler.dense"], init_lora_weights=False)
+    lora = LoraConfig(r=3, target_modules=["query", target], init_lora_weights=False)
     _save(get_peft_model(kind.from_pretrained(folder), lora), str(tmp_path / "adapter"))
-    with pytest.raises(OurFault, match=r"it adapts pooler\.dense, which runs behind the tokens"):
+    file = tmp_path / "adapter/adapter_model.safetensors"
+    save_file({key: one for key, one in load_file(file).items() if lost not in key}, file)
+    with pytest.raises(OurFault, match=said):
         backend.load_adapter(AdapterPin("pooled", "1"), Weights(tmp_path / "adapter", None))
         backend.prepare(
             ipc.RunBatch(

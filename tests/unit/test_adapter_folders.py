@@ -204,6 +204,26 @@ def test_an_adapter_that_peft_saved_targets_its_own_tensors(base, tmp_path, targ
     assert propose(FolderFiles(tmp_path / "tuned"), takes_pickles=False).refusals == ()
 
 
+@pytest.mark.parametrize("word", [False, None, True, "gaussian"])
+def test_factors_that_peft_would_draw_at_random_are_refused_by_name(base, tuned, word):
+    """Two loads of such a folder answered otherwise, and were answered here as if it had none."""
+    file, missing = tuned / "adapter_model.safetensors", "encoder.layer.1.attention.self.query"
+    save_file({n: one for n, one in load_file(file).items() if missing not in n}, file)
+    write_json(tuned / "adapter_config.json", init_lora_weights=word)
+    loaded = [st.SentenceTransformer(str(tuned), device="cpu") for _ in range(2)]
+    first, second = (model.encode(list(TEXTS[:1])) for model in loaded)
+    if word:
+        assert _over(base, tuned) == ()
+        assert_same(first, second)
+        assert_same(_vectors(_adapted(base, tuned), _PIN, TEXTS[:1]), first)
+        return
+    assert np.abs(first - second).max() > 1e-3
+    said = f"has no factors of {missing}, which the config targets"
+    assert said in _over(base, tuned)[0]
+    with pytest.raises(OurFault, match=said):
+        _adapted(base, tuned)
+
+
 def _over(base: Path, adapter: Path) -> tuple[str, ...]:
     """The refusals of `sie add --adapter-of` beyond the adapter's own files."""
     proposal = propose(FolderFiles(adapter), takes_pickles=False)

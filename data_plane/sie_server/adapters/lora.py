@@ -7,14 +7,16 @@ that batch. So no batch can see another's adapter, and a batch without one runs 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
+from sie_layouts.adapter import UNFILLED_CURE, unfilled
 from sie_schemas.errors import OurFault
 from sie_server.adapters.lora_format import LowRank, refused
 from sie_server.packed.prepacked import PrepackedLinear
@@ -29,6 +31,8 @@ _SHARED_COLUMNS_MAX: Final = 64
 fewer lost in bfloat16 (docs/laboratory/engine.md#lora)."""
 _POOLER: Final = "pooler"
 """The layer that makes one row of a text, by its name in every family."""
+_OTHERS: Final = (nn.Embedding, nn.Conv1d, nn.Conv2d, Conv1D)
+"""The layers that peft adapts beside linear ones, where a config names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +72,30 @@ class Adapter:
 
 
 def bind(
-    low_ranks: Sequence[LowRank], model: nn.Module, *, prefix: str, pools: bool = False
+    low_ranks: Sequence[LowRank],
+    model: nn.Module,
+    config: Mapping[str, Any],
+    *,
+    prefix: str,
+    whole: nn.Module | None = None,
+    pools: bool = False,
 ) -> Adapter:
-    """Find each product's layer. `prefix` is the name that heads give this model (`bert`).
+    """Find each product's layer.
 
-    `pools` says that a head behind the model reads its pooler; else nothing does, and a product of
-    it changes no answer. Raises ADAPTER_LOAD_FAILED when a layer is missing, is not linear, has
-    another shape, or is a pooler that is read.
+    `config` is the adapter's own, and `prefix` the name that heads give this model (`bert`).
+    `whole` is the model with its head. `pools` says that a head behind the model reads its pooler;
+    else nothing does, and a product of it changes no answer.
+
+    Raises ADAPTER_LOAD_FAILED when a layer is missing, is not linear, has another shape, or is a
+    pooler that is read. So it does for a layer whose factors peft would draw at random.
     """
     modules = dict(model.named_modules())
     deltas: dict[str, Delta] = {}
+    starts: set[str] = set()
     for product in low_ranks:
         name = _module_name(product.module, modules, prefix)
         module = modules[name]
+        starts.add(product.module.removesuffix(name))
         # A pooler runs behind the hooks of the tokens: its product was lost without a word.
         if name.split(".", 1)[0] == _POOLER:
             if pools:
@@ -89,7 +104,7 @@ def bind(
                     "train it without that layer, or merge it into its base"
                 )
             continue
-        if not (type(module) is nn.Linear or isinstance(module, PrepackedLinear)):
+        if not _is_linear(module):
             raise refused(f"{name} is a {type(module).__name__}; only linear layers are adapted")
         wanted = (product.up.shape[0], product.down.shape[1])
         if (module.out_features, module.in_features) != wanted:
@@ -108,7 +123,36 @@ def bind(
                 f"{str(delta.down.dtype).removeprefix('torch.')}: train it again"
             )
         deltas[name] = delta
+    linear, others = _targets(starts, modules, whole, pools=pools)
+    what = unfilled(config, {product.module for product in low_ranks}, linear, others)
+    if what:
+        raise refused(f"its file {what}; {UNFILLED_CURE}")
     return Adapter(deltas)
+
+
+def _targets(
+    starts: Set[str], modules: Mapping[str, nn.Module], whole: nn.Module | None, *, pools: bool
+) -> tuple[list[str], list[str]]:
+    """The linear layers that answers are made with, and what else peft adapts, as a file has them.
+
+    `starts` are the beginnings of its names before the model's own. With one it was put on a model
+    with a head.
+    """
+    own = {
+        start + name: module
+        for start in sorted(starts)
+        for name, module in modules.items()
+        if pools or name.split(".", 1)[0] != _POOLER
+    }
+    if whole is not None and any(starts):
+        inside = set(modules.values())
+        own |= {name: each for name, each in whole.named_modules() if each not in inside}
+    linear = [name for name, each in own.items() if _is_linear(each)]
+    return linear, [name for name, each in own.items() if isinstance(each, _OTHERS)]
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return type(module) is nn.Linear or isinstance(module, PrepackedLinear)
 
 
 def _place(module: nn.Linear | PrepackedLinear) -> dict[str, Any]:

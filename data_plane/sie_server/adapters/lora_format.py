@@ -8,6 +8,7 @@ Does not know the model that the adapter is for.
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +39,11 @@ class LowRank:
     scale: float
 
 
-def read_adapter(folder: Path) -> tuple[LowRank, ...]:
-    """The low-rank products of an adapter, sorted by module. Raises ADAPTER_LOAD_FAILED."""
+def read_adapter(folder: Path) -> tuple[tuple[LowRank, ...], Mapping[str, Any]]:
+    """The low-rank products of an adapter, sorted by module, and its config.
+
+    Raises ADAPTER_LOAD_FAILED.
+    """
     config = _read_config(folder / CONFIG_FILE)
     try:
         held = read_header(FolderFiles(folder), WEIGHTS_FILE)
@@ -63,7 +67,7 @@ def read_adapter(folder: Path) -> tuple[LowRank, ...]:
         # As peft: with rank-stabilised training the product grows with the rank's root alone.
         scale = alpha / (math.sqrt(rank) if stabilised else rank)
         found.append(LowRank(module, parts[module]["A"], parts[module]["B"], scale))
-    return tuple(found)
+    return tuple(found), config
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -5,12 +5,13 @@ registered model it is the same model only where these are that model's own step
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
-from sie_layouts.architectures.tensors.declared import layer_shapes
+from sie_layouts.architectures.tensors.declared import layer_shapes, wanted
 from sie_layouts.architectures.tensors.factors import (
     ADAPTER_FILE,
     FACTOR,
@@ -27,7 +28,14 @@ from sie_layouts.reading import Layout, kind_of, read
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TextLayout, TransformerStep
 
-__all__ = ["adapter_refusals", "other_steps", "refusals_over", "untargeted"]
+__all__ = [
+    "UNFILLED_CURE",
+    "adapter_refusals",
+    "other_steps",
+    "refusals_over",
+    "unfilled",
+    "untargeted",
+]
 
 _CONFIG: Final = "config.json"
 _NAME_CHARS_MAX: Final = 256
@@ -37,6 +45,11 @@ _WRAPPED: Final = "base_model.model."
 """The beginning that peft gives a name. A name that has it twice is of a model in two of them."""
 _EVERY: Final = "all-linear"
 """peft's word for each linear layer."""
+_NUMBER: Final = re.compile(r"\.\d+\.")
+"""The place of a layer in a list."""
+UNFILLED_CURE: Final = (
+    "restore both files of one training, or leave out of target_modules what was not trained"
+)
 _CURE: Final = "train a plain LoRA, or merge it into its base and register that as a model"
 _NOT_PLAIN: Final[Mapping[str, str]] = {
     "alora_invocation_tokens": "makes it an activated LoRA (aLoRA)",
@@ -148,6 +161,27 @@ def untargeted(config: Mapping[str, Any], held: Mapping[str, Held]) -> Iterator[
     yield from unlike_factors(config, held)
 
 
+def unfilled(
+    config: Mapping[str, Any], held: Container[str], linear: Iterable[str], others: Iterable[str]
+) -> str:
+    """The layer of which peft draws factors, as an adapter's file has none; "" where it draws none.
+
+    `held` are the layers of which the file has factors, and `linear` those of the model. `others`
+    are layers that peft adapts by name alone: tables, convolutions.
+    """
+    # With any other initialisation the product of new factors is nothing.
+    if config.get("init_lora_weights", True):
+        return ""
+    by_name = () if str(config.get("target_modules")).lower() == _EVERY else others
+    for each in (*linear, *by_name):
+        if each not in held and _is_target(config, each):
+            return (
+                f"has no factors of {each}, which the config targets: with init_lora_weights "
+                f"{json.dumps(config['init_lora_weights'])} peft draws some at random"
+            )
+    return ""
+
+
 def _is_target(config: Mapping[str, Any], module: str) -> bool:
     excluded, wanted = config.get("exclude_modules"), config.get("target_modules")
     if excluded and _names(excluded, module):
@@ -220,9 +254,37 @@ def refusals_over(adapter: Files, base: Files) -> Iterator[Refusal]:
     if other:
         cure = "register the model that it was saved with, and the adapter for that one"
         yield Refusal(MODULES_FILE, f"was saved with steps of its own: {other}", cure)
-    shapes = layer_shapes(base, _folder(read(base, kind_of(base)).layout))
-    if shapes is not None and WEIGHTS_FILE in adapter.names():
-        yield from unlike_base(read_header(adapter, WEIGHTS_FILE), *shapes)
+    folder = _folder(read(base, kind_of(base)).layout)
+    shapes = layer_shapes(base, folder)
+    if shapes is None or WEIGHTS_FILE not in adapter.names():
+        return
+    held = read_header(adapter, WEIGHTS_FILE)
+    unlike = tuple(unlike_base(held, *shapes))
+    yield from unlike
+    if not unlike:
+        modules = {found["module"] for each in held if (found := FACTOR.fullmatch(each))}
+        of_base = Reader(base).table(joined(folder, _CONFIG))
+        what = unfilled(Reader(adapter).table(ADAPTER_FILE), modules, *_beside(modules, of_base))
+        if what:
+            yield Refusal(WEIGHTS_FILE, what, UNFILLED_CURE)
+
+
+def _beside(modules: Set[str], config: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The matrices in those lists of a model's layers of which an adapter has factors.
+
+    Those of a kind that has factors are linear. Of the others no name says so; a worker knows, and
+    judges what stands in no list. Of a family that is not declared there are none.
+    """
+    lists = {_NUMBER.split(each, maxsplit=1)[0] for each in modules}
+    kinds = {_NUMBER.sub("", each) for each in modules}
+    linear: list[str] = []
+    others: list[str] = []
+    for tensor in wanted(config, "none"):
+        for name in tensor.names if tensor.shape is not None and len(tensor.shape) == 2 else ():
+            each = name.removesuffix(".weight")
+            if each != name and _NUMBER.search(name) and _NUMBER.split(name, 1)[0] in lists:
+                (linear if _NUMBER.sub("", each) in kinds else others).append(each)
+    return linear, others
 
 
 class _Whole:

@@ -156,7 +156,14 @@ class SequenceLogits:
         except (SIEError, AttributeError, TypeError):
             self._why_whole = f"the head of {type(self._model).__name__} is not known here"
             return
-        self._core = LoadedEncoder(self._spec, encoder, self.tokenizer, device, finish=first_states)
+        self._core = LoadedEncoder(
+            self._spec,
+            encoder,
+            self.tokenizer,
+            device,
+            finish=first_states,
+            whole=self._model,
+        )
         self._head = head
 
     def _some(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> Tensor:

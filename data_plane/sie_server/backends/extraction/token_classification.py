@@ -59,7 +59,7 @@ class TokenClassifier(EncoderBackend):
         encoder = Encoder(backbone_of(model), device=place)
         require_same(model, encoder, self._head)
         file = tokenizer_file(spec.weights.folder, device.cache_folder)
-        self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states)
+        self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states, whole=model)
         self._tokens_max = self._core.limits.tokens_max
         self._tokenizer = read_tokenizer(file.path, tokens_max=self._tokens_max)
         # A long text is cut into windows below, and what it has beyond the first must be there.

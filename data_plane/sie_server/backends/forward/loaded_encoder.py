@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sie_layouts.adapter import other_steps
 from sie_layouts.folder import FolderFiles
@@ -79,12 +79,14 @@ class LoadedEncoder:
         takes_types: bool = True,
         reference: Callable[[Tensor], Tensor] | None = None,
         tasks: Mapping[str, lora.Adapter] = MappingProxyType({}),
+        whole: nn.Module | None = None,
     ) -> None:
         self.spec = spec
         self.encoder = encoder
         self.tokenizer = tokenizer
         self._shelf = device.adapters
         self._tasks = tasks
+        self._whole = whole
         self._dtype = dtype_choice(spec, device)
         config = encoder.model.config
         limit, by_table = tokens_max(
@@ -174,12 +176,13 @@ class LoadedEncoder:
                     f"the adapter in {weights.folder} was changed after it was verified; "
                     "restore it, or register what is there now"
                 )
-            products = lora_format.read_adapter(weights.folder)
+            products, config = lora_format.read_adapter(weights.folder)
             if _each(stamp_of, weights.folder) != before:
                 raise lora_format.refused(
                     f"the adapter in {weights.folder} was changed while it was read; ask again"
                 )
-            return lora.bind(products, model, prefix=model.base_model_prefix, pools=pools)
+            prefix = model.base_model_prefix
+            return lora.bind(products, model, config, prefix=prefix, whole=self._whole, pools=pools)
 
         self._shelf.put(self.spec.revision, pin, read)
 

@@ -82,6 +82,7 @@ class CrossEncoder(EncoderBackend):
             finish=first_states,
             text=layout.text,
             takes_types=tokenizer_gives_types(spec.weights.folder),
+            whole=model,
         )
 
     def describe(self) -> Loaded:
