@@ -63,6 +63,21 @@ async def test_a_name_of_megabytes_is_not_said_back(path, body):
     assert len(answer.content) < 64 * 1024
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/encode/org/dense", "/v1/embeddings", "/embed", "/v2/rerank", "/v1/pools"]
+)
+async def test_marks_that_turn_a_text_around_are_not_said_back(path):
+    name = "i\u202egnp.exe\u200b\x9b2J"
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            for sent, query in (({name: 1}, {}), (ONE, {name: "1"})):
+                told = await http.post(path, json=sent, params=query)
+                assert 400 <= told.status_code < 500
+                assert told.text.strip().isprintable()
+                assert "gnp.exe" in told.text
+
+
 def test_a_message_that_is_cut_keeps_its_cure_and_shows_no_password():
     cure = "; GET /v1/models lists them"
     address = "https://somebody:hidden@host/"

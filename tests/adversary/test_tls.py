@@ -1,8 +1,10 @@
 """TLS of a listener and of those who connect: strangers, stale files, and what each is told."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.certificates import Authority, Signed
-from tests.support.polling import until_told
+from tests.support.log_world import metric
+from tests.support.polling import until, until_told
 
+from sie_runtime.http.connections import HttpBounds
+from sie_runtime.http.direct_http import answer_at_once
 from sie_runtime.process.lifecycle import serve_http
 from sie_runtime.process.status_routes import status_application
 from sie_runtime.tls import ListeningTls, TlsSettings, connecting_context, listening_context
@@ -27,17 +32,20 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @asynccontextmanager
-async def served(settings: ListeningTls) -> AsyncIterator[str]:
-    """Status routes behind TLS; their address."""
+async def served(
+    settings: ListeningTls, application: Any = None, **bounds: Any
+) -> AsyncIterator[str]:
+    """Status routes behind TLS, or an application; their address."""
     stop = asyncio.Event()
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve_http(
-            status_application(lambda: {"ready": True}),
+            application or status_application(lambda: {"ready": True}),
             host="127.0.0.1",
             port=0,
             stop=stop,
             drain_s=1,
+            bounds=HttpBounds(**bounds),
             on_listening=listening.set_result,
             tls=listening_context(settings, look_s=0.01),
         )
@@ -183,3 +191,73 @@ def test_files_that_cannot_be_used_are_named_at_the_start(tmp_path, authority):
         listening_context(ListeningTls(tls_client_ca_file=authority.ca))
     with pytest.raises(FixRequest, match="come together"):
         SIEClient("https://h", tls=Tls(cert_file=good.cert))
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+REFUSED: dict[str, tuple[bytes, int, dict[str, float]]] = {
+    "half a head": (HEAD, 408, {"http_head_s": 0.2}),
+    "no HTTP": (b"nonsense\r\n\r\n", 400, {}),
+    "a long path": (HEAD.replace(b"healthz", b"a" * 9000) + b"\r\n", 414, {}),
+}
+
+
+@pytest.mark.parametrize("sent", sorted(REFUSED))
+async def test_who_is_refused_before_a_token_ends_no_server(authority, sent, caplog):
+    """Half a head within its time once ended the server, with all its clients."""
+    data, status, bounds = REFUSED[sent]
+    async with served(listens(authority.signed("good")), **bounds) as url:
+        reader, writer = await opened(url, authority)
+        writer.write(data)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % status)
+        writer.transport.abort()
+        await until_told(lambda: answers(url, authority))
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+async def answers(url: str, authority: Authority) -> bool:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        reader, writer = await opened(url, authority)
+        writer.write(HEAD + b"\r\n")
+        line = await reader.readline()
+        writer.transport.abort()
+        return line.startswith(b"HTTP/1.1 200")
+    return False
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_client_that_reads_nothing_under_tls_is_cut_off(authority, at_once):
+    whole = b"x" * 8_000_000
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [(b"content-length", b"%d" % len(whole))]
+        if not at_once or not answer_at_once(scope, 200, headers, whole):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": whole})
+
+    settings = listens(authority.signed("good"))
+    async with served(settings, large, http_write_s=0.1) as url:
+        reader, writer = await opened(url, authority)
+        await until(lambda: metric("sie_http_connections") == 1)
+        writer.write(HEAD + b"\r\n")
+        await until(lambda: metric("sie_http_connections") == 0)
+        writer.transport.abort()
+    # And whoever reads has all of it.
+    async with served(settings, large) as url:
+        reader, writer = await opened(url, authority)
+        writer.write(HEAD + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(len(whole)) == whole
+        writer.transport.abort()
+
+
+async def opened(
+    url: str, authority: Authority
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose kernel takes little that is not read."""
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", int(url.split(":")[-1])))
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    return await asyncio.open_connection(sock=small, ssl=context, server_hostname="127.0.0.1")

@@ -1,6 +1,7 @@
 """Laws of a full house: a newcomer takes the place of who waits longest where most wait.
 
-Those wait that ask for nothing; where none does, those who read no answer.
+Those wait that ask for nothing; where none does, those who read no answer. Answers that nobody
+reads are bounded all together.
 """
 
 from hypothesis import given
@@ -25,7 +26,8 @@ class Guest:
 
     def __init__(self, address: str, since: float, doing: str) -> None:
         self.address, self.since = address, since
-        self.is_waiting, self.is_unread = doing == "rests", doing == "is unread"
+        self.is_waiting = doing == "rests"
+        self.unread_bytes = int(doing == "is unread")
         self.was_sent_away = False
 
     def look(self, now: float) -> None:
@@ -45,7 +47,7 @@ def test_who_leaves_for_a_newcomer_waited_longest_of_the_address_that_has_most(
     for address, since, doing in came:
         guest = Guest(address, float(since), doing)
         waiting = [each for each in inside if each.is_waiting]
-        waiting = waiting or [each for each in inside if each.is_unread]
+        waiting = waiting or [each for each in inside if each.unread_bytes]
         refused = house.enter(guest)
         left = [each for each in inside if each.was_sent_away]
         if len(inside) < connections_max:
@@ -67,3 +69,27 @@ def test_who_leaves_for_a_newcomer_waited_longest_of_the_address_that_has_most(
         if refused is None:
             inside.append(guest)
         assert len(house) == len(inside) <= connections_max
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 9))))
+def test_answers_that_nobody_reads_stay_within_their_bound_and_no_more_are_cut_off(came):
+    bound = 12
+    house = Connections(HttpBounds(http_answers_bytes_max=bound))
+    guests = []
+    for address, since, unread in came:
+        guest = Guest(address, float(since), "works")
+        guest.unread_bytes = unread
+        guests.append(guest)
+        assert house.enter(guest) is None
+    house.look(0.0)
+    left = [each for each in guests if each.was_sent_away]
+    stay = [each for each in guests if not each.was_sent_away]
+    held = sum(each.unread_bytes for each in stay)
+    assert held <= bound
+    if left:
+        assert held + max(each.unread_bytes for each in left) > bound
+    # Nobody is cut off but who has something unread, and of one address the longest waiting first.
+    assert all(each.unread_bytes for each in left)
+    for gone in left:
+        later = [each for each in stay if each.address == gone.address and each.unread_bytes]
+        assert all(each.since >= gone.since for each in later)

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_cli.show.printing import json_text
-from sie_cli.show.tables import visible
 from sie_runtime.texts.plain_yaml import dump_yaml
-from sie_schemas.errors import FixRequest, without_password
+from sie_schemas.errors import FixRequest, visible, without_password
 
 OBEYED = st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u200e\u202e\u2066\u2028\ufeff\U000e0001")
 TEXTS = st.text(OBEYED | st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -27,6 +26,17 @@ def test_no_form_of_the_output_holds_what_a_terminal_obeys_and_all_is_read_back(
     assert json.loads(as_json) == value
     assert yaml.safe_load(as_yaml) == value
     assert all(is_seen(visible(each)) for each in value)
+
+
+@given(TEXTS | st.text(st.characters(categories=["Cs", "Cf", "Lo"]), max_size=400))
+def test_no_error_repeats_what_a_terminal_obeys_or_no_text_can_hold(text):
+    """Halves of a pair among it: an answer that held one could not be written at all."""
+    problem = {"path": text, "message": text, "id": "x"}
+    error = FixRequest(text, field=text, details=[problem])
+    told = [error.message, error.field, *error.details[0].values()]
+    assert all(is_seen(each) and each.encode() is not None for each in told)
+    again = FixRequest(error.message, field=error.field, details=error.details)
+    assert again.to_wire() == error.to_wire()
 
 
 NAMES = st.text("abcdefghijklmnop0123456789-_.~!$&'()*+,;=:%", min_size=1, max_size=20)

@@ -275,16 +275,27 @@ async def test_a_crowd_that_reads_no_answer_makes_room_where_nobody_rests():
             assert [(await told(port, asked)).statuses for _ in range(2)] == [[200], [200]]
 
 
+# A connection that closes waits for its reader too, and was never looked at again.
+@pytest.mark.parametrize("headers", [HOST, LAST])
 @pytest.mark.parametrize("path", [b"/large", b"/usual-large"])
-async def test_a_client_that_reads_nothing_is_cut_off(path):
+async def test_a_client_that_reads_nothing_is_cut_off(path, headers):
+    await cut_off_unread(get(path, headers), http_write_s=0.1)
+
+
+async def test_answers_that_nobody_reads_are_bounded_together():
+    # A short time for bodies has all times looked at often.
+    await cut_off_unread(get(b"/large"), http_answers_bytes_max=1_000_000, http_body_s=0.1)
+
+
+async def cut_off_unread(asked: bytes, **bounds: Any) -> None:
     loop = asyncio.get_running_loop()
-    async with serving(http_write_s=0.1) as (_, port):
+    async with serving(**bounds) as (_, port):
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.setblocking(False)
             await loop.sock_connect(deaf, ("127.0.0.1", port))
             await until(lambda: metric("sie_http_connections") == 1)
-            await loop.sock_sendall(deaf, get(path))
+            await loop.sock_sendall(deaf, asked)
             await until(lambda: metric("sie_http_connections") == 0)
             taken = 0
             with contextlib.suppress(ConnectionError):

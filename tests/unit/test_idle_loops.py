@@ -18,7 +18,7 @@ class Visitor:
 
     address = "here"
     since = 0.0
-    is_waiting, is_unread = True, False
+    is_waiting, unread_bytes = True, 0
 
     def look(self, now: float) -> None:
         """Nothing is over its time."""

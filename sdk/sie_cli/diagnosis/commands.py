@@ -75,7 +75,7 @@ def support_bundle(
     text of a user, is in it."""
     from sie_cli.diagnosis.bundle import write_bundle  # noqa: PLC0415
     from sie_cli.diagnosis.facts import place_of  # noqa: PLC0415
-    from sie_cli.show.tables import visible  # noqa: PLC0415
+    from sie_schemas.errors import visible  # noqa: PLC0415
 
     place = place_of(url, data, context, gateway_url)
     for line in write_bundle(place, file, lines_max=lines):

@@ -26,8 +26,8 @@ from sie_cli.diagnosis.figures import (
 )
 from sie_cli.diagnosis.verdict import Verdict, judge
 from sie_cli.show.printing import Form, print_value
-from sie_cli.show.tables import visible
 from sie_core.counted import counted
+from sie_schemas.errors import visible
 
 __all__ = ["Glance", "glance_of", "show_top"]
 

@@ -18,10 +18,9 @@ from typing import Any, Final
 import typer
 
 from sie_cli.show.printing import Form, in_colour, print_lines, print_value, talk
-from sie_cli.show.tables import visible
 from sie_core.counted import counted
 from sie_core.nearest import advice
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, visible
 
 __all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered", "show_logs"]
 

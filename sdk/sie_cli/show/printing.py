@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Final
 
 import typer
 
-from sie_cli.show.tables import table_lines, visible
+from sie_cli.show.tables import table_lines
 from sie_cli.texts.json_paths import Path, read_path, selected
 from sie_core.nearest import advice
-from sie_runtime.texts.printable import escaped, json_code
-from sie_schemas.errors import FixRequest, without_password
+from sie_runtime.texts.printable import json_code
+from sie_schemas.errors import FixRequest, escaped, visible, without_password
 
 __all__ = [
     "Form",

@@ -12,9 +12,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from sie_runtime.texts.printable import escaped
+from sie_schemas.errors import visible
 
-__all__ = ["table_lines", "visible", "width_of"]
+__all__ = ["table_lines", "width_of"]
 
 _BETWEEN: Final = "  "
 _NARROWEST: Final = 4
@@ -24,15 +24,9 @@ _CELL_MAX: Final = 500
 _CUT: Final = "…"
 _JOINER: Final = "\u200d"
 """Joins emoji to one picture, and does nothing else."""
-_NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 Styled = Callable[[str, str], str]
 """From a cell's text and a line of it, filled up, to what is printed."""
-
-
-def visible(text: str) -> str:
-    """A text without characters that a terminal would obey."""
-    return escaped(text, _code)
 
 
 def width_of(text: str) -> int:
@@ -73,11 +67,6 @@ def _character_width(character: str) -> int:
     if unicodedata.combining(character) or character == _JOINER:
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return _NAMED.get(character) or (f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}")
 
 
 def _bounded(text: str) -> str:

@@ -2,12 +2,14 @@
 
 *types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
 is stable; a message says what failed, on what, and what to do. No message has the password of an
-address in it. Neither a message nor a list of problems is longer than a bound, since it may repeat
-what was sent. An object in `details` is whole: a program acts on it.
+address in it, nor a character that a terminal would obey. Neither a message nor a list of problems
+is longer than a bound, since it may repeat what was sent. An object in `details` is whole: a
+program acts on it.
 """
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
@@ -22,7 +24,9 @@ __all__ = [
     "TimeRanOut",
     "Untrusted",
     "error_for",
+    "escaped",
     "invalid_field",
+    "visible",
     "without_password",
 ]
 
@@ -52,6 +56,10 @@ _MORE_MAX: Final = 64
 _CUT: Final = " […] "
 _FIELD_MAX: Final = 256
 """Characters of a field's path; ours have thirty."""
+_REPEATS: Final = frozenset({"path", "message"})
+"""The parts of a problem that repeat what was sent. A program may find an item by the others."""
+_JOINER: Final = "\u200d"
+"""Joins emoji to one picture, and does nothing else."""
 
 
 def without_password(text: str) -> str:
@@ -64,6 +72,30 @@ def without_password(text: str) -> str:
     if "://" not in text or "@" not in text:
         return text
     return _USER.sub("", text)
+
+
+def escaped(text: str, code: Callable[[str], str], kept: str = "") -> str:
+    """A text without characters that a terminal would obey: `code` gives what is written for each.
+
+    A name or a reason is anybody's. It may hold the end of a line, a colour, or a mark that turns
+    the text around. A terminal would then show something else than what is stored. `kept` are
+    characters that stay.
+    """
+    if text.isprintable():
+        return text
+    stays = {*kept, _JOINER}
+    return "".join(each if each.isprintable() or each in stays else code(each) for each in text)
+
+
+def visible(text: str, kept: str = "") -> str:
+    """The same text, in which such characters stand as Python quotes them: `\\x1b`, `\\u202e`."""
+    return escaped(text, lambda each: repr(each)[1:-1], kept)
+
+
+def _told(text: str, most: int, end: int) -> str:
+    """A text as an error tells it. It is cut first, so that no more is looked at than may stay."""
+    cut = _shortened(text, most, end)
+    return _shortened(visible(cut, kept="\n"), most, end)
 
 
 def _shortened(text: str, most: int, end: int) -> str:
@@ -92,7 +124,12 @@ def _with_short_texts(part: Any) -> Any:
         case str():
             return _shortened(part, _PROBLEM_MAX, _PROBLEM_END)
         case dict():
-            return {name: _with_short_texts(each) for name, each in part.items()}
+            return {
+                name: _told(each, _PROBLEM_MAX, _PROBLEM_END)
+                if name in _REPEATS and isinstance(each, str)
+                else _with_short_texts(each)
+                for name, each in part.items()
+            }
         case list():
             return [_with_short_texts(each) for each in part]
     return part
@@ -142,11 +179,11 @@ class SIEError(Exception):
         details: Any = None,
     ) -> None:
         # Whatever tells of an address may tell of one that somebody pasted with its password.
-        message = _shortened(without_password(message), _MESSAGE_MAX, _MESSAGE_END)
+        message = _told(without_password(message), _MESSAGE_MAX, _MESSAGE_END)
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
-        self.field = field if field is None else field[:_FIELD_MAX]
+        self.field = field if field is None else visible(field[:_FIELD_MAX])[:_FIELD_MAX]
         self.details = _shortened_problems(_without_passwords(details))
         rule = CODES.get(self.code)
         default = rule.retry_after_s if rule is not None else None

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from sie_runtime.http.direct_http import DirectHttp
 from sie_runtime.http.http_heads import UNKNOWN, check_size, declared_size, without_offers
 from sie_runtime.http.last_answers import Lingering, last_cycle, refusal_bytes, refusing
+from sie_runtime.http.tls_writes import in_sight
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["BoundedHttp"]
@@ -76,7 +77,7 @@ class BoundedHttp(DirectHttp):
 
     def connection_made(self, transport: Any) -> None:
         """As the library's, if there is room."""
-        super().connection_made(transport)
+        super().connection_made(in_sight(transport))
         self.address = self.client[0] if self.client else ""
         self._is_stranger = self._account.wants_certificate and not transport.get_extra_info(
             "peercert"
@@ -113,9 +114,9 @@ class BoundedHttp(DirectHttp):
         return self.cycle is None or self.cycle.response_complete
 
     @property
-    def is_unread(self) -> bool:
-        """True if its client has yet to read what was sent."""
-        return bool(self.transport.get_write_buffer_size() > 0)
+    def unread_bytes(self) -> int:
+        """Bytes that its client has yet to read."""
+        return int(self.transport.get_write_buffer_size())
 
     def send_away(self) -> None:
         """Close at once."""
@@ -124,10 +125,11 @@ class BoundedHttp(DirectHttp):
 
     def look(self, now: float) -> None:
         """Judge the times. Called by the account."""
-        if self.transport.is_closing():
-            return
+        # A connection that closes waits for its reader too: it is over when all is sent.
         if self._is_stuck(now):
             self.transport.abort()
+        elif self.transport.is_closing():
+            return
         elif self._ended:
             if now - self.since > _LINGER_S:
                 self.transport.close()
@@ -139,7 +141,7 @@ class BoundedHttp(DirectHttp):
             self._look_at_head(now)
 
     def _is_stuck(self, now: float) -> bool:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self.unread_bytes
         if unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
         return unsent > 0 and now - self._unsent_since > self._bounds.http_write_s
@@ -358,7 +360,9 @@ class BoundedHttp(DirectHttp):
         self._deaf = self._ended = True
         self.since = self.loop.time()
         self._release()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            # Under TLS nothing says so, and the time alone ends it.
+            self.transport.write_eof()
         self.flow.resume_reading()
 
     def _release(self) -> None:

@@ -16,7 +16,9 @@ __all__ = ["BoundedWebSocket"]
 class BoundedWebSocket(WSProtocol):
     """One connection. Owner: the loop; `config` has the `account`."""
 
-    is_waiting = is_unread = False
+    is_waiting = False
+    unread_bytes = 0
+    """It never makes room, and who does not read is not written to: of each there is little."""
 
     def __init__(self, config: Any, *args: Any, **named: Any) -> None:
         super().__init__(config, *args, **named)
@@ -56,8 +58,6 @@ class BoundedWebSocket(WSProtocol):
 
     def look(self, now: float) -> None:
         """Cut off who has read nothing for too long. Called by the account."""
-        if self.transport.is_closing():
-            return
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self.since = unsent, now

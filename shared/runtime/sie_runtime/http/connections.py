@@ -4,7 +4,8 @@
 is looked at: nobody who has none may cost more than they say. Promises that no more connections are
 open than the bound. A newcomer to a full house takes the place of connections that ask for nothing:
 the longest waiting of the address that has most. Where none is, those go whose client has yet to
-read of an answer. No other request under way loses its connection to a newcomer.
+read of an answer. No other request under way loses its connection to a newcomer. Answers that
+nobody reads are bounded all together, as they are found at a look.
 """
 
 import asyncio
@@ -77,6 +78,11 @@ class HttpBounds:
         256 * 1024 * 1024,
         help="bytes of bodies held for requests without an answer, all together, before 503",
     )
+    http_answers_bytes_max: int = setting(
+        256 * 1024 * 1024,
+        help="bytes of answers that their clients have yet to read, all together, before those "
+        "that wait longest of the address that has most are cut off",
+    )
     http_idle_s: float = setting(
         75.0,
         help="seconds that a connection may stay without a request; more than that of a load "
@@ -90,9 +96,11 @@ class HttpBounds:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
-        if min(self.http_connections_max, self.http_headers_max, self.http_bodies_bytes_max) < 1:
+        sizes = (self.http_bodies_bytes_max, self.http_answers_bytes_max)
+        if min(self.http_connections_max, self.http_headers_max, *sizes) < 1:
             raise ValueError(
-                "http_connections_max, http_headers_max and http_bodies_bytes_max are at least 1"
+                "http_connections_max, http_headers_max, http_bodies_bytes_max and "
+                "http_answers_bytes_max are at least 1"
             )
         if not 16 <= self.http_url_bytes_max <= self.http_head_bytes_max:
             raise ValueError("http_url_bytes_max is 16 to http_head_bytes_max")
@@ -125,8 +133,8 @@ class Visitor(Protocol):
         ...
 
     @property
-    def is_unread(self) -> bool:
-        """True if its client has yet to read what was sent."""
+    def unread_bytes(self) -> int:
+        """Bytes that its client has yet to read."""
         ...
 
     def look(self, now: float) -> None:
@@ -202,12 +210,31 @@ class Connections:
         # One look over all, and no timer for each: the bounds cost a request 4 µs of its 90.
         for visitor in list(self._visitors):
             visitor.look(now)
+        self._bound_answers()
+
+    def _bound_answers(self) -> None:
+        unread = [(visitor, held) for visitor in self._visitors if (held := visitor.unread_bytes)]
+        over = sum(held for _, held in unread) - self.bounds.http_answers_bytes_max
+        if over <= 0:
+            return
+        of_address: defaultdict[str, int] = defaultdict(int)
+        for visitor, held in unread:
+            of_address[visitor.address] += held
+        unread.sort(key=lambda each: (-of_address[each[0].address], each[0].since))
+        cut = 0
+        for visitor, held in unread:
+            if over <= 0:
+                break
+            over -= held
+            cut += 1
+            visitor.send_away()
+        _LOG.warning("%d connections are cut off: nobody reads their answers", cut)
 
     def _made_room(self) -> bool:
         waiting: defaultdict[str, list[Visitor]] = defaultdict(list)
         # An answer waits for its reader alone: a crowd that reads none would keep everybody out.
         idle = [visitor for visitor in self._visitors if visitor.is_waiting]
-        for visitor in idle or [visitor for visitor in self._visitors if visitor.is_unread]:
+        for visitor in idle or [visitor for visitor in self._visitors if visitor.unread_bytes]:
             waiting[visitor.address].append(visitor)
         if not waiting:
             return False

@@ -24,8 +24,8 @@ from sie_runtime.texts.plain_scalars import (
     shown,
     tagged_meaning,
 )
-from sie_runtime.texts.printable import escaped, yaml_code
-from sie_schemas.errors import FixRequest
+from sie_runtime.texts.printable import yaml_code
+from sie_schemas.errors import FixRequest, escaped
 
 __all__ = ["PARSERS", "dump_yaml", "dump_yaml_all", "read_yaml"]
 

@@ -1,27 +1,9 @@
-"""Characters that are seen: what a terminal would obey is written by its code.
+"""The codes of characters that are not shown, as JSON and YAML write them.
 
-*pure.* A name or a reason is anybody's. It may hold the end of a line, a colour, or a mark that
-turns the text around. A terminal would then show something else than what is stored.
+*pure.* For `sie_schemas.errors.escaped`.
 """
 
-from collections.abc import Callable
-from typing import Final
-
-__all__ = ["escaped", "json_code", "yaml_code"]
-
-_JOINER: Final = "\u200d"
-"""Joins emoji to one picture, and does nothing else."""
-
-
-def escaped(text: str, code: Callable[[str], str], kept: str = "") -> str:
-    """A text without characters that a terminal would obey: `code` gives what is written for each.
-
-    `kept` are characters that stay.
-    """
-    if text.isprintable():
-        return text
-    stays = {*kept, _JOINER}
-    return "".join(each if each.isprintable() or each in stays else code(each) for each in text)
+__all__ = ["json_code", "yaml_code"]
 
 
 def json_code(character: str) -> str:
