@@ -1,0 +1,194 @@
+"""Laws of what a gateway shows: each view is what the log and the heartbeats say, and no more."""
+
+import json
+from typing import Any
+
+import msgspec
+from fastapi.responses import StreamingResponse
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import heartbeat, model, standard_resolver
+
+from sie_gateway.http.long_answers import long_answer, long_text
+from sie_gateway.http.tei_info import tei_info
+from sie_gateway.http.views import LongView, Rows, cluster_view, model_view, models_view
+from sie_schemas.fleet import Heartbeat, ModelReport
+from sie_schemas.revisions import model_revision
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "default": {"backend": "echo", "dtype": "fp32", "max_sequence_length": 64},
+    "aaa": {"backend": "ocr", "dtype": "fp16", "options": {"pooling": "cls"}},
+    "zzz": {"backend": "echo", "dtype": "bf16", "options": {"pooling": "last"}},
+}
+TASKS: dict[str, dict[str, Any]] = {
+    "org/both": {"encode": {"outputs": ["dense", "sparse"]}, "score": {}, "extract": {}},
+    "org/words": {"encode": {"outputs": ["sparse"]}},
+    "org/plain": {"encode": {}},
+    "org/judge": {"score": {}, "extract": {}},
+    "org/search": {"extract": {}},
+}
+RESOLVER = standard_resolver(
+    ("bundle", "two", {"name": "two", "backends": ["echo", "ocr"]}),
+    *[
+        model(
+            name,
+            tasks,
+            profiles=PROFILES if name != "org/search" else {"default": {"backend": "echo"}},
+            aliases=[name.removeprefix("org/")],
+        )
+        for name, tasks in TASKS.items()
+    ],
+)
+BEST_FIRST = ("loaded", "loading", "available", "failed")
+WORDS_MAX = 500
+
+reports = st.builds(
+    ModelReport,
+    state=st.sampled_from(BEST_FIRST),
+    reason=st.sampled_from(["no file", "no memory"]),
+    dims=st.sampled_from([{}, {"dense": 3}, {"dense": 5}]),
+    max_sequence_length=st.sampled_from([0, 7, 512]),
+)
+told = st.fixed_dictionaries(
+    {
+        "ready": st.booleans(),
+        "machine_profile": st.sampled_from(["cpu", "l4", "h100"]),
+        "devices": st.integers(0, 3),
+        "devices_ready": st.integers(0, 4),
+        "queue_depth": st.integers(0, 5),
+        "devices_trouble": st.sampled_from(["", "x" * WORDS_MAX, "x" * (WORDS_MAX + 1)]),
+        "models": st.dictionaries(st.sampled_from(sorted(TASKS)), reports, min_size=1, max_size=4),
+    }
+)
+fleets = st.lists(told, max_size=4).map(
+    lambda each: [heartbeat(f"w{number}", **fields) for number, fields in enumerate(each)]
+)
+
+
+def best(found: list[ModelReport]) -> str:
+    """The best state that anybody reports; what nobody has can still be loaded."""
+    return min((report.state for report in found), key=BEST_FIRST.index, default="available")
+
+
+def of_model(workers: list[Heartbeat], name: str) -> list[ModelReport]:
+    return [worker.models[name] for worker in workers if name in worker.models]
+
+
+@given(fleets, st.booleans())
+def test_a_cluster_is_what_its_workers_say(workers, ready):
+    view = cluster_view(RESOLVER, workers, ready=ready, awaited=False)
+    head: Any = view.head
+    live = [worker for worker in workers if worker.ready]
+    gpus = {each.worker_id: each.devices * (each.machine_profile != "cpu") for each in workers}
+    loaded = {
+        each.worker_id: [name for name, said in each.models.items() if said.state == "loaded"]
+        for each in workers
+    }
+    assert head["status"] == ("healthy" if ready and live else "degraded")
+    assert head["live_gpu_types"] == sorted({worker.machine_profile for worker in live})
+    assert head["cluster"]["worker_count"] == len(workers)
+    assert head["cluster"]["gpu_count"] == sum(gpus.values())
+    assert head["cluster"]["models_loaded"] == len(
+        {each for held in loaded.values() for each in held}
+    )
+    rows: list[Any] = [view.lists["workers"].row(key) for key in view.lists["workers"].keys]
+    assert [row["name"] for row in rows] == [worker.worker_id for worker in workers]
+    for worker, row in zip(workers, rows, strict=True):
+        assert row["gpu_count"] == gpus[worker.worker_id]
+        slots = min(worker.devices_ready, gpus[worker.worker_id])
+        assert row["ready_gpu_slots"] == slots * worker.ready
+        assert row["loaded_models"] == sorted(loaded[worker.worker_id])
+        assert row["devices_trouble"] == worker.devices_trouble[:WORDS_MAX]
+    assert list(view.lists["models"].keys) == sorted(RESOLVER.models)
+    for name in view.lists["models"].keys:
+        holders = [each for each in workers if name in loaded[each.worker_id]]
+        assert view.lists["models"].row(name) == {
+            "name": name,
+            "state": best(of_model(workers, name)),
+            "worker_count": len(holders),
+            "gpu_types": sorted({each.machine_profile for each in holders}),
+            "total_queue_depth": sum(each.queue_depth for each in holders),
+        }
+
+
+@given(fleets)
+def test_a_model_is_what_its_document_and_the_reports_on_it_say(workers):
+    rows = models_view(RESOLVER, workers).lists["models"]
+    for name, document in RESOLVER.models.items():
+        of_this = [key for key in rows.keys if key.partition(":")[0] == name]
+        others = sorted(profile for profile in document["profiles"] if profile != "default")
+        assert of_this == [name, *[f"{name}:{profile}" for profile in others]]
+    found = set()
+    for name in TASKS:
+        reports, tasks = of_model(workers, name), TASKS[name]
+        for profile, said in RESOLVER.models[name]["profiles"].items():
+            key = name if profile == "default" else f"{name}:{profile}"
+            row: Any = rows.row(key)
+            assert row["state"] == best(reports)
+            assert row["loaded"] == (row["state"] == "loaded")
+            # The words of the first, and none of a model that somebody can serve.
+            failed = [each.reason for each in reports if each.state == "failed"]
+            error = {"code": "MODEL_LOAD_FAILED", "message": failed[0]} if failed else None
+            assert row["last_error"] == (error if row["state"] == "failed" else None)
+            dims = [each.dims for each in reports if each.dims]
+            assert row["dims"] == (dims[0] if dims else None)
+            lengths = [each.max_sequence_length for each in reports if each.max_sequence_length]
+            length = said.get("max_sequence_length") or (lengths[0] if lengths else None)
+            assert row["max_sequence_length"] == length
+            assert row["inputs"] == (["image"] if said["backend"] == "ocr" else ["text"])
+            vectors = tasks["encode"].get("outputs", ["dense"]) if "encode" in tasks else []
+            tail = [task for task in ("score", "extract") if task in tasks]
+            assert row["outputs"] == [*vectors, *tail]
+            assert row["revision"] == model_revision(RESOLVER.models[name], profile)
+            found.add(row["revision"])
+            # The way to a bundle's model, and an alias, are names of the same.
+            for other in (f"two:/{key}", key.removeprefix("org/")):
+                seen: Any = model_view(RESOLVER, workers, other)
+                assert (seen["revision"], seen["id"]) == (row["revision"], other)
+                kinds = [("encode", "embedding"), ("score", "rerank")]
+                kind = [word for task, word in kinds if task in tasks]
+                assert seen["model_type"] == (kind[0] if kind else None)
+    assert len(found) == sum(len(RESOLVER.models[name]["profiles"]) for name in TASKS)
+
+
+@given(st.sampled_from(sorted(TASKS)), st.sampled_from(sorted(PROFILES)), fleets)
+def test_tei_is_told_the_profile_that_is_asked_for(name, profile, workers):
+    tasks, said = TASKS[name], RESOLVER.models[name]["profiles"]
+    profile = profile if profile in said else "default"
+    spec = name if profile == "default" else f"{name}:{profile}"
+    info = tei_info(RESOLVER, workers, spec, items_max=11, in_flight_max=13)
+    assert (info["max_client_batch_size"], info["max_concurrent_requests"]) == (11, 13)
+    types = {"default": "float32", "aaa": "float16", "zzz": "bfloat16"}
+    if len(said) > 1:
+        assert info["model_dtype"] == types[profile]
+    names: dict[str, Any] = {"label2id": {}, "id2label": {}}
+    if "encode" not in tasks:
+        assert info["model_type"] == {"reranker" if "score" in tasks else "classifier": names}
+        return
+    pooling = {"default": "mean", "aaa": "cls", "zzz": "last_token"}[profile]
+    has_vectors = "dense" in tasks["encode"].get("outputs", ["dense"])
+    assert info["model_type"] == {"embedding": {"pooling": pooling if has_vectors else "splade"}}
+
+
+ROWS_AT_ONCE = 100
+SIZES = st.sampled_from([0, 1, 99, 100, 101, 199, 200, 201])
+
+
+@given(st.booleans(), st.lists(SIZES, min_size=1, max_size=3))
+async def test_a_long_answer_is_whole_in_order_and_in_parts(has_head, sizes):
+    head = {"object": "list"} if has_head else {}
+    rows = {f"l{place}": [f"{n}" for n in range(size)] for place, size in enumerate(sizes)}
+    view = LongView(head, {name: Rows(keys, int) for name, keys in rows.items()})
+    wanted = head | {name: [int(key) for key in keys] for name, keys in rows.items()}
+    assert json.loads(await long_text(view)) == wanted
+
+    answer = await long_answer(view)
+    is_long = isinstance(answer, StreamingResponse)
+    assert is_long == (sum(sizes) > ROWS_AT_ONCE)
+    if isinstance(answer, StreamingResponse):
+        parts = [part async for part in answer.body_iterator if isinstance(part, bytes)]
+        assert msgspec.json.decode(b"".join(parts)) == wanted
+        # Other requests have their turn between two parts.
+        assert all(part.count(b",") <= ROWS_AT_ONCE for part in parts)
+    else:
+        assert msgspec.json.decode(bytes(answer.body)) == wanted
