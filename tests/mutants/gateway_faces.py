@@ -343,4 +343,28 @@ GATEWAY_FACES_MUTANTS = (
         "gives_classes = False",
         _HUB,
     ),
+    edit(
+        "a-malformed-body-is-a-defect",
+        "a client is told that the gateway failed, where its JSON breaks off",
+        f"{_FACES_TOO}/tei.py",
+        "        names = {}\n",
+        "        raise\n",
+        (f"{_EVERY}test_a_body_that_cannot_be_read_is_refused_in_words",),
+    ),
+    edit(
+        "an-empty-list-is-token-ids",
+        "a text of no token at all reaches the model",
+        f"{_FACES_TOO}/token_ids.py",
+        "if not ids or min",
+        "if ids and min",
+        (f"{_FACES}test_a_list_of_numbers_is_one_input_and_every_other_list_one_of_each",),
+    ),
+    edit(
+        "a-vocabulary-is-guessed",
+        "a damaged file of tokens makes other texts of the same ids",
+        f"{_FACES_TOO}/vocabulary.py",
+        "strict_mode=True",
+        "strict_mode=False",
+        (f"{_FACES}test_a_vocabulary_is_read_by_its_lines_and_none_is_guessed",),
+    ),
 )

@@ -13,6 +13,9 @@ _TRAFFIC = "data_plane/sie_gateway/http/model_traffic.py"
 _LOG = "data_plane/sie_gateway/http/request_log.py"
 _VIEWS = "data_plane/sie_gateway/http/views.py"
 _TEI = "data_plane/sie_gateway/http/tei_info.py"
+_WIDTHS = "data_plane/sie_gateway/http/widths.py"
+_SLIPS = "data_plane/sie_gateway/http/slips.py"
+_ASGI = "data_plane/sie_gateway/request/asgi.py"
 _LONG = "data_plane/sie_gateway/http/long_answers.py"
 _VIEW_LAWS = "tests/property/test_gateway_view_laws.py::"
 _CLUSTER = (f"{_VIEW_LAWS}test_a_cluster_is_what_its_workers_say",)
@@ -239,5 +242,41 @@ GATEWAY_HTTP_MUTANTS = (
         "<= _PART:",
         ">= 0:",
         _IN_PARTS,
+    ),
+    edit(
+        "a-part-of-the-widths-is-kept",
+        "a client makes its tables without a column, after one refusal",
+        _WIDTHS,
+        "for output in model.outputs:\n",
+        "for output in model.outputs:\n                self._found[model.revision] = found\n",
+        (f"{_VIEW_LAWS}test_widths_are_kept_once_all_of_a_model_are_measured",),
+    ),
+    edit(
+        "slips-are-remembered-for-ever",
+        "a flood of names fills the gateway's memory",
+        _SLIPS,
+        "if len(self._remembered) >= _REMEMBERED_MAX:",
+        "if False:",
+        ("tests/unit/test_gateway_slips.py::test_a_flood_of_names_is_forgotten_in_time",),
+    ),
+    edit(
+        "a-charset-is-not-looked-at",
+        "a text in another charset is read as UTF-8",
+        _ASGI,
+        "    check_charset(kind)\n",
+        "",
+        (
+            "tests/unit/test_http_words.py::test_a_gateway_reads_the_json_of_a_plain_curl_and_no_form",
+        ),
+    ),
+    edit(
+        "what-curl-calls-a-form-is-one",
+        "a request as the README has it is refused",
+        _ASGI,
+        "kind.lower().startswith(_PAIRS) and _is_form(body)",
+        "kind.lower().startswith(_PAIRS)",
+        (
+            "tests/unit/test_http_words.py::test_a_gateway_reads_the_json_of_a_plain_curl_and_no_form",
+        ),
     ),
 )

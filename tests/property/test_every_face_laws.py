@@ -180,6 +180,14 @@ def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, own, named
 
 
 @every_form
+def test_a_body_that_cannot_be_read_is_refused_in_words(form):
+    for body in (b"", b"{", b"[1]", b'"a"', b"\xff{}", b'{"options": {}', b"nul"):
+        with pytest.raises(FixRequest) as refused:
+            form.face.read(body, LIMITS, MODELS)
+        assert refused.value.field == "$"
+
+
+@every_form
 @given(texts=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=150))
 @FEW
 def test_each_text_of_a_request_is_read_in_its_place(form, texts):

@@ -1,17 +1,27 @@
 """Laws of what a gateway shows: each view is what the log and the heartbeats say, and no more."""
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
+import pytest
 from fastapi.responses import StreamingResponse
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import heartbeat, model, standard_resolver
 
+from sie_core.resolver import Resolver
+from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.http.long_answers import long_answer, long_text
 from sie_gateway.http.tei_info import tei_info
 from sie_gateway.http.views import LongView, Rows, cluster_view, model_view, models_view
+from sie_gateway.http.widths import Widths
+from sie_gateway.request.inference import Inference
+from sie_gateway.request.requests import Asked, Limits
+from sie_gateway.request.responses import Answer
+from sie_schemas.errors import Later
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
 
@@ -39,6 +49,9 @@ RESOLVER = standard_resolver(
         for name, tasks in TASKS.items()
     ],
 )
+LIMITS = Limits(items_max=1, chars_max=10, payload_bytes_max=10_000)
+_found = Routes().find(standard_resolver(), Fleet(6.0), Wanted("dense", "encode"), now=0.0)
+ROUTE = _found.route if isinstance(_found, Cold) else _found
 BEST_FIRST = ("loaded", "loading", "available", "failed")
 WORDS_MAX = 500
 
@@ -192,3 +205,64 @@ async def test_a_long_answer_is_whole_in_order_and_in_parts(has_head, sizes):
         assert all(part.count(b",") <= ROWS_AT_ONCE for part in parts)
     else:
         assert msgspec.json.decode(bytes(answer.body)) == wanted
+
+
+class Measured:
+    """An inference whose vectors have widths of their own, and which fails at one request."""
+
+    def __init__(self, fails_at: int) -> None:
+        self.asked: list[str] = []
+        self._fails_at = fails_at
+
+    async def answer(self, asked: Asked, wanted: Wanted, *, request_id: str) -> Answer:
+        [output] = asked.output_types
+        self.asked.append(output)
+        if len(self.asked) == self._fails_at:
+            raise Later("no worker has room", code="QUEUE_FULL")
+        width = {"token_dims": WIDTHS[output], "dims": 1}
+        told = width if output == "multivector" else {"dims": WIDTHS[output]}
+        return Answer(ROUTE, {"items": [msgspec.Raw(msgspec.msgpack.encode({output: told}))]},
+                      0.0, 0.0, 0.0, 1, ("w",))  # fmt: skip
+
+
+class OfEach:
+    """A resolver for which each name is a model of one revision."""
+
+    def __init__(self, outputs: list[str]) -> None:
+        self._outputs = outputs
+
+    def resolve(self, spec: str) -> Any:
+        return SimpleNamespace(operations={"encode"}, outputs=self._outputs, revision=spec)
+
+
+MEASURED_MAX = 10_000
+WIDTHS = {"dense": 3, "sparse": 5, "multivector": 7}
+
+
+@given(st.lists(st.sampled_from(sorted(WIDTHS)), min_size=1, unique=True), st.integers(0, 4))
+async def test_widths_are_kept_once_all_of_a_model_are_measured(outputs, fails_at):
+    inference = Measured(fails_at)
+    resolver = OfEach(outputs)
+    widths = Widths(
+        cast(Inference, inference), lambda: cast(Resolver, resolver), LIMITS, retry_after_s=1.0
+    )
+    wanted = {output: WIDTHS[output] for output in outputs}
+    if 0 < fails_at <= len(outputs):
+        with pytest.raises(Later):
+            await widths.of("m")
+    assert await widths.of("m") == wanted
+    count = len(inference.asked)
+    assert (await widths.of("m"), len(inference.asked)) == (wanted, count)
+
+
+async def test_of_more_models_than_the_bound_the_first_is_measured_again():
+    inference, resolver = Measured(fails_at=0), OfEach(["dense"])
+    widths = Widths(
+        cast(Inference, inference), lambda: cast(Resolver, resolver), LIMITS, retry_after_s=1.0
+    )
+    for number in [*range(MEASURED_MAX), 0]:
+        await widths.of(f"m{number}")
+    assert len(inference.asked) == MEASURED_MAX
+    for number in (MEASURED_MAX, 0):
+        await widths.of(f"m{number}")
+    assert len(inference.asked) == MEASURED_MAX + 2
