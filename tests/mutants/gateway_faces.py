@@ -61,8 +61,8 @@ GATEWAY_FACES_MUTANTS = (
         "only-search-is-a-document",
         "texts to be clustered are read as queries",
         "data_plane/sie_gateway/faces/cohere_embed.py",
-        'options.setdefault("is_query", request.input_type == "search_query")',
-        'options.setdefault("is_query", request.input_type != "search_document")',
+        'request.input_type == "search_query",',
+        'request.input_type != "search_document",',
         (
             (
                 "tests/property/test_face_laws.py::test_of_coheres_kinds_one_is_a_query"
@@ -71,17 +71,28 @@ GATEWAY_FACES_MUTANTS = (
         ),
     ),
     edit(
-        "cohere-option-is-overwritten",
-        "a word of Cohere's API undoes the option that was given",
-        "data_plane/sie_gateway/faces/cohere_embed.py",
-        'options.setdefault("truncate", request.truncate.lower())',
-        'options["truncate"] = request.truncate.lower()',
-        (
-            (
-                "tests/property/test_face_laws.py::test_of_coheres_kinds_one_is_a_query"
-                "_and_our_own_options_go_before_its_words"
-            ),
-        ),
+        "an-apis-word-goes-before-ours",
+        "a word of another API undoes the option that was given",
+        f"{_FACES_TOO}/face.py",
+        "if value is not None or name not in words",
+        "if name not in words",
+        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
+    ),
+    edit(
+        "a-null-hides-a-word",
+        "what a client wants refused is cut, since its library sends our options as null",
+        f"{_FACES_TOO}/face.py",
+        "if value is not None or name not in words",
+        "if True",
+        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
+    ),
+    edit(
+        "a-null-hides-its-name",
+        "a mistyped option is passed over where it is null",
+        f"{_FACES_TOO}/face.py",
+        "if value is not None or name not in words",
+        "if value is not None",
+        (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
     ),
     edit(
         "several-types-of-the-first",
@@ -226,16 +237,16 @@ GATEWAY_FACES_MUTANTS = (
         "unsaid-is-not-to-be-cut",
         "long texts are refused to clients that said nothing of them",
         f"{_FACES_TOO}/voyage.py",
-        "if request.truncation is False:",
-        "if not request.truncation:",
+        '"none" if request.truncation is False else None',
+        'None if request.truncation else "none"',
         (f"{_EVERY}test_each_word_of_an_api_is_an_option_and_our_own_go_before",),
     ),
     edit(
         "search-queries-are-documents",
         "a search finds worse, for clients who name their prompt so",
         "data_plane/sie_gateway/faces/tei.py",
-        'options.setdefault("is_query", prompt_name in _QUERIES)',
-        'options.setdefault("is_query", prompt_name == "query")',
+        "else prompt_name in _QUERIES",
+        'else prompt_name == "query"',
         (
             "tests/property/test_every_face_laws.py::test_each_word_of_an_api_is_an_option_and_our_"
             "own_go_before",
@@ -312,8 +323,8 @@ GATEWAY_FACES_MUTANTS = (
         "the-hubs-words-go-before-ours",
         "an option of ours is undone by a parameter",
         f"{_FACES_TOO}/hub.py",
-        "{name: value for name, value in told.items() if value is not None} | request.options",
-        "request.options | {name: value for name, value in told.items() if value is not None}",
+        "joined(request.options, told)",
+        "joined(told, request.options)",
         _HUB,
     ),
     edit(
@@ -331,5 +342,29 @@ GATEWAY_FACES_MUTANTS = (
         "gives_classes = said.top_k is not None",
         "gives_classes = False",
         _HUB,
+    ),
+    edit(
+        "a-malformed-body-is-a-defect",
+        "a client is told that the gateway failed, where its JSON breaks off",
+        f"{_FACES_TOO}/tei.py",
+        "        names = {}\n",
+        "        raise\n",
+        (f"{_EVERY}test_a_body_that_cannot_be_read_is_refused_in_words",),
+    ),
+    edit(
+        "an-empty-list-is-token-ids",
+        "a text of no token at all reaches the model",
+        f"{_FACES_TOO}/token_ids.py",
+        "if not ids or min",
+        "if ids and min",
+        (f"{_FACES}test_a_list_of_numbers_is_one_input_and_every_other_list_one_of_each",),
+    ),
+    edit(
+        "a-vocabulary-is-guessed",
+        "a damaged file of tokens makes other texts of the same ids",
+        f"{_FACES_TOO}/vocabulary.py",
+        "strict_mode=True",
+        "strict_mode=False",
+        (f"{_FACES}test_a_vocabulary_is_read_by_its_lines_and_none_is_guessed",),
     ),
 )

@@ -11,6 +11,17 @@ _LIVE = "data_plane/sie_gateway/http/live_status.py"
 _MODEL = "data_plane/sie_gateway/http/model_status.py"
 _TRAFFIC = "data_plane/sie_gateway/http/model_traffic.py"
 _LOG = "data_plane/sie_gateway/http/request_log.py"
+_VIEWS = "data_plane/sie_gateway/http/views.py"
+_TEI = "data_plane/sie_gateway/http/tei_info.py"
+_WIDTHS = "data_plane/sie_gateway/http/widths.py"
+_SLIPS = "data_plane/sie_gateway/http/slips.py"
+_ASGI = "data_plane/sie_gateway/request/asgi.py"
+_LONG = "data_plane/sie_gateway/http/long_answers.py"
+_VIEW_LAWS = "tests/property/test_gateway_view_laws.py::"
+_CLUSTER = (f"{_VIEW_LAWS}test_a_cluster_is_what_its_workers_say",)
+_OF_MODEL = (f"{_VIEW_LAWS}test_a_model_is_what_its_document_and_the_reports_on_it_say",)
+_OF_TEI = (f"{_VIEW_LAWS}test_tei_is_told_the_profile_that_is_asked_for",)
+_IN_PARTS = (f"{_VIEW_LAWS}test_a_long_answer_is_whole_in_order_and_in_parts",)
 _LOADS = "data_plane/sie_gateway/fleet/kind_loads.py"
 _ONE_VIEW = (
     "tests/unit/test_gateway_live_status.py::test_one_view_is_made_for_all_who_watch_and_who_"
@@ -143,5 +154,129 @@ GATEWAY_HTTP_MUTANTS = (
         "for bundle in sorted(resolver.bundles):",
         "for bundle in sorted(resolver.bundles)[:1]:",
         _SERIES,
+    ),
+    edit(
+        "one-failed-worker-fails-the-model",
+        "a model that others serve is shown as failed",
+        _VIEWS,
+        '(_LOADED, "loading", "available", "failed")',
+        '("failed", _LOADED, "loading", "available")',
+        _CLUSTER,
+    ),
+    edit(
+        "a-worker-that-leaves-has-free-devices",
+        "whoever scales by free devices waits for some that take no work",
+        _VIEWS,
+        "min(worker.devices_ready, _gpus(worker)) if worker.ready else 0",
+        "min(worker.devices_ready, _gpus(worker))",
+        _CLUSTER,
+    ),
+    edit(
+        "a-model-counts-once-a-worker",
+        "two workers with one model have two models loaded",
+        _VIEWS,
+        "len({name for worker in workers for name in _loaded(worker)})",
+        "sum(len(_loaded(worker)) for worker in workers)",
+        _CLUSTER,
+    ),
+    edit(
+        "the-queue-of-who-only-knows-a-model",
+        "a model is told the queues of workers that have not loaded it",
+        _VIEWS,
+        "sum(worker.queue_depth for worker in holders)",
+        "sum(worker.queue_depth for worker, _ in said)",
+        _CLUSTER,
+    ),
+    edit(
+        "a-profile-has-the-defaults-revision",
+        "clients take the vectors of two profiles for those of one",
+        _VIEWS,
+        "model_revision(document, profile)",
+        'model_revision(document, "default")',
+        _OF_MODEL,
+    ),
+    edit(
+        "an-overridden-spec-is-its-default-profile",
+        "the view of a profile tells another's length and inputs",
+        _VIEWS,
+        "model_id, profile, document = resolved.model_id, resolved.profile, resolved.document",
+        "model_id, document = resolved.model_id, resolved.document",
+        _OF_MODEL,
+    ),
+    edit(
+        "what-is-loaded-goes-before-the-profile",
+        "a model tells a length that its profile cuts",
+        _VIEWS,
+        'profile.get("max_sequence_length") or next(loaded, None)',
+        'next(loaded, None) or profile.get("max_sequence_length")',
+        _OF_MODEL,
+    ),
+    edit(
+        "tei-is-told-the-default-profile",
+        "a client is told the dtype and pooling of another profile",
+        _TEI,
+        '["profiles"][resolved.profile]',
+        '["profiles"]["default"]',
+        _OF_TEI,
+    ),
+    edit(
+        "requests-are-counted-as-items",
+        "clients cut their batches by the wrong bound",
+        _TEI,
+        '"max_client_batch_size": items_max',
+        '"max_client_batch_size": in_flight_max',
+        _OF_TEI,
+    ),
+    edit(
+        "a-row-is-lost-between-parts",
+        "of a long registry each hundredth model is missing",
+        _LONG,
+        "start : start + _PART]",
+        "start : start + _PART - 1]",
+        _IN_PARTS,
+    ),
+    edit(
+        "a-long-answer-goes-at-once",
+        "requests wait while ten thousand rows are encoded",
+        _LONG,
+        "<= _PART:",
+        ">= 0:",
+        _IN_PARTS,
+    ),
+    edit(
+        "a-part-of-the-widths-is-kept",
+        "a client makes its tables without a column, after one refusal",
+        _WIDTHS,
+        "for output in model.outputs:\n",
+        "for output in model.outputs:\n                self._found[model.revision] = found\n",
+        (f"{_VIEW_LAWS}test_widths_are_kept_once_all_of_a_model_are_measured",),
+    ),
+    edit(
+        "slips-are-remembered-for-ever",
+        "a flood of names fills the gateway's memory",
+        _SLIPS,
+        "if len(self._remembered) >= _REMEMBERED_MAX:",
+        "if False:",
+        ("tests/unit/test_gateway_slips.py::test_a_flood_of_names_is_forgotten_in_time",),
+    ),
+    edit(
+        "a-charset-is-not-looked-at",
+        "a text in another charset is read as UTF-8",
+        _ASGI,
+        "    check_charset(kind)\n",
+        "",
+        (
+            "tests/unit/test_http_words.py::test_a_gateway_reads_the_json_of_a_plain_curl_and_no_form",
+        ),
+    ),
+    edit(
+        "what-curl-calls-a-form-is-one",
+        "a request as the README has it is refused",
+        _ASGI,
+        "kind.lower().startswith(_PAIRS) and _is_form(body)",
+        "kind.lower().startswith(_PAIRS)",
+        (
+            "tests/unit/test_http_words.py::test_a_gateway_reads_the_json_of_a_plain_curl_and_no_form",
+        ),
     ),
 )

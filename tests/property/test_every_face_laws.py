@@ -144,28 +144,47 @@ def test_no_face_is_left_out():
 OWN = st.fixed_dictionaries(
     {},
     optional={
-        "truncate": st.sampled_from(["end", "start"]),
-        "is_query": st.booleans(),
-        "normalize": st.booleans(),
-        "activation": st.just("identity"),
-        "mine": st.integers(0, 1),
+        "truncate": st.sampled_from(["end", "start", None]),
+        "is_query": st.sampled_from([True, False, None]),
+        "normalize": st.sampled_from([True, False, None]),
+        "activation": st.sampled_from(["identity", None]),
+        "multi_label": st.sampled_from([True, None]),
+        "mine": st.sampled_from([0, 1, None]),
     },
 )
 
 
+def said_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that are no null: one says nothing."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 @every_form
-@given(data=st.data(), own=OWN, named=st.sampled_from(["", "of the body"]))
+@given(own=OWN, named=st.sampled_from(["", "of the body"]))
 @FEW
-def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, data, own, named):
-    said, wanted = data.draw(st.sampled_from([({}, form.unsaid), *form.words]))
+def test_each_word_of_an_api_is_an_option_and_our_own_go_before(form, own, named):
+    """A null is no word in either place. A name that has only that stays, to be refused."""
     # A client of Ollama sends each option of that API, as null.
-    body = form.body(["a"]) | said | {"options": own | {"num_ctx": None}}
-    body |= {"model": named} if named else {}
-    found = read(form.face, body)
-    assert found.asked.options == wanted | own
+    unknown = set() if form.name.startswith("ollama") else {"num_ctx"}
+    nulls = [(dict.fromkeys(said), form.unsaid) for said, _ in form.words]
+    for said, wanted in [({}, form.unsaid), *form.words, *nulls]:
+        for ours in (own, dict.fromkeys(wanted)):
+            body = form.body(["a"]) | said | {"options": ours | {"num_ctx": None}}
+            body |= {"model": named} if named else {}
+            found = read(form.face, body)
+            assert found.asked.options == wanted | said_of(ours)
+            assert unknown <= found.asked.given.keys()
     assert found.asked.operation == ("encode" if form.face is tei.ANY else form.face.operation)
     of_face = MODELS.rerank if form.face.operation == "score" else MODELS.embed
     assert found.spec == (named or of_face)
+
+
+@every_form
+def test_a_body_that_cannot_be_read_is_refused_in_words(form):
+    for body in (b"", b"{", b"[1]", b'"a"', b"\xff{}", b'{"options": {}', b"nul"):
+        with pytest.raises(FixRequest) as refused:
+            form.face.read(body, LIMITS, MODELS)
+        assert refused.value.field == "$"
 
 
 @every_form
@@ -299,7 +318,7 @@ def test_the_hub_has_classes_or_entities_by_what_the_model_gives(
     try:
         translated = read(tei.ANY, body | named, models)
         answer = Answer(ROUTE, {"items": items}, 0.0, 0.0, 0.0, 1, ("w",))
-        told = json.loads(translated.render(answer))
+        rendered = json.loads(translated.render(answer))
     except FixRequest as refused:
         assert refused.code == "UNSUPPORTED_FIELD"
         assert refused.field in {f"$.parameters.{each}" for each in wrong}
@@ -308,7 +327,7 @@ def test_the_hub_has_classes_or_entities_by_what_the_model_gives(
     words = {"function_to_apply": "activation", "aggregation_strategy": "aggregation"}
     words |= {"multi_label": "multi_label"} if labels else {}
     wanted = {words[each]: said[each] for each in said if each in words}
-    assert translated.asked.options == wanted | own
+    assert translated.asked.options == wanted | said_of(own)
     assert list(translated.asked.labels) == (labels or [])
     if gives:
         expected: list[Any] = [row[: said.get("top_k")] for row in rows]
@@ -322,7 +341,7 @@ def test_the_hub_has_classes_or_entities_by_what_the_model_gives(
             ]
             for row in rows
         ]  # fmt: skip
-    assert told == (expected[0] if is_alone and (labels or not gives) else expected)
+    assert rendered == (expected[0] if is_alone and (labels or not gives) else expected)
 
 
 def entity(place: int) -> dict[str, Any]:

@@ -241,14 +241,19 @@ def test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose(
 INPUTS = st.lists(
     st.sampled_from(["a", 0, 5, 2**31 - 1, [3, 4], [0], {"text": "t"}]), min_size=1, max_size=4
 )
-BAD = st.sampled_from([-1, 2**31])
+BAD = st.sampled_from([-1, 2**31, []])
 
 
 @given(INPUTS, st.none() | BAD)
 def test_a_list_of_numbers_is_one_input_and_every_other_list_one_of_each(inputs, bad):
     if bad is not None:
-        with pytest.raises(FixRequest):
-            read(EMBEDDINGS, {"input": [bad]})
+        # Numbers alone are one input, which has no place; a list among others has its own.
+        where = "$.input" if isinstance(bad, int) else "$.input[0]"
+        told = [([bad], where), (["a", bad if isinstance(bad, list) else [bad]], "$.input[1]")]
+        for wrong, field in told:
+            with pytest.raises(FixRequest) as refused:
+                read(EMBEDDINGS, {"input": wrong})
+            assert refused.value.field == field
     numbers = [each for each in inputs if isinstance(each, int)]
     if numbers and len(numbers) < len(inputs):
         with pytest.raises(FixRequest):
@@ -275,6 +280,28 @@ def test_words_of_a_vocabulary_may_end_inside_of_a_character(text, size):
     with pytest.raises(FixRequest) as refused:
         vocabulary.text_of([0, len(words)], "$.input")
     assert refused.value.field == "$.input[1]"
+
+
+WORDS = st.lists(st.binary(min_size=1, max_size=4), max_size=4)
+
+
+@given(WORDS, st.integers(0, 2), st.integers(0, 3), st.sampled_from([b"!", b"*", b"="]))
+def test_a_vocabulary_is_read_by_its_lines_and_none_is_guessed(words, blank, at, strange):
+    encoded = [base64.b64encode(word) for word in words]
+    lines = [word + b" %d" % place for place, word in enumerate(encoded)]
+    for _ in range(blank):
+        lines.insert(min(at, len(lines)), b"")
+    if not words:
+        with pytest.raises(ValueError, match="no token"):
+            Vocabulary.parse(b"\n".join(lines))
+        return
+    found = Vocabulary.parse(b"\n".join(lines))
+    text = b"".join(words).decode("utf-8", "replace")
+    assert found.text_of(range(len(words)), "$.input") == text
+    # A decoder that is not strict passes over it, and has another word.
+    spoilt = strange + encoded[0] + b" 0"
+    with pytest.raises(ValueError, match=f"line {len(lines) + 1} "):
+        Vocabulary.parse(b"\n".join([*lines, spoilt]))
 
 
 @given(

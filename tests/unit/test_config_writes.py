@@ -119,7 +119,7 @@ async def test_a_patch_is_merged_checked_and_guarded_like_any_write(client):
     etag = (await client.post(MODELS, json=model("m", description="old"))).headers["etag"]
     path = f"{MODELS}/m"
     plain = await client.patch(path, json={"description": "x"})
-    assert (plain.status_code, plain.json()["detail"]["field"]) == (400, "Content-Type")
+    assert (plain.status_code, plain.json()["detail"]["field"]) == (415, "Content-Type")
     bad = await client.patch(path, content=b'{"pool": 7}', headers=MERGE)
     assert (bad.status_code, bad.json()["detail"]["field"]) == (422, "pool")
     renamed = await client.patch(path, content=b'{"model_id": "n"}', headers=MERGE)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.gateway_world import gateway_world, standard_resolver
 from tests.support.served import served_gateway
 
-from sie_core.near_names import NearNames
+from sie_core.near_names import LENGTH_MAX, NearNames
 from sie_core.nearest import choice
 from sie_core.resolver import Resolver
 from sie_gateway.http.slips import Slips
@@ -18,7 +18,9 @@ from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEClient
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-NAMES = (MINILM, "BAAI/bge-m3", "intfloat/e5-base-v2", "reranker", "org/" + "x" * 180)
+LONGEST = "o/" + "y" * (LENGTH_MAX - 2)
+NAMES = (MINILM, "BAAI/bge-m3", "intfloat/e5-base-v2", "reranker", "org/" + "x" * 180, LONGEST)
+REMEMBERED_MAX = 256
 ANYONE = Principal("", "", frozenset({"admin"}))
 MANY = [f"org{number % 7}/family-{number % 90}-size-{number}" for number in range(10_000)]
 
@@ -70,6 +72,8 @@ def told(slips: Slips, spec: str, who: Principal = ANYONE) -> str | None:
         ("BAAI/bge_m3", "BAAI/bge-m3"),
         ("rerankr", "reranker"),
         ("minlm", "minilm"),
+        (LONGEST[:-1] + "z", LONGEST),
+        (LONGEST + "z", None),
         ("gpt-4", None),
         ("", None),
         ("x" * 5000, None),
@@ -91,6 +95,19 @@ def test_a_name_that_is_nobodys_slip_is_not_kept():
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 2_000_000
+
+
+def test_a_flood_of_names_is_forgotten_in_time():
+    """A name is told between two searches while it is remembered: of a flood the first is not."""
+    resolver, clock = Named(NAMES), Clock()
+    slips = slips_of(lambda: resolver, clock=clock, pause_s=1.0)
+    for flood, is_remembered in ((REMEMBERED_MAX - 1, True), (REMEMBERED_MAX, False)):
+        clock.now += 1000
+        assert told(slips, "rerankr") == "reranker"
+        for number in range(flood):
+            clock.now += 1
+            assert told(slips, f"nobody-{flood}-{number}") is None
+        assert (told(slips, "rerankr") == "reranker") is is_remembered
 
 
 @pytest.mark.parametrize("number", [0, 4321, 9999])

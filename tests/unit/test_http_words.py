@@ -1,7 +1,9 @@
 """HTTP as others speak it: compressed bodies, tags, methods, weights of types, pages."""
 
+import codecs
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.config_writer import running
 from tests.support.gateway_world import World, gateway_world
@@ -20,12 +22,15 @@ from sie_gateway.http.rules import role_of
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate
 from sie_runtime.http.bodies import read_bounded
+from sie_runtime.http.charsets import check_charset
 from sie_runtime.http.encodings import decoded
 from sie_runtime.http.etags import is_named
 from sie_schemas.errors import FixRequest
 
 BODY = json.dumps({"items": [{"text": "four"}]}).encode()
 PAGE = "https://page.example"
+ENCODE = "/v1/encode/dense"
+FORM = "application/x-www-form-urlencoded"
 
 
 class TooLarge(Exception):
@@ -220,6 +225,78 @@ async def test_a_page_that_is_named_may_ask_and_read_and_no_other_may() -> None:
     assert refused.status_code == 403
     assert "Access-Control-Allow-Origin" not in refused.headers
     assert "Access-Control-Allow-Origin" not in plain.headers
+
+
+CHARSETS = st.sampled_from(
+    ["utf-8", "UTF8", '"utf-8"', "us-ascii", "utf-16", "UTF-7", '"iso-8859-1"', "utf-8x", "latin1"]
+)
+KINDS = st.sampled_from(["application/json", "application/x-msgpack", "application/yaml"])
+BEFORE = st.sampled_from([";", "; ", "; v=1 ;"])
+NAMES = st.sampled_from(["charset=", "CharSet=", " charset = "])
+
+
+@given(KINDS, st.lists(st.tuples(BEFORE, NAMES, CHARSETS), max_size=2))
+@example("application/json", [("; ", "charset=", "utf-8"), (";", "charset=", "utf-16")])
+def test_a_charset_that_is_no_utf8_is_refused_by_its_name(kind, said):
+    header = kind + "".join(before + name + charset for before, name, charset in said)
+    names = [charset.strip('"') for _, _, charset in said]
+    other = [name for name in names if name.lower() not in {"utf-8", "utf8", "us-ascii"}]
+    if not other:
+        check_charset(header.encode())
+        return
+    with pytest.raises(FixRequest, match=re.escape(repr(other[0]))) as refused:
+        check_charset(header.encode())
+    assert (refused.value.code, refused.value.field) == ("UNSUPPORTED_MEDIA_TYPE", "Content-Type")
+
+
+MARK = codecs.BOM_UTF8
+BODIES = [
+    ("application/json", b"", True),
+    ("application/json", MARK, True),
+    ("application/json; charset=utf-8", MARK, True),
+    ("application/json; charset=utf-16", b"", False),
+    ("multipart/form-data; boundary=x", b"", False),
+    ("text/plain", b"", False),
+]
+"""The type of a body, what stands before its JSON, and whether it is read."""
+FORMS = [
+    (BODY, True),
+    (b" \n" + BODY, True),
+    (MARK + BODY, True),
+    (b"items=four", False),
+    (b"%7B%22items%22%3A%5B%5D%7D", False),
+]
+"""Bodies that are called a form, and whether each is the JSON of a `curl -d`."""
+
+
+async def test_a_gateway_reads_the_json_of_a_plain_curl_and_no_form() -> None:
+    cases = [(kind, before + BODY, is_read) for kind, before, is_read in BODIES]
+    cases += [("Application/X-WWW-Form-Urlencoded", body, is_read) for body, is_read in FORMS]
+    async with gateway_world() as world:
+        for kind, body, is_read in cases:
+            for coded in (body, gzip.compress(body)):
+                headers = {"Content-Type": kind}
+                headers |= {} if coded is body else {"Content-Encoding": "gzip"}
+                told = await ask(world, "POST", ENCODE, content=coded, headers=headers)
+                assert told.status_code == (200 if is_read else 415), (kind, body, told.text)
+                assert is_read or told.json()["detail"]["field"] == "Content-Type"
+        empty = await ask(world, "POST", ENCODE, content=b"", headers={"Content-Type": FORM})
+    assert (empty.status_code, "the body is empty" in empty.text) == (400, True)
+
+
+async def test_sie_config_reads_the_same_types_and_no_form_at_all(folder: Path) -> None:
+    document = json.dumps({"name": "b", "backends": ["echo"]}).encode()
+    async with running(folder) as plane:
+        transport = httpx.ASGITransport(app=build_app(plane))
+        async with httpx.AsyncClient(transport=transport, base_url="http://config") as http:
+            for kind, before, is_read in [*BODIES, (FORM, b"", False)]:
+                told = await http.put(
+                    "/v1/configs/bundles/b",
+                    content=before + document,
+                    headers={"Content-Type": kind},
+                )
+                assert told.status_code in ({200, 201} if is_read else {415}), (kind, told.text)
+                assert is_read or told.json()["detail"]["field"] == "Content-Type"
 
 
 @pytest.fixture

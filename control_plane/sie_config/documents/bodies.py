@@ -5,6 +5,7 @@ refused for. YAML is read on the writer's loop, so that its bounds are narrow; a
 is read beside it.
 """
 
+import codecs
 import json
 from typing import Any, Final, TypeVar
 
@@ -39,7 +40,8 @@ def parse_json(body: bytes) -> Any:
             field="body",
         )
     try:
-        value = canonical.loads(body)
+        # Some writers of files put the mark there, and a reader may pass over it (RFC 8259).
+        value = canonical.loads(body.removeprefix(codecs.BOM_UTF8))
         # Fewer brackets than the bound are not nested deeper: most bodies are not walked.
         if body.count(b"{") + body.count(b"[") > _YAML.depth_max:
             _check_depth(value)

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from sie_runtime.access.access import Role
 from sie_runtime.access.strict_query import check_query
 from sie_runtime.access.strict_route import query_names
+from sie_runtime.http.charsets import check_charset
 from sie_schemas.errors import FixRequest
 
 __all__ = [
@@ -160,11 +161,11 @@ def _check_media(request: Request, wanted: tuple[str, ...]) -> None:
     told = next((str(value, "latin-1") for name, value in headers if name == b"content-type"), "")
     if told in wanted:
         return
-    media, _, parameters = told.lower().partition(";")
-    charset = parameters.replace(" ", "").replace('"', "")
-    if media.strip() not in wanted or charset not in {"", "charset=utf-8"}:
+    if told.lower().partition(";")[0].strip() not in wanted:
         shown = f"not {told[:60]!r}" if told else "and there is none"
         raise FixRequest(
             f"send the body with the header `Content-Type: {wanted[0]}`, {shown}",
+            code="UNSUPPORTED_MEDIA_TYPE",
             field="Content-Type",
         )
+    check_charset(told.encode("latin-1"))

@@ -19,6 +19,7 @@ from sie_gateway.faces.face import (
     Translated,
     dense_vectors,
     encode_request,
+    joined,
     only,
     unsupported,
 )
@@ -81,16 +82,14 @@ def _read(
     if request.images:
         raise unsupported("$.images", "this API embeds texts")
     kinds = _kinds_of(request)
-    options = dict(request.options)
-    # `options` was written for us, so what it says goes before that API's own words.
-    if request.truncate is not None:
-        options.setdefault("truncate", request.truncate.lower())
-    if request.input_type is not None:
-        options.setdefault("is_query", request.input_type == "search_query")
+    said = {
+        "truncate": None if request.truncate is None else request.truncate.lower(),
+        "is_query": None if request.input_type is None else request.input_type == "search_query",
+    }
     texts, field = _texts_of(request)
     asked = encode_request(
         texts,
-        options,
+        joined(request.options, said),
         limits,
         field=field,
         # Several types are made of one answer, which has to be the finest.

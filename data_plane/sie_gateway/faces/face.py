@@ -42,6 +42,7 @@ __all__ = [
     "dense_vectors",
     "encode_request",
     "extract_request",
+    "joined",
     "of_length_1",
     "only",
     "ranking",
@@ -103,6 +104,18 @@ class Relevance:
     score: float
     logit: float
     """The number that the score was made of."""
+
+
+def joined(options: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a request, with what its API says in fields of its own.
+
+    `options` was written for us and goes before. A null says nothing in either and hides no word.
+    One that no word fills stays: whoever checks the options refuses a name that nobody knows.
+    """
+    words = {name: value for name, value in said.items() if value is not None}
+    return words | {
+        name: value for name, value in options.items() if value is not None or name not in words
+    }
 
 
 def encode_request(

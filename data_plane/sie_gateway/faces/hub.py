@@ -17,6 +17,7 @@ from sie_gateway.faces.face import (
     Translated,
     answered_items,
     extract_request,
+    joined,
     unsupported,
 )
 from sie_gateway.request.requests import Limits, decode_body
@@ -92,7 +93,7 @@ def _options(request: HubBody) -> dict[str, Any]:
         "activation": said.function_to_apply,
         "aggregation": said.aggregation_strategy,
     }
-    return {name: value for name, value in told.items() if value is not None} | request.options
+    return joined(request.options, told)
 
 
 def _render(answer: Answer, request: HubBody, gives_classes: bool | None) -> bytes:

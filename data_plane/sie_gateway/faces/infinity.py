@@ -16,6 +16,7 @@ from sie_gateway.faces.face import (
     Translated,
     classes_of,
     extract_request,
+    joined,
     usage_of,
 )
 from sie_gateway.faces.openai import error_body
@@ -41,9 +42,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: InfinityClassifyBody = decode_body(_BODY, body, form="JSON")
-    options = dict(request.options)
-    if request.raw_scores:
-        options.setdefault("activation", "none")
+    options = joined(request.options, {"activation": "none" if request.raw_scores else None})
     asked = extract_request(request.input, options, limits, field="input")
     return Translated(models.encoder(request.model), asked, _render)
 

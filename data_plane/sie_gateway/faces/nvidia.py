@@ -14,6 +14,7 @@ from sie_gateway.faces.face import (
     Face,
     FaceModels,
     Translated,
+    joined,
     ranking,
     rerank_request,
     usage_of,
@@ -45,9 +46,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: NvidiaRankingBody = decode_body(_BODY, body, form="JSON")
-    options = dict(request.options)
-    if request.truncate != "END":
-        options.setdefault("truncate", "none")
+    options = joined(request.options, {"truncate": None if request.truncate == "END" else "none"})
     texts = [passage.text for passage in request.passages]
     asked = rerank_request(request.query.text, texts, options, limits, field="passages")
     return Translated(models.ranker(request.model), asked, _render)

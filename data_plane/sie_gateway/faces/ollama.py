@@ -17,6 +17,7 @@ from sie_gateway.faces.face import (
     Translated,
     dense_vectors,
     encode_request,
+    joined,
     of_length_1,
 )
 from sie_gateway.request.requests import Limits, decode_body
@@ -53,9 +54,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: OllamaEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
-    options = _said(request)
-    if request.truncate is False:
-        options.setdefault("truncate", "none")
+    options = joined(_said(request), {"truncate": "none" if request.truncate is False else None})
     asked = encode_request(
         request.input, options, limits, field="input", dimensions=request.dimensions
     )

@@ -23,6 +23,7 @@ from sie_gateway.faces.face import (
     Translated,
     dense_vectors,
     encode_request,
+    joined,
     only,
     unsupported,
     usage_of,
@@ -145,8 +146,7 @@ def _options(request: EmbeddingsBody) -> dict[str, Any]:
         "normalize": request.normalized,
         "truncate": _cut(request),
     }
-    # `options` was written for us: it goes before what those APIs say.
-    return {name: told for name, told in said.items() if told is not None} | request.options
+    return joined(request.options, said)
 
 
 def _side(request: EmbeddingsBody) -> bool | None:

@@ -27,6 +27,7 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
     extract_request,
+    joined,
     of_length_1,
     only,
     ranking,
@@ -138,9 +139,7 @@ def _require_some(given: str | Sequence[Any], field: str) -> None:
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
     _require_some(request.inputs, "$.inputs")
-    options = _options(request, request.prompt_name)
-    if not request.normalize:
-        options.setdefault("normalize", False)
+    options = _options(request, request.prompt_name, normalize=None if request.normalize else False)
     asked = encode_request(
         inputs_of(request.inputs, models.vocabulary, "$.inputs"),
         options,
@@ -254,9 +253,7 @@ def _scores(answer: Answer, request: TeiRerankBody) -> list[tuple[int, float]]:
 def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiPredictBody = decode_body(_PREDICT_BODY, body, form="JSON")
     _require_some(request.inputs, "$.inputs")
-    options = _options(request)
-    if request.raw_scores:
-        options.setdefault("activation", "none")
+    options = _options(request, activation="none" if request.raw_scores else None)
     texts, is_single = _classified(request.inputs)
     asked = extract_request(texts, options, limits, field="inputs")
 
@@ -335,18 +332,25 @@ def _named(names: Mapping[str, msgspec.Raw]) -> str:
         return ""
 
 
-def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:
-    options = {name: told for name, told in request.options.items() if name not in _HINTS}
+def _options(request: _TeiBody, prompt_name: str | None = None, **said: Any) -> dict[str, Any]:
+    ours = {name: told for name, told in request.options.items() if name not in _HINTS}
+    return joined(ours, {"truncate": _cut(request), "is_query": _side(prompt_name), **said})
+
+
+def _cut(request: _TeiBody) -> str | None:
+    """The word for what becomes of a long text; None where nothing says."""
     if request.truncate is False:
-        options.setdefault("truncate", "none")
-    elif request.truncation_direction is not None:
-        options.setdefault("truncate", _CUTS[request.truncation_direction.lower()])
-    if prompt_name is not None:
-        if prompt_name not in _QUERIES | _DOCUMENTS:
-            known = ", ".join(sorted(_QUERIES | _DOCUMENTS))
-            raise unsupported("$.prompt_name", f"{prompt_name!r} is none of {known}")
-        options.setdefault("is_query", prompt_name in _QUERIES)
-    return options
+        return "none"
+    told = request.truncation_direction
+    return None if told is None else _CUTS[told.lower()]
+
+
+def _side(prompt_name: str | None) -> bool | None:
+    """True for a query, False for a passage; None where nothing says. Raises `FixRequest`."""
+    if prompt_name is not None and prompt_name not in _QUERIES | _DOCUMENTS:
+        known = ", ".join(sorted(_QUERIES | _DOCUMENTS))
+        raise unsupported("$.prompt_name", f"{prompt_name!r} is none of {known}")
+    return None if prompt_name is None else prompt_name in _QUERIES
 
 
 def _error(error: SIEError) -> bytes:

@@ -14,6 +14,7 @@ from sie_gateway.faces.face import (
     Face,
     FaceModels,
     Translated,
+    joined,
     ranking,
     rerank_request,
     usage_of,
@@ -44,9 +45,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: VoyageRerankBody = decode_body(_BODY, body, form="JSON")
-    options = dict(request.options)
-    if request.truncation is False:
-        options.setdefault("truncate", "none")
+    options = joined(request.options, {"truncate": "none" if request.truncation is False else None})
     asked = rerank_request(request.query, request.documents, options, limits, field="documents")
     model = models.ranker(request.model)
     return Translated(model, asked, lambda answer: _render(answer, request))

@@ -54,7 +54,8 @@ def tei_info(
 def _kind(tasks: TasksJson, options: Mapping[str, OptionJson]) -> dict[str, Any]:
     """Only the model itself knows the names of its classes."""
     if "encode" in tasks:
-        outputs = tasks["encode"].get("outputs") or ("dense",)
         told = _POOLINGS.get(str(options.get("pooling")), "mean")
-        return {"embedding": {"pooling": told if "dense" in outputs else "splade"}}
+        return {
+            "embedding": {"pooling": told if "dense" in tasks["encode"]["outputs"] else "splade"}
+        }
     return {"reranker" if "score" in tasks else "classifier": {"id2label": {}, "label2id": {}}}

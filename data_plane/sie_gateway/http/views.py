@@ -300,8 +300,8 @@ def _state(reports: Sequence[ModelReport]) -> str:
 
 
 def _last_error(reports: Sequence[ModelReport]) -> ModelLoadError:
-    reason = next((report.reason for report in reports if report.state == "failed"), "")
-    return {"code": "MODEL_LOAD_FAILED", "message": reason}
+    """That of the first, where all have failed."""
+    return {"code": "MODEL_LOAD_FAILED", "message": reports[0].reason}
 
 
 def _gpus(worker: Heartbeat) -> int:

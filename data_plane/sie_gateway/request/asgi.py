@@ -4,6 +4,7 @@
 leaves in the one shape, with its code and its time to retry in headers.
 """
 
+import codecs
 from importlib.metadata import version
 from typing import Final, TypeAlias
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from sie_gateway.request.waiting import ClientGone
 from sie_runtime.http.bodies import Receive, Scope, Send, read_bounded
+from sie_runtime.http.charsets import check_charset
 from sie_runtime.http.direct_http import answer_at_once, body_at_once
 from sie_runtime.http.encodings import decoded
 from sie_runtime.http.error_headers import error_headers
@@ -42,6 +44,9 @@ They compare that one with their own, and warn where it is another minor."""
 _JSON: Final = "application/json"
 _FORMS: Final = (b"text/plain", b"multipart/form-data")
 """The media types that a web page sends a form as, and that no client of an API uses."""
+_PAIRS: Final = b"application/x-www-form-urlencoded"
+"""A form's too, and what `curl -d` calls each body that nothing else is said of."""
+_JSON_BEGINS: Final = (b"{", b"[")
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
 
@@ -81,13 +86,11 @@ async def read_body(
 
     Raises `FixRequest` PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, and `ClientGone`.
     """
+    kind = headers.get(b"content-type", b"")
     # A page of any site may send a form without being asked; for JSON its browser asks first.
-    if headers.get(b"content-type", b"").lower().startswith(_FORMS):
-        raise FixRequest(
-            "the body is JSON or MessagePack: say so in `Content-Type`",
-            code="UNSUPPORTED_MEDIA_TYPE",
-            field="Content-Type",
-        )
+    if kind.lower().startswith(_FORMS):
+        raise _no_form()
+    check_charset(kind)
     body = body_at_once(scope) if scope is not None else None
     if body is None:
         told = headers.get(b"content-length")
@@ -95,9 +98,11 @@ async def read_body(
     elif len(body) > bytes_max:
         raise _too_large(bytes_max)
     coding = headers.get(b"content-encoding")
-    if coding is None:
-        return body
-    return decoded(coding, body, bytes_max, too_large=_too_large)
+    if coding is not None:
+        body = decoded(coding, body, bytes_max, too_large=_too_large)
+    if kind.lower().startswith(_PAIRS) and _is_form(body):
+        raise _no_form()
+    return body
 
 
 async def send_response(scope: Scope, send: Send, response: Response) -> None:
@@ -116,6 +121,21 @@ async def send_response(scope: Scope, send: Send, response: Response) -> None:
 def _ascii(text: str) -> bytes:
     """The value of a header: what none may hold is written as a URL has it."""
     return quote(text, safe=_PRINTABLE).encode()
+
+
+def _is_form(body: bytes) -> bool:
+    """True for names and values as a form has them, false for JSON and for nothing at all."""
+    begun = body.removeprefix(codecs.BOM_UTF8).lstrip()
+    return bool(begun) and not begun.startswith(_JSON_BEGINS)
+
+
+def _no_form() -> FixRequest:
+    return FixRequest(
+        "neither a form nor plain text is read: send JSON or MessagePack, and say so in "
+        "`Content-Type`",
+        code="UNSUPPORTED_MEDIA_TYPE",
+        field="Content-Type",
+    )
 
 
 def _too_large(bytes_max: int) -> FixRequest:
