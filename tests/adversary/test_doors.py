@@ -222,7 +222,6 @@ DEFAULTS = {
     "http_body_s": 20.0,
     "http_body_bytes_per_s": 16_384.0,
     "http_bodies_bytes_max": 256 * 1024 * 1024,
-    "http_answers_bytes_max": 256 * 1024 * 1024,
     "http_idle_s": 75.0,
     "http_write_s": 30.0,
 }

@@ -74,7 +74,7 @@ def test_who_leaves_for_a_newcomer_waited_longest_of_the_address_that_has_most(
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 9))))
 def test_answers_that_nobody_reads_stay_within_their_bound_and_no_more_are_cut_off(came):
     bound = 12
-    house = Connections(HttpBounds(http_answers_bytes_max=bound))
+    house = Connections(HttpBounds(http_bodies_bytes_max=bound))
     guests = []
     for address, since, unread in came:
         guest = Guest(address, float(since), "works")

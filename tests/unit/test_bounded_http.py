@@ -284,7 +284,7 @@ async def test_a_client_that_reads_nothing_is_cut_off(path, headers):
 
 async def test_answers_that_nobody_reads_are_bounded_together():
     # A short time for bodies has all times looked at often.
-    await cut_off_unread(get(b"/large"), http_answers_bytes_max=1_000_000, http_body_s=0.1)
+    await cut_off_unread(get(b"/large"), http_bodies_bytes_max=1_000_000, http_body_s=0.1)
 
 
 async def cut_off_unread(asked: bytes, **bounds: Any) -> None:

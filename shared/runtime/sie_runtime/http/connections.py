@@ -76,12 +76,8 @@ class HttpBounds:
     )
     http_bodies_bytes_max: int = setting(
         256 * 1024 * 1024,
-        help="bytes of bodies held for requests without an answer, all together, before 503",
-    )
-    http_answers_bytes_max: int = setting(
-        256 * 1024 * 1024,
-        help="bytes of answers that their clients have yet to read, all together, before those "
-        "that wait longest of the address that has most are cut off",
+        help="bytes of bodies held for requests without an answer, all together, before 503; and "
+        "as many of answers that their clients have yet to read, before some are cut off",
     )
     http_idle_s: float = setting(
         75.0,
@@ -96,11 +92,9 @@ class HttpBounds:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
-        sizes = (self.http_bodies_bytes_max, self.http_answers_bytes_max)
-        if min(self.http_connections_max, self.http_headers_max, *sizes) < 1:
+        if min(self.http_connections_max, self.http_headers_max, self.http_bodies_bytes_max) < 1:
             raise ValueError(
-                "http_connections_max, http_headers_max, http_bodies_bytes_max and "
-                "http_answers_bytes_max are at least 1"
+                "http_connections_max, http_headers_max and http_bodies_bytes_max are at least 1"
             )
         if not 16 <= self.http_url_bytes_max <= self.http_head_bytes_max:
             raise ValueError("http_url_bytes_max is 16 to http_head_bytes_max")
@@ -214,7 +208,7 @@ class Connections:
 
     def _bound_answers(self) -> None:
         unread = [(visitor, held) for visitor in self._visitors if (held := visitor.unread_bytes)]
-        over = sum(held for _, held in unread) - self.bounds.http_answers_bytes_max
+        over = sum(held for _, held in unread) - self.bounds.http_bodies_bytes_max
         if over <= 0:
             return
         of_address: defaultdict[str, int] = defaultdict(int)
