@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, cast
 
 import msgspec
@@ -23,6 +24,7 @@ from sie_schemas.jobs import (
     ResultChunk,
     ResultReceipt,
 )
+from sie_worker.forms.chunking import chunks_of
 from sie_worker.jobs.holds import Hold, Holds
 
 ENCODER = msgspec.msgpack.Encoder()
@@ -209,6 +211,21 @@ async def test_a_large_result_arrives_whole_though_its_gateway_begins_anew(answe
     await asyncio.wait_for(world.results.deliver([hold]), 5)
     assert world.whole["a"].answers == (large,)
     assert world.came == [("+ACK", "a")]
+
+
+@given(size=st.integers(1400, 3000), deadline=st.integers(0, 20))
+@settings(deadline=None)
+async def test_a_large_result_of_which_a_part_is_lost_each_time_is_dropped_at_its_deadline(
+    size, deadline
+):
+    """So it is where two workers answer one job, and each displaces the other's chunks."""
+    world = World(repeat("began anew"), message_bytes_max=1024 + 300)
+    hold = world.held("a", deadline=float(deadline))
+    hold.settle_item(0, b"x" * size)
+    count = len(chunks_of(ENCODER.encode(hold.result("w")), job_id="a", bytes_max=1324))
+    await world.results.deliver([hold])
+    assert world.came == [("+ACK", "a")]
+    assert world.now < deadline + count + 1, "from its deadline on it is not begun again"
 
 
 @given(size=st.integers(1400, 3000), room=st.integers(-2, 2))
