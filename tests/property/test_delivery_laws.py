@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, cast
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from prometheus_client import REGISTRY
 from tests.support.worker_world import results_of
 
 from sie_gateway.request.chunks import Chunks
@@ -23,6 +25,7 @@ from sie_schemas.jobs import (
     ResultChunk,
     ResultReceipt,
 )
+from sie_worker.forms.chunking import chunks_of
 from sie_worker.jobs.holds import Hold, Holds
 
 ENCODER = msgspec.msgpack.Encoder()
@@ -66,6 +69,7 @@ class World:
         self.took: list[tuple[str, JobResult]] = []
         """Each result that came in a message, and the inbox that it came to."""
         self._message_bytes_max = message_bytes_max
+        self.letters_are_lost = False
         self.server_id = "s"
         self.stream_replicas = 1
         self.holds = Holds(on_room=lambda: None, age_s=lambda _: self.now)
@@ -98,6 +102,8 @@ class World:
         """A dead letter."""
         await asyncio.sleep(0)
         assert result.failure is not None
+        if self.letters_are_lost:
+            raise Later("the broker is away", code="NOT_READY")
         self.came.append(("letter", hold.job.job_id))
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
@@ -211,6 +217,21 @@ async def test_a_large_result_arrives_whole_though_its_gateway_begins_anew(answe
     assert world.came == [("+ACK", "a")]
 
 
+@given(size=st.integers(1400, 3000), deadline=st.integers(0, 20))
+@settings(deadline=None)
+async def test_a_large_result_of_which_a_part_is_lost_each_time_is_dropped_at_its_deadline(
+    size, deadline
+):
+    """So it is where two workers answer one job, and each displaces the other's chunks."""
+    world = World(repeat("began anew"), message_bytes_max=1024 + 300)
+    hold = world.held("a", deadline=float(deadline))
+    hold.settle_item(0, b"x" * size)
+    count = len(chunks_of(ENCODER.encode(hold.result("w")), job_id="a", bytes_max=1324))
+    await world.results.deliver([hold])
+    assert world.came == [("+ACK", "a")]
+    assert world.now < deadline + count + 1, "from its deadline on it is not begun again"
+
+
 @given(size=st.integers(1400, 3000), room=st.integers(-2, 2))
 @settings(deadline=None)
 async def test_a_result_that_just_fits_in_chunks_arrives_and_one_byte_more_is_too_large(size, room):
@@ -232,12 +253,25 @@ async def test_a_result_that_just_fits_in_chunks_arrives_and_one_byte_more_is_to
     assert world.came == [("confirmed", "a"), ("+ACK", "a")]
 
 
-@given(deliveries=st.lists(st.integers(1, 3), min_size=1, max_size=4), blamed=st.booleans())
+def _letters_counted() -> list[float]:
+    return [
+        REGISTRY.get_sample_value("sie_worker_dead_letters_total", {"outcome": outcome}) or 0.0
+        for outcome in ("written", "lost")
+    ]
+
+
+@given(
+    deliveries=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    blamed=st.booleans(),
+    lost=st.booleans(),
+)
 @settings(deadline=None)
 async def test_what_is_given_back_goes_to_the_queue_and_its_last_delivery_to_the_client(
-    deliveries, blamed
+    deliveries, blamed, lost
 ):
     world = World()
+    world.letters_are_lost = lost
+    counted = _letters_counted()
     names = dict(zip("abcd", deliveries, strict=False))
     holds = [world.held(name, deliveries=count) for name, count in names.items()]
     error = Later("the device is gone", code="NOT_READY")
@@ -247,11 +281,15 @@ async def test_what_is_given_back_goes_to_the_queue_and_its_last_delivery_to_the
         words = [what for what, whose in world.came if whose == name]
         is_last = names[name] == 3
         # The letter first: a process that ends between the two is handed the job once more.
-        assert words == (["confirmed", "letter", "+TERM"] if is_last else ["-NAK"])
+        letter = [] if lost else ["letter"]
+        assert words == (["confirmed", *letter, "+TERM"] if is_last else ["-NAK"])
         assert world.holds.was_settled(name) is is_last
         told = hold.result("w")
         assert told.failure is None, "what is given back has no outcome"
     assert not len(world.holds)
+    last = [*names.values()].count(3)
+    found = [now - before for now, before in zip(_letters_counted(), counted, strict=True)]
+    assert found == ([0, last] if lost else [last, 0])
 
 
 @given(st.booleans())

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
 
-from hypothesis import settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from sie_server.device.residency import Interest
 from sie_server.execution.residents import Pressure, Resident, Residents
 
 BUDGET = 100
@@ -137,6 +139,14 @@ class ResidentsMachine(RuleBasedStateMachine):
         for name in self.asked:
             self.asked[name] *= 0.5 ** (seconds / FADES_S)
 
+    @rule(name=NAMES)
+    def a_use_keeps(self, name: str) -> None:
+        """Time is counted from the last use, and not from the load."""
+        self.time_passes(29)
+        self.use(name, 1)
+        self.time_passes(29)
+        self.tend(is_short=False)
+
     @rule(name=NAMES, size=SIZES, other=NAMES, running=RUNNING)
     def come_back(self, name: str, size: int, other: str, running: frozenset[str]) -> None:
         """Way is made for as much as it held when it left."""
@@ -209,6 +219,37 @@ class ResidentsMachine(RuleBasedStateMachine):
         with self.leaving(is_short=is_short) as left:
             self.residents.tend()
         assert len(left) == one
+
+
+REMEMBERED = 1024
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"), st.integers(1, 9), st.sampled_from([0.0, 1.0, 60.0, 900.0])
+        ),
+        max_size=12,
+    ),
+    st.integers(REMEMBERED - 4, REMEMBERED + 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_of_what_was_asked_for_a_half_is_forgotten_each_minute_and_who_was_not_asked_for_longest(
+    asked, strangers
+):
+    interest, now = Interest[str](), 0.0
+    last: dict[str, list[tuple[int, float]]] = {}
+    for number, (name, amount, seconds) in enumerate(asked):
+        now += seconds
+        interest.add(name, amount, now)
+        last[name] = [*last.pop(name, []), (amount, now)]
+        for stranger in range(strangers) if number == len(asked) // 2 else ():
+            interest.add(f"no-{stranger}", 1, now)
+            last[f"no-{stranger}"] = [(1, now)]
+        last = dict([*last.items()][-REMEMBERED:])
+    for name in "abc":
+        left = sum(amount * 0.5 ** ((now - at) / FADES_S) for amount, at in last.get(name, []))
+        assert interest.of(name, now) == pytest.approx(left)
 
 
 TestResidents = ResidentsMachine.TestCase

@@ -137,15 +137,27 @@ def test_a_batch_that_does_not_fit_is_answered_in_parts_as_in_one(kind, count, f
     assert sum(size for size in sizes if size <= fits) == count, "nothing is run twice"
 
 
-def test_a_batch_that_fails_for_another_reason_is_not_cut():
+@pytest.mark.parametrize(
+    "error",
+    [
+        Later("the model is on its way", code="MODEL_LOADING"),
+        RuntimeError("shapes do not match"),
+        ValueError("can't allocate memory"),
+    ],
+    ids=repr,
+)
+def test_a_batch_that_fails_for_another_reason_is_not_cut_and_nobody_leaves(error):
     runs: list[int] = []
 
     def run(batch: ipc.RunBatch) -> ipc.Answers:
         runs.append(len(batch.inputs))
-        raise Later("the model is on its way", code="MODEL_LOADING")
+        raise error
 
-    with pytest.raises(Later, match="on its way"):
-        run_batch(run, _batch(4), lambda: True)
+    def make_room() -> bool:
+        raise AssertionError("somebody leaves for nothing")
+
+    with pytest.raises(type(error), match=str(error)):
+        run_batch(run, _batch(4), make_room)
     assert runs == [4]
 
 
@@ -249,4 +261,7 @@ def test_what_a_host_has_left_is_the_least_of_what_kernel_and_container_tell(tmp
     assert host_available_bytes(meminfo=meminfo, cgroup=group) == 1300
     assert device_bytes("cpu", cgroup=group) == 6000, "of a machine that has more"
     (group / "memory.max").write_text("max\n")
-    assert device_bytes("cpu", cgroup=group) > 2**20
+    whole = device_bytes("cpu", cgroup=group)
+    assert whole > 2**20
+    (group / "memory.max").write_text(f"{whole + 1}\n")
+    assert device_bytes("cpu", cgroup=group) == whole, "no container has more than its host"

@@ -2,9 +2,9 @@
 
 *shell*: owns the list of what is still to be loaded, and one loop that loads one model after the
 other. So a job's own load waits for at most one of them. Asks the gateways whenever this worker
-begins to be of use; they also tell without being asked. Takes only models that placement gives this
-worker. Promises nothing: a load that fails is reported as every other. A model that is not here
-when its job comes is loaded by the job.
+begins to be of use or hears the broker again; they also tell without being asked. Takes only models
+that placement gives this worker. Promises nothing: a load that fails is reported as every other. A
+model that is not here when its job comes is loaded by the job.
 """
 
 import asyncio
@@ -61,6 +61,8 @@ class Prefetch:
         self._look_s = look_s
         self._wanted: dict[WantedModel, None] = {}
         """The models that were told and not tried yet, the oldest first."""
+        self._is_asked = False
+        """True once the gateways were asked, and no word of theirs was missed since."""
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
@@ -70,22 +72,26 @@ class Prefetch:
     async def run(self) -> None:
         """Load until cancelled."""
         told = await self._bus.subscribe(wanted_subject(*self._kind), self._told)
-        was_ready = False
+        forget_bus = self._bus.on_reconnect(self._ask_anew)
         try:
             while True:
                 self._changed.clear()
-                # Once for each time that it becomes of use: the words that gateways said before met
-                # nobody.
-                if self._ready() and not was_ready:
+                if not self._ready():
+                    # The words that gateways say meanwhile are for others.
+                    self._is_asked = False
+                else:
                     await self._ask()
-                was_ready = self._ready()
-                if was_ready:
                     await self._load_all()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._look_s):
                         await self._changed.wait()
         finally:
+            forget_bus()
             await told.unsubscribe()
+
+    def _ask_anew(self) -> None:
+        self._is_asked = False
+        self._changed.set()
 
     def _told(self, message: Message) -> None:
         try:
@@ -99,7 +105,11 @@ class Prefetch:
         self._changed.set()
 
     async def _ask(self) -> None:
+        if self._is_asked:
+            return
+        self._is_asked = True
         question = DemandAsked(**self._kind._asdict())
+        # What is lost here is asked anew when the bus is back.
         with suppress(BusUnavailable):
             await self._bus.publish(DEMAND_SUBJECT, _ENCODER.encode(question))
 

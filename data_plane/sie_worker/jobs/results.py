@@ -185,9 +185,11 @@ class Results:
                 await self._settle([(hold, result)], for_good=for_good)
                 return
             if receipt is not None and receipt.chunk == index:
-                # A gateway that holds the last one and not the whole has lost one: from the start.
+                # A gateway that holds the last one and not the whole has lost one: from the start,
+                # after a pause, for it may lose one each time.
                 index = (index + 1) % len(chunks)
-                continue
+                if index:
+                    continue
             if hold.deadline <= self._clock():
                 self._drop([hold])
                 return
