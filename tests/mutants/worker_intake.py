@@ -93,8 +93,8 @@ WORKER_INTAKE_MUTANTS = (
         "settled-job-is-run-again",
         "where an acknowledgement was lost, a worker computes what it has delivered",
         INTAKE,
-        "        if self._holds.was_settled(job.job_id):\n",
-        "        if not job.job_id:\n",
+        "        if not self._holds.was_settled(job.job_id):\n",
+        "        if job.job_id:\n",
         WORLD,
     ),
     edit(
@@ -246,5 +246,16 @@ WORKER_INTAKE_MUTANTS = (
         "return is_short(job, characters_max=self._limits.inline_characters_max)",
         "return job.v < 3 and not any(item.images for item in job.items)",
         _TAKEN,
+    ),
+    edit(
+        "what-was-fetched-is-wanted",
+        "a large job that came twice is run again when its answer is with the client",
+        INTAKE,
+        "if job is not None and not self._is_over(delivery, job):",
+        "if job is not None:",
+        (
+            "tests/property/test_intake_laws.py::test_a_large_job_that_ends_while_it_is_fetched_again"
+            "_is_not_run_again",
+        ),
     ),
 )

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.support.polling import until
 from tests.support.worker_world import results_of
 
 from sie_core.backend_options import GENERAL
@@ -21,6 +22,7 @@ from sie_core.resolver import ResolvedAdapter
 from sie_core.stored_documents import AdapterJson
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.deliveries import Delivery
+from sie_runtime.streams.payload_store import PayloadGone
 from sie_schemas.errors import Later, OurFault
 from sie_schemas.ipc import Loaded, PictureForm, PixelsInput, TokensInput
 from sie_schemas.items import Item, Media
@@ -139,6 +141,8 @@ class World:
 
     async def get(self, ref: PayloadRef) -> bytes:
         await asyncio.sleep(0)
+        if ref.object_id not in self.stored:
+            raise PayloadGone("it is not there")
         return self.stored[ref.object_id]
 
     def model(self, model_id: str, profile: str, revision: str) -> Any:
@@ -257,6 +261,14 @@ TROUBLES = (
     {"adapter_load": Later("left", code="MODEL_LOADING"), "at_hand": True},
     {"adapter_load": OurFault("bad", code="ADAPTER_LOAD_FAILED"), "at_hand": True},
 )
+QUIET: dict[str, Any] = {
+    "fuses": True,
+    "described": ("r1", "r2"),
+    "at_hand": True,
+    "reaches": True,
+    "load": None,
+    "adapter_load": None,
+}
 PLAN = st.builds(
     lambda trouble, **told: SimpleNamespace(**(told | trouble)),
     trouble=st.sampled_from([{}] * 4 + [*TROUBLES] + [{}] * 4),
@@ -269,40 +281,49 @@ PLAN = st.builds(
 )
 
 
+def intake_of(world: World, cancelled: CancelledRequests, group: asyncio.TaskGroup) -> Intake:
+    results = results_of(cast(Any, world), world.holds, dead_letters=world, clock=lambda: world.now)
+    return Intake(
+        replica=world,
+        known=cast(Any, world),
+        devices=cast(Any, world),
+        holds=world.holds,
+        results=results,
+        objects=world,
+        cancelled=cancelled,
+        limits=IntakeLimits(
+            catch_up_s=1.0,
+            retry_delay_s=0.0,
+            alone_after_deliveries=ALONE_AFTER,
+            inline_characters_max=INLINE_MAX,
+        ),
+        clock=lambda: world.now,
+        group=group,
+        taken=lambda *_: None,
+    )
+
+
+def delivered(world: World, job: Job, count: int, *, is_stored: bool) -> Delivery:
+    """A job's delivery, for the so-manieth time; its items may stand apart in the object store."""
+    sent = job
+    if is_stored:
+        # The message may be a later one than what stands apart.
+        older = replace(job, published_at=0.0, deadline=1.0)
+        world.stored[job.job_id] = JOB_ENCODER.encode(older)
+        ref = PayloadRef(object_id=job.job_id, size=1, sha256="")
+        sent = replace(job, v=2, items=(), payload=ref)
+    reply = f"$JS.ACK.S.{job.job_id}.{count}.1.1.0.0".encode()
+    return Delivery(cast(Bus, world), JOB_ENCODER.encode(sent), reply, 9)
+
+
 async def taken_in(world: World, jobs: Sequence[Job], told: Sequence[tuple[int, bool]]) -> None:
     """Each job is delivered, for the so-manieth time; some stand apart in the object store."""
     cancelled = CancelledRequests(ids_max=10)
     cancelled.add("left")
-    results = results_of(cast(Any, world), world.holds, dead_letters=world, clock=lambda: world.now)
     async with asyncio.TaskGroup() as group:
-        intake = Intake(
-            replica=world,
-            known=cast(Any, world),
-            devices=cast(Any, world),
-            holds=world.holds,
-            results=results,
-            objects=world,
-            cancelled=cancelled,
-            limits=IntakeLimits(
-                catch_up_s=1.0,
-                retry_delay_s=0.0,
-                alone_after_deliveries=ALONE_AFTER,
-                inline_characters_max=INLINE_MAX,
-            ),
-            clock=lambda: world.now,
-            group=group,
-            taken=lambda *_: None,
-        )
+        intake = intake_of(world, cancelled, group)
         for job, (count, is_stored) in zip(jobs, told, strict=True):
-            sent = job
-            if is_stored:
-                # The message may be a later one than what stands apart.
-                older = replace(job, published_at=0.0, deadline=1.0)
-                world.stored[job.job_id] = JOB_ENCODER.encode(older)
-                ref = PayloadRef(object_id=job.job_id, size=1, sha256="")
-                sent = replace(job, v=2, items=(), payload=ref)
-            reply = f"$JS.ACK.S.{job.job_id}.{count}.1.1.0.0".encode()
-            intake.take(Delivery(cast(Bus, world), JOB_ENCODER.encode(sent), reply, 9))
+            intake.take(delivered(world, job, count, is_stored=is_stored))
     intake.close()
 
 
@@ -393,3 +414,37 @@ def assert_runs(
             job.job_id if deliveries > ALONE_AFTER else "",
             bool(item.images),
         )
+
+
+async def ended_on_its_way(world: World, job: Job, end: str, *, is_there: bool, last: bool) -> None:
+    """A large job is in hand and ends, when its second copy was asked for and is not there yet."""
+    cancelled = CancelledRequests(ids_max=10)
+    async with asyncio.TaskGroup() as group:
+        intake = intake_of(world, cancelled, group)
+        intake.take(delivered(world, job, 1, is_stored=True))
+        await until(lambda: world.holds.has(job.job_id))
+        again = delivered(world, job, 9 if last else 2, is_stored=True)
+        [hold] = world.holds
+        intake.take(again)
+        if end == "left":
+            cancelled.add(job.request_id)
+        world.holds.close([hold], settled=end == "answered")
+        if not is_there:
+            del world.stored[job.job_id]
+    intake.close()
+
+
+@settings(max_examples=20)
+@given(
+    job=JOB,
+    end=st.sampled_from(["answered", "left"]),
+    is_there=st.booleans(),
+    last=st.booleans(),
+)
+def test_a_large_job_that_ends_while_it_is_fetched_again_is_not_run_again(job, end, is_there, last):
+    world = World(SimpleNamespace(**QUIET))
+    job = replace(job, job_id="j", items=(Item(text="a"),), query=Item(text="who"))
+    asyncio.run(ended_on_its_way(world, job, end, is_there=is_there, last=last))
+    assert not len(world.holds)
+    assert world.said["j"] == ["+ACK"]
+    assert not world.results

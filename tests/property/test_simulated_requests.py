@@ -53,6 +53,10 @@ FOUND = {
     "a client that leaves while the model of its batch is loaded once more": Plan(
         seed=32, steps=20, faults=("models-evicted", "leaving")
     ),
+    "a large job that is fetched for the second time when it is answered": Plan(
+        seed=30, faults=ALL
+    ),
+    "a small tenant behind the last of a flood, which had begun": Plan(seed=194, faults=ALL),
     "a short text behind long ones of its own tenant, beside a crowd": Plan(
         seed=220284768445902, faults=ALL
     ),

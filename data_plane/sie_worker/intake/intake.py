@@ -135,18 +135,24 @@ class Intake:
         job = self._decoded(delivery, delivery.data)
         if job is None:
             return
-        # Acknowledgements are sent and not confirmed: one that was lost means one more delivery, of
-        # a job that was answered.
-        if self._holds.was_settled(job.job_id):
-            delivery.ack()
-        elif job.request_id in self._cancelled:
-            metrics.JOBS.labels(outcome="dropped").inc()
-            delivery.ack()
-        elif job.payload is not None:
+        if self._is_over(delivery, job):
+            return
+        if job.payload is not None:
             self._fetching.append(job.job_id)
             self._group.create_task(self._fetch(delivery, job, job.payload))
         else:
             self._hold(delivery, job)
+
+    def _is_over(self, delivery: Delivery, job: Job) -> bool:
+        """True if nobody waits for a job any more, which the queue is told."""
+        # Acknowledgements are sent and not confirmed: one that was lost means one more delivery, of
+        # a job that was answered.
+        if not self._holds.was_settled(job.job_id):
+            if job.request_id not in self._cancelled:
+                return False
+            metrics.JOBS.labels(outcome="dropped").inc()
+        delivery.ack()
+        return True
 
     def _decoded(self, delivery: Delivery, data: bytes) -> Job | None:
         try:
@@ -169,7 +175,8 @@ class Intake:
             delivery.retry(self._limits.retry_delay_s)
         else:
             job = self._decoded(delivery, data)
-            if job is not None:
+            # It may have come twice, and been answered while it was on its way for the second time.
+            if job is not None and not self._is_over(delivery, job):
                 # The message may be a later one than what stands apart.
                 told = msgspec.structs.replace(
                     job, published_at=short.published_at, deadline=short.deadline
@@ -181,10 +188,9 @@ class Intake:
     async def _without_contents(self, delivery: Delivery, short: Job, reason: str) -> None:
         """Its request has ended; or a broker that was killed forgot what stood apart, and the
         gateway stores that anew. Nobody waits in vain: in the end it is told."""
-        if short.request_id in self._cancelled:
-            metrics.JOBS.labels(outcome="dropped").inc()
-            delivery.ack()
-        elif not delivery.last_delivery:
+        if self._is_over(delivery, short):
+            return
+        if not delivery.last_delivery:
             delivery.retry(_STORED_ANEW * self._limits.retry_delay_s)
         elif (hold := self._holds.open(short, delivery, self._clock())) is not None:
             await self._results.fail([hold], Later(reason))

@@ -105,6 +105,8 @@ class Laws:
     """By job id."""
     _confirmed: dict[str, set[str]] = field(default_factory=dict)
     """The lives of workers that a gateway gave a receipt for a job."""
+    _begun: dict[str, float] = field(default_factory=dict)
+    """The times at which a device was handed a text for the first time."""
     _ran: Counter[str] = field(default_factory=Counter)
     """Batches that ended well, by text."""
 
@@ -150,6 +152,7 @@ class Laws:
         self.checks["a worker does not run again what it has answered"] += 1
         if all(life in self._confirmed.get(job, ()) for job in jobs):
             raise Broken(f"{life} runs {', '.join(jobs)} again, whose receipt it was given")
+        self._begun.setdefault(text, self.clock())
         self._check_wanted(text)
 
     def _check_wanted(self, text: str) -> None:
@@ -158,6 +161,10 @@ class Laws:
             raise Broken(
                 f"{asking} is run at {self.clock():.3f}; its client left at {asking.ended_at:.3f}"
             )
+
+    def began_by(self, asking: Asking, at: float) -> bool:
+        """True if all texts of a request had been handed to a device at a moment."""
+        return all(self._begun.get(text, at + 1) <= at for text in asking.texts)
 
     def gateway_of(self, text: str) -> str:
         """The gateway that a text was sent through; empty where nobody sent it."""

@@ -114,7 +114,7 @@ class Lessee:
         host, parts = gateway.host, gateway.parts
         assert host is not None and parts is not None, "it was chosen because it lives"
         answering = self._world.loop.create_task(
-            _awaited(ask(parts.desk)), name=self._name, context=host.context
+            _awaited(ask, parts.desk), name=self._name, context=host.context
         )
         await asyncio.wait([answering])
         if answering.cancelled() or not host.alive:
@@ -127,5 +127,5 @@ class Lessee:
         return error.code
 
 
-async def _awaited(asked: Awaitable[Any]) -> Any:
-    return await asked
+async def _awaited(ask: "Callable[[LeaseDesk], Awaitable[Any]]", desk: "LeaseDesk") -> Any:
+    return await ask(desk)

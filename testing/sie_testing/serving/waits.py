@@ -55,14 +55,18 @@ def check_flood(laws: Laws, flood: str, small: str) -> None:
     """A small tenant's requests, sent into a flood, do not wait for its end.
 
     It is counted in what the flood is answered meanwhile: a load that takes a second keeps both
-    waiting.
+    waiting. What a device had been handed before is nobody's turn any more.
     """
     crowd = [each for each in laws.asked.values() if each.tenant == flood]
     if not crowd:
         return
     began = max(each.begun_at for each in crowd)
     for asking in laws.asked.values():
-        ends = [each.ended_at for each in crowd if each.ended_at > asking.begun_at]
+        ends = [
+            each.ended_at
+            for each in crowd
+            if each.ended_at > asking.begun_at and not laws.began_by(each, asking.begun_at)
+        ]
         if asking.tenant != small or asking.begun_at < began or len(ends) < _FLOOD_MIN:
             continue
         laws.checks["a small tenant does not wait for the end of a flood"] += 1
