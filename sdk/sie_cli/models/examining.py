@@ -92,8 +92,9 @@ def document_of(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dic
     """
     source = dict(found.source)
     if found.proposal.kind == "adapter":
-        model = wanted.adapter_of or base
-        if not REPOSITORY.fullmatch(model):
+        # Many a config names a folder of the machine that trained it.
+        model = wanted.adapter_of or (base if REPOSITORY.fullmatch(base) else "")
+        if not model:
             raise FixRequest("this is an adapter: say its model with --adapter-of MODEL")
         last = found.own_name.rsplit("/", 1)[-1].lower()
         name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
