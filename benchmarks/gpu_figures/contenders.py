@@ -86,6 +86,6 @@ def adapters(model: PreTrainedModel, shape: Shape, folder: Path, count: int) -> 
         wrapped.save_pretrained(folder / str(place))
         # peft changes the model that it wraps: it must come out as it went in.
         wrapped.unload()
-        products = formats.read_adapter(folder / str(place))
-        found.append(lora.bind(products, model, prefix=model.base_model_prefix))
+        products, told = formats.read_adapter(folder / str(place))
+        found.append(lora.bind(products, model, told, prefix=model.base_model_prefix))
     return found

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.documents import admit_document
-from sie_schemas.errors import FixRequest, SIEError, error_for
+from sie_schemas.errors import FixRequest, SIEError, error_for, visible
 
 MOST = 16_384
 # Without what could be a password: that is taken out, which is another law.
@@ -52,7 +52,9 @@ def test_a_body_is_bounded_tells_how_much_it_leaves_out_and_is_handed_on_as_it_i
 ):
     error = FixRequest(message, field=field, details=details)
     assert len(error.message) <= MOST
-    assert error.message[-1000:] == message[-1000:], "what to do stands at the end"
+    assert error.message[-1000:] == visible(message, kept="\n")[-1000:], (
+        "what to do stands at the end"
+    )
     assert len(error.field or "") <= 256
     kept, more = told_apart(error.details)
     if kept and "item_index" in kept[0]:
@@ -63,8 +65,9 @@ def test_a_body_is_bounded_tells_how_much_it_leaves_out_and_is_handed_on_as_it_i
     assert len(kept) + more == len(details)
     for short, whole in zip(kept, details, strict=False):
         assert short.keys() == whole.keys()
-        assert short["message"][:200] == whole["message"][:200]
-        assert short["message"][-200:] == whole["message"][-200:]
+        told = visible(whole["message"], kept="\n")
+        assert short["message"][:200] == told[:200]
+        assert short["message"][-200:] == told[-200:]
     assert handed_on(error) == error.to_wire()
 
 

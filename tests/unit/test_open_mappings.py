@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("control_plane", "data_plane", "shared/core", "shared/runtime", "shared/schemas")
 """The places through which the registry's documents go; other packages read files of others."""
 OPEN = re.compile(r"\b(Mutable)?Mapping\[str, Any\]")
-LINES_MAX = 53
+LINES_MAX = 52
 """Lower it with each that gets a type (`sie_core.stored_documents` has those of a registry)."""
 
 

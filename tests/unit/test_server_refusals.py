@@ -27,7 +27,7 @@ from tests.support.encoder_models import (
     write_tiny,
 )
 from tests.support.extracting import extracted
-from transformers import BertConfig, XLMConfig, XLMModel
+from transformers import BertConfig, NemotronConfig, NemotronModel
 
 from sie_schemas import ipc
 from sie_schemas.documents import (
@@ -258,10 +258,16 @@ def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
 
 def test_weights_of_a_family_that_is_not_declared_are_not_made_up(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    config = XLMConfig(vocab_size=100, emb_dim=32, n_layers=1, n_heads=2)
-    XLMModel(config).save_pretrained(folder)
-    told = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(told | {"n_layers": 2}))
+    config = NemotronConfig(
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    NemotronModel(config).save_pretrained(folder)
+    _two_layers(folder)
     assert "they would be random" in _encoder_refused(folder)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from sie_layouts.adapter import UNFILLED_CURE, unfilled
+from sie_layouts.adapter import UNFILLED_CURE, AdapterConfig, unfilled
 from sie_schemas.errors import OurFault
 from sie_server.adapters.lora_format import LowRank, refused
 from sie_server.packed.prepacked import PrepackedLinear
@@ -74,7 +74,7 @@ class Adapter:
 def bind(
     low_ranks: Sequence[LowRank],
     model: nn.Module,
-    config: Mapping[str, Any],
+    config: AdapterConfig,
     *,
     prefix: str,
     whole: nn.Module | None = None,

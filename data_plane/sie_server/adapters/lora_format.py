@@ -8,7 +8,6 @@ Does not know the model that the adapter is for.
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sie_layouts.adapter import adapter_refusals, untargeted
+from sie_layouts.adapter import AdapterConfig, adapter_refusals, untargeted
 from sie_layouts.architectures.tensors.factors import ADAPTER_FILE, FACTOR, WEIGHTS_FILE, Patterned
 from sie_layouts.architectures.tensors.headers import read_header
 from sie_layouts.folder import FolderFiles
@@ -39,7 +38,7 @@ class LowRank:
     scale: float
 
 
-def read_adapter(folder: Path) -> tuple[tuple[LowRank, ...], Mapping[str, Any]]:
+def read_adapter(folder: Path) -> tuple[tuple[LowRank, ...], AdapterConfig]:
     """The low-rank products of an adapter, sorted by module, and its config.
 
     Raises ADAPTER_LOAD_FAILED.

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sie_layouts.architectures.tensors.declared import layer_shapes, wanted
 from sie_layouts.architectures.tensors.factors import (
@@ -30,12 +30,16 @@ from sie_layouts.steps import TextLayout, TransformerStep
 
 __all__ = [
     "UNFILLED_CURE",
+    "AdapterConfig",
     "adapter_refusals",
     "other_steps",
     "refusals_over",
     "unfilled",
     "untargeted",
 ]
+
+AdapterConfig: TypeAlias = Mapping[str, Any]
+"""`adapter_config.json`, as peft wrote it."""
 
 _CONFIG: Final = "config.json"
 _NAME_CHARS_MAX: Final = 256
@@ -89,7 +93,7 @@ _OF_NO_VECTOR: Final = frozenset({"facts", "folder", "similarity"})
 """Fields of a layout that change no answer."""
 
 
-def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
+def adapter_refusals(config: AdapterConfig) -> Iterator[Refusal]:
     """Each reason for which an adapter is more than low-rank products over an unchanged base."""
     kind = config.get("peft_type")
     if kind != "LORA":
@@ -116,7 +120,7 @@ def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
             yield _refusal(key, "is a key that is not known here")
 
 
-def _no_numbers(config: Mapping[str, Any]) -> Iterator[Refusal]:
+def _no_numbers(config: AdapterConfig) -> Iterator[Refusal]:
     for key in ("r", "lora_alpha"):
         number = config.get(key)
         if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
@@ -133,7 +137,7 @@ def _refusal(key: str, what: str) -> Refusal:
     return Refusal(f"{ADAPTER_FILE}: {key}", what, _CURE)
 
 
-def untargeted(config: Mapping[str, Any], held: Mapping[str, Held]) -> Iterator[Refusal]:
+def untargeted(config: AdapterConfig, held: Mapping[str, Held]) -> Iterator[Refusal]:
     """The first tensor of the weights that is no factor, has not its rank, or is left out by peft.
 
     It puts products only where the config says, and passes over the tensors of other layers.
@@ -162,7 +166,7 @@ def untargeted(config: Mapping[str, Any], held: Mapping[str, Held]) -> Iterator[
 
 
 def unfilled(
-    config: Mapping[str, Any], held: Container[str], linear: Iterable[str], others: Iterable[str]
+    config: AdapterConfig, held: Container[str], linear: Iterable[str], others: Iterable[str]
 ) -> str:
     """The layer of which peft draws factors, as an adapter's file has none; "" where it draws none.
 
@@ -182,7 +186,7 @@ def unfilled(
     return ""
 
 
-def _is_target(config: Mapping[str, Any], module: str) -> bool:
+def _is_target(config: AdapterConfig, module: str) -> bool:
     excluded, wanted = config.get("exclude_modules"), config.get("target_modules")
     if excluded and _names(excluded, module):
         return False
@@ -269,7 +273,7 @@ def refusals_over(adapter: Files, base: Files) -> Iterator[Refusal]:
             yield Refusal(WEIGHTS_FILE, what, UNFILLED_CURE)
 
 
-def _beside(modules: Set[str], config: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _beside(modules: Set[str], config: AdapterConfig) -> tuple[list[str], list[str]]:
     """The matrices in those lists of a model's layers of which an adapter has factors.
 
     Those of a kind that has factors are linear. Of the others no name says so; a worker knows, and
