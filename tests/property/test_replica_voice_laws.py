@@ -242,6 +242,19 @@ def test_a_replica_answers_a_roll_call_at_once_and_does_what_its_writer_says_whi
     in_virtual_time(story)
 
 
+@given(st.sampled_from([None, *range(len(LOG.entries))]))
+def test_a_writer_that_asks_for_a_count_is_answered_also_by_a_replica_that_serves_nothing(at):
+    async def story(loop: SimulatedLoop) -> None:
+        one = Speaker(loop.time)
+        one.resolver.position = None if at is None else position_of(LOG.entries[at])
+        async with one.voice.listening():
+            [count] = await one.wire.ask(f"sie.config.recount.{ME}")
+        wanted = 0 if at is None else LOG.entries[at].epoch
+        assert msgspec.json.decode(count, type=Recount).epoch == wanted
+
+    in_virtual_time(story)
+
+
 @given(st.integers(1, 900), st.integers(0, 5), st.integers(0, 400))
 def test_a_writer_is_given_as_many_whole_entries_as_fit_or_the_part_of_one_that_it_lacks(
     bytes_max, first, offset

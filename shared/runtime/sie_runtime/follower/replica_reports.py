@@ -184,10 +184,13 @@ class ReplicaReports:
         await message.respond(b"{}")
 
     async def _recount(self, message: Message) -> None:
-        """The writer's self-check asks what is served, counted anew."""
+        """The writer's self-check asks what is served, counted anew. Nothing is epoch 0."""
         resolver = self._reporter.resolver
         here = resolver.position
         if here is None:
+            # Without an answer the writer waits all of its time, and whoever asks for a round too.
+            nothing = Recount(log_id="", epoch=0, hash="", digest="")
+            await message.respond(msgspec.json.encode(nothing))
             return
         # Hashing every document would hold up the loop on which requests are answered.
         digest = await asyncio.to_thread(resolver.registry.recounted)
