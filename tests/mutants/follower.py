@@ -26,6 +26,9 @@ _LISTENS = (
     f"{_VOICE}test_a_replica_answers_a_roll_call_at_once_and_does_what_its_writer_says_while_it"
     "_listens",
 )
+_COUNTED = (
+    f"{_VOICE}test_a_writer_that_asks_for_a_count_is_answered_also_by_a_replica_that_serves_nothing",
+)
 _PACED = (
     f"{_VOICE}test_while_the_bus_is_silent_a_report_goes_over_http_soon_if_new_and_at_once_if"
     "_stopped",
@@ -275,6 +278,14 @@ FOLLOWER_MUTANTS = (
         "digest = await asyncio.to_thread(resolver.registry.recounted)\n",
         "digest = here.digest\n",
         _LISTENS,
+    ),
+    edit(
+        "recount-of-nothing-is-silent",
+        "a round of the self-check stands still for a replica that has just started",
+        _REPORTS,
+        "            await message.respond(msgspec.json.encode(nothing))\n",
+        "",
+        _COUNTED,
     ),
     edit(
         "stopped-waits-for-its-turn",
