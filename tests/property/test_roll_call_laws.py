@@ -20,6 +20,7 @@ from sie_config.log.head_file import HeadFile
 from sie_config.replicas.reports import Reports
 from sie_config.start.questions import answer_of
 from sie_config.start.roll_call import RollCall
+from sie_config.stream.stream_witness import what_was_there
 from sie_config.writer.writer_state import UNFENCED, Recovery, Serving, WriterState
 from sie_core.chain import check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry
@@ -365,3 +366,15 @@ def test_of_questions_that_end_in_one_turn_the_answer_counts_and_every_error_is_
     loop.close()
     gc.collect(0)
     assert loop.troubles == []
+
+
+@given(first=st.integers(1, 9), length=st.integers(0, 3), base=st.integers(0, 9))
+def test_an_empty_stream_tells_of_entries_past_this_head_and_of_none_up_to_it(first, length, base):
+    head = position_of(LOG.entries[-1])
+    last = first + length - 1
+    tip = StreamTip(first, last, {"base_epoch": str(base), "base_hash": "ab"})
+    claim = what_was_there(tip, head)
+    assert (claim is not None) == (not length and last > head.epoch)
+    if claim is not None:
+        told = (claim.log_id, claim.epoch, claim.hash)
+        assert told == (head.log_id, last, "ab" if base == last else "")

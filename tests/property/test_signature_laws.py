@@ -130,6 +130,8 @@ def test_a_reader_walks_from_key_to_key_and_takes_none_that_the_last_did_not_sig
     unsigned = msgspec.structs.replace(snapshot.entry, signature=None)
     for trust in (PINNED, FIRST_CONTACT):
         assert trust.through(dataclasses.replace(snapshot, entry=unsigned)) is None
+    # Signed, and no key of it told: it is of no log of before signatures, which is taken as it is.
+    assert FIRST_CONTACT.through(dataclasses.replace(snapshot, lineage=())) is None
 
 
 @given(st.lists(st.integers(0, 3), max_size=8))
