@@ -410,4 +410,14 @@ CONFIG_START_MUTANTS = (
         "await self._streams_of_broker()",
         _BEGUN,
     ),
+    edit(
+        "an-empty-stream-accuses-its-own-log",
+        "a stream that lost what the file has stops the writer for good",
+        "control_plane/sie_config/stream/stream_witness.py",
+        "if tip.last >= tip.first or tip.last <= head.epoch:",
+        "if tip.last >= tip.first or tip.last < head.epoch:",
+        (
+            "tests/property/test_roll_call_laws.py::test_an_empty_stream_tells_of_entries_past_this_head_and_of_none_up_to_it",
+        ),
+    ),
 )

@@ -263,4 +263,14 @@ SDK_MUTANTS = (
             ),
         ),
     ),
+    edit(
+        "half-of-a-login-stays-in-an-address",
+        "a name or a password that somebody put into an address stands in every log",
+        "sdk/sie_sdk/wire/call.py",
+        "if parts.username is not None or parts.password is not None:",
+        "if parts.username is not None and parts.password is not None:",
+        (
+            "tests/property/test_sdk_exchange_laws.py::test_the_address_is_the_argument_else_the_variable_else_an_error",
+        ),
+    ),
 )
