@@ -341,4 +341,14 @@ CONFIG_DOORS_MUTANTS = (
             "tests/property/test_condition_laws.py::test_each_condition_of_a_write_counts_also_beside_the_other",
         ),
     ),
+    edit(
+        "what-changed-nothing-is-on-the-stream",
+        "a repeated write says that the broker has what it has not",
+        "control_plane/sie_config/http/writing.py",
+        "is_pending = self._after.ack_stream and not await",
+        "is_pending = self._after.ack_stream and outcome.changed and not await",
+        (
+            "tests/unit/test_config_publisher.py::test_with_the_bus_down_writes_commit_and_say_that_they_are_not_published",
+        ),
+    ),
 )
