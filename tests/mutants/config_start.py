@@ -460,4 +460,14 @@ CONFIG_START_MUTANTS = (
             "tests/unit/test_config_publisher.py::test_a_stream_that_is_made_anew_names_the_entry_before_its_first",
         ),
     ),
+    edit(
+        "a-broker-that-hangs-is-no-broker",
+        "a log is begun beside the one that a broker in trouble holds",
+        "control_plane/sie_config/start/roll_call.py",
+        "            if bus.absent:\n                return []\n            raise Untrusted",
+        "            if not bus.connected:\n                return []\n            raise Untrusted",
+        (
+            "tests/property/test_roll_call_laws.py::test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
+        ),
+    ),
 )

@@ -95,8 +95,9 @@ class Broker:
     ) -> None:
         self._kept = kept
         self._leader_at, self._takes_s = leader_at, takes_s
-        self.connected = how != "away"
-        self.absent = not self.connected
+        self.connected = how not in {"away", "hangs"}
+        # One that hangs refuses nothing: somebody is there, and says nothing yet.
+        self.absent = how == "away"
         self._how, self._streams = how, streams
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
@@ -252,11 +253,12 @@ def test_a_writer_goes_on_where_nobody_saw_more_or_other_and_says_else_what_it_l
 @given(
     own=st.none() | SEEN,
     said=SAID,
-    how=BROKERS,
+    how=BROKERS | st.just("hangs"),
     streams=st.sets(st.sampled_from([LOG.log_id, OTHER.log_id])),
     new_log=st.booleans(),
 )
 @example(None, [], "silent", frozenset(), False)
+@example(None, [], "hangs", frozenset(), False)
 @example(None, [], "tells", {OTHER.log_id}, False)
 @example((LOG, 3, True), [], None, frozenset(), True)
 def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
@@ -265,7 +267,8 @@ def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
     """Whoever says so, signed or not; or an operator gives up what there may be."""
     writer = Writer(1, WRITER_KEY)
     broker = None if how is None else Broker(how, dict.fromkeys(streams, ""))
-    known = own is not None or bool(said) or (how == "tells" and bool(streams)) or how == "silent"
+    unheard = how in {"silent", "hangs"}
+    known = own is not None or bool(said) or (how == "tells" and bool(streams)) or unheard
     with tempfile.TemporaryDirectory() as folder:
         call, file = started(folder, writer, told(said), broker)
         if own is not None:
