@@ -331,4 +331,24 @@ CONFIG_DOORS_MUTANTS = (
         "            if self._making is None or self._made is None:\n",
         _EXPORTED,
     ),
+    edit(
+        "one-condition-hides-the-other",
+        "a write that was to create is made over what is there",
+        "control_plane/sie_config/http/write_requests.py",
+        "return Expectation(etags=etags, absent=if_none_match is not None)",
+        "return Expectation(etags=etags)",
+        (
+            "tests/property/test_condition_laws.py::test_each_condition_of_a_write_counts_also_beside_the_other",
+        ),
+    ),
+    edit(
+        "what-changed-nothing-is-on-the-stream",
+        "a repeated write says that the broker has what it has not",
+        "control_plane/sie_config/http/writing.py",
+        "is_pending = self._after.ack_stream and not await",
+        "is_pending = self._after.ack_stream and outcome.changed and not await",
+        (
+            "tests/unit/test_config_publisher.py::test_with_the_bus_down_writes_commit_and_say_that_they_are_not_published",
+        ),
+    ),
 )

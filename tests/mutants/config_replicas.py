@@ -304,4 +304,25 @@ CONFIG_REPLICAS_MUTANTS = (
         "            lives.clear()\n",
         (REPORT_LAWS,),
     ),
+    edit(
+        "a-place-may-be-any-text",
+        "a replica keeps the writer's memory full of long names of a place",
+        "control_plane/sie_config/replicas/report_door.py",
+        "    if any(len(name) > _NAME_MAX for name in report.place or ()):\n"
+        '        raise _refused("place", f"takes names of up to {_NAME_MAX} characters")\n',
+        "",
+        (
+            "tests/property/test_report_laws.py::test_a_report_names_a_place_in_words_as_long_as_names_may_be",
+        ),
+    ),
+    edit(
+        "another-log-is-no-lag",
+        "the view tells of a replica on another log that it is not behind",
+        "control_plane/sie_config/http/follow_routes.py",
+        '            if row["lag"]\n            else (0.0 if row["lag"] == 0 else None)',
+        '            if row["lag"]\n            else 0.0',
+        (
+            "tests/unit/test_config_time.py::test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds",
+        ),
+    ),
 )

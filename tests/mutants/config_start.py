@@ -410,4 +410,64 @@ CONFIG_START_MUTANTS = (
         "await self._streams_of_broker()",
         _BEGUN,
     ),
+    edit(
+        "an-empty-stream-accuses-its-own-log",
+        "a stream that lost what the file has stops the writer for good",
+        "control_plane/sie_config/stream/stream_witness.py",
+        "if tip.last >= tip.first or tip.last <= head.epoch:",
+        "if tip.last >= tip.first or tip.last < head.epoch:",
+        (
+            "tests/property/test_roll_call_laws.py::test_an_empty_stream_tells_of_entries_past_this_head_and_of_none_up_to_it",
+        ),
+    ),
+    edit(
+        "anybody-may-read-the-key",
+        "each user of the machine can sign as the writer",
+        "control_plane/sie_config/keys/key_file.py",
+        "if mode & 0o007:",
+        "if mode & 0o002:",
+        (
+            "tests/property/test_signature_laws.py::test_no_key_is_read_that_anybody_may_read_or_change",
+        ),
+    ),
+    edit(
+        "any-key-that-waits-comes-in",
+        "where an older key waits, the writer signs with one that nobody believes",
+        "control_plane/sie_config/keys/key_file.py",
+        "list(keys_of(replayed.lineage))[-1:] == [successor.key_id]",
+        "successor.key_id in keys_of(replayed.lineage)",
+        (
+            "tests/property/test_signature_laws.py::test_a_key_that_waits_comes_in_with_the_change_to_it_that_is_the_log_s_last",
+        ),
+    ),
+    edit(
+        "a-begun-change-of-keys-never-ends",
+        "a change of keys that a crash cut off can never be made",
+        "control_plane/sie_config/keys/key_file.py",
+        "    return read_key(waiting) or make_key(waiting)",
+        "    return make_key(waiting)",
+        (
+            "tests/property/test_signature_laws.py::test_a_key_that_waits_comes_in_with_the_change_to_it_that_is_the_log_s_last",
+        ),
+    ),
+    edit(
+        "a-stream-names-its-first-as-its-base",
+        "a start after a lost stream takes its own log for a fork",
+        "control_plane/sie_config/stream/publisher.py",
+        "base = await self._journal.entry(low_water - 1) if low_water > 1 else None",
+        "base = await self._journal.entry(low_water) if low_water > 1 else None",
+        (
+            "tests/unit/test_config_publisher.py::test_a_stream_that_is_made_anew_names_the_entry_before_its_first",
+        ),
+    ),
+    edit(
+        "a-broker-that-hangs-is-no-broker",
+        "a log is begun beside the one that a broker in trouble holds",
+        "control_plane/sie_config/start/roll_call.py",
+        "            if bus.absent:\n                return []\n            raise Untrusted",
+        "            if not bus.connected:\n                return []\n            raise Untrusted",
+        (
+            "tests/property/test_roll_call_laws.py::test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
+        ),
+    ),
 )

@@ -198,4 +198,14 @@ CORE_MUTANTS = (
         "fields = (log_id, str(epoch), hash, key_id)",
         ("tests/property/test_signature_laws.py",),
     ),
+    edit(
+        "a-signed-log-without-keys-is-believed",
+        "at first contact a snapshot that a stranger signed is followed unsigned",
+        "shared/core/sie_core/trust.py",
+        "return trust if snapshot.entry.signature is None else None",
+        "return trust",
+        (
+            "tests/property/test_signature_laws.py::test_a_reader_walks_from_key_to_key_and_takes_none_that_the_last_did_not_sign",
+        ),
+    ),
 )

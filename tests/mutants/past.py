@@ -297,4 +297,44 @@ PAST_MUTANTS = (
             "_nobody_elses",
         ),
     ),
+    edit(
+        "what-is-looked-at-most-leaves-first",
+        "in an incident the one registry that all look at is made again and again",
+        "control_plane/sie_config/past/timeline.py",
+        "        self._past.move_to_end(entry.hash)\n",
+        "",
+        (
+            "tests/unit/test_timeline_spans.py::test_the_registries_that_were_looked_at_last_are_remembered_and_no_others",
+        ),
+    ),
+    edit(
+        "each-who-asks-first-opens-a-file",
+        "a control plane does not end: a connection that nobody closes has a thread",
+        "control_plane/sie_config/past/timeline.py",
+        "        async with self._opening:\n            if self",
+        "        if True:\n            if self",
+        (
+            "tests/unit/test_timeline_spans.py::test_however_many_ask_first_they_share_one_connection",
+        ),
+    ),
+    edit(
+        "a-minute-takes-one-row-more",
+        "the bound on what strangers may write in a minute is another one",
+        "control_plane/sie_config/past/refusals.py",
+        "name not in self._rows and len(self._rows) >= self._rows_per_minute",
+        "name not in self._rows and len(self._rows) > self._rows_per_minute",
+        (
+            "tests/property/test_refusal_laws.py::test_a_minute_takes_so_many_rows_of_bounded_texts_and_counts_the_others",
+        ),
+    ),
+    edit(
+        "a-refused-path-is-kept-whole",
+        "somebody without a token fills the disk of the writer with long addresses",
+        "control_plane/sie_config/past/refusals.py",
+        "texts = [text[:_TEXT_MAX] for text in (actor, outcome, method, path)]",
+        "texts = [text[:_TEXT_MAX] for text in (actor, outcome, method)] + [path]",
+        (
+            "tests/property/test_refusal_laws.py::test_a_minute_takes_so_many_rows_of_bounded_texts_and_counts_the_others",
+        ),
+    ),
 )

@@ -324,4 +324,52 @@ REPLICA_MUTANTS = (
             ),
         ),
     ),
+    edit(
+        "a-failed-fetch-hides-why-it-stopped",
+        "an operator reads that a fetch failed, where a replica was damaged",
+        "shared/core/sie_core/replica/replica.py",
+        "        if self.stopped is None:\n            self.reason = reason\n        self._fetches",
+        "        self.reason = reason\n        self._fetches",
+        (
+            "tests/property/test_replica_stop_laws.py::test_a_fetch_that_comes_to_nothing_does_not_hide_why_a_replica_stopped",
+        ),
+    ),
+    edit(
+        "a-stop-is-told-with-each-word",
+        "a stranger who speaks on fills the log of each replica",
+        "shared/core/sie_core/replica/replica.py",
+        "        if self.stopped == state and self.reason == reason:\n            return []\n",
+        "",
+        ("tests/property/test_replica_stop_laws.py::test_what_stops_a_replica_again_is_told_once",),
+    ),
+    edit(
+        "a-newer-release-is-taken-for-damage",
+        "a replica that must be upgraded fetches one snapshot after the other",
+        "shared/core/sie_core/replica/replica.py",
+        "registry.digest != entry.state_digest and entry.v == ENTRY_VERSION",
+        "registry.digest != entry.state_digest",
+        (
+            "tests/property/test_replica_stop_laws.py::test_a_snapshot_of_a_newer_release_halts_whatever_it_folds_to_here",
+        ),
+    ),
+    edit(
+        "a-chain-before-the-first-snapshot-has-no-end",
+        "whoever writes a stream fills the memory of a replica that has no state yet",
+        "shared/core/sie_core/replica/early_entries.py",
+        "if entry.epoch == 1 or (linked and entry.epoch <= self._entries_max):",
+        "if entry.epoch == 1 or linked:",
+        (
+            "tests/property/test_replica_part_laws.py::test_before_a_first_snapshot_no_more_is_kept_than_there_is_room_for",
+        ),
+    ),
+    edit(
+        "who-has-what-was-discarded-follows-no-heir",
+        "after a restore each replica that had the lost entries stands still",
+        "shared/core/sie_core/replica/snapshots.py",
+        "if here.epoch == older.epoch and here.hash != older.hash:",
+        "if here.epoch >= older.epoch and here.hash != older.hash:",
+        (
+            "tests/property/test_replica_part_laws.py::test_an_heir_is_followed_but_from_another_history_of_the_very_epoch_that_it_supersedes",
+        ),
+    ),
 )

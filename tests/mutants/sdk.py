@@ -263,4 +263,34 @@ SDK_MUTANTS = (
             ),
         ),
     ),
+    edit(
+        "half-of-a-login-stays-in-an-address",
+        "a name or a password that somebody put into an address stands in every log",
+        "sdk/sie_sdk/wire/call.py",
+        "if parts.username is not None or parts.password is not None:",
+        "if parts.username is not None and parts.password is not None:",
+        (
+            "tests/property/test_sdk_exchange_laws.py::test_the_address_is_the_argument_else_the_variable_else_an_error",
+        ),
+    ),
+    edit(
+        "a-keeper-rests-for-ever",
+        "a client that once had no lease loses each that it takes later",
+        "sdk/sie_sdk/leases/keeper.py",
+        "                self._thread = None\n                return None",
+        "                return None",
+        (
+            "tests/unit/test_sdk_helpers.py::test_a_keeper_whose_last_lease_ended_renews_the_next_one",
+        ),
+    ),
+    edit(
+        "a-task-that-renews-begins-once",
+        "the same of a client on a loop: its second lease ends under it",
+        "sdk/sie_sdk/leases/keeper.py",
+        "        if self._task is None or self._task.done():",
+        "        if self._task is None:",
+        (
+            "tests/unit/test_sdk_helpers.py::test_a_keeper_in_a_task_renews_the_next_lease_after_its_last_ended",
+        ),
+    ),
 )

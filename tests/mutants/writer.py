@@ -320,4 +320,14 @@ WRITER_MUTANTS = (
         ),
         ("tests/unit/test_config_witnesses.py",),
     ),
+    edit(
+        "a-fifth-itself-wants-a-reason",
+        "tidying up a fifth of the models is refused until somebody says why",
+        "control_plane/sie_config/writer/gates.py",
+        "if len(gone) > _REMOVED_MAX and len(gone) > _REMOVED_SHARE_MAX * size:",
+        "if len(gone) > _REMOVED_MAX and len(gone) >= _REMOVED_SHARE_MAX * size:",
+        (
+            "tests/property/test_gate_laws.py::test_more_than_three_and_more_than_a_fifth_want_a_reason",
+        ),
+    ),
 )

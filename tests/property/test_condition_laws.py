@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from sie_config.http.write_requests import idempotency_of
+from sie_config.http.write_requests import expectation, idempotency_of
 from sie_config.writer.rules import etag
 
 METHODS = st.sampled_from(["POST", "PUT", "PATCH", "DELETE"])
@@ -50,3 +50,11 @@ def test_an_etag_is_of_one_log_and_one_epoch(one, other, epoch, later):
     assume((one[:8], epoch) != (other[:8], later))
 
     assert etag(one, epoch) != etag(other, later)
+
+
+@given(st.none() | st.lists(st.integers(1, 99), min_size=1, max_size=3), st.booleans())
+def test_each_condition_of_a_write_counts_also_beside_the_other(versions, is_absent):
+    tags = None if versions is None else tuple(etag("ab" * 16, each) for each in versions)
+    told = None if tags is None else " , ".join(tags)
+    found = expectation(told, "*" if is_absent else None)
+    assert (found.etags, found.absent) == (tags, is_absent)

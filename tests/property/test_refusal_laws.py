@@ -210,3 +210,31 @@ def noted(refusals: Refusals, names: list[tuple[str, str, str, str]]) -> Counter
             request_id="r",
         )
     return Counter(names)
+
+
+@given(names=st.integers(0, 9), most=st.integers(1, 5), long=st.sampled_from([0, 299, 300, 5000]))
+@settings(max_examples=20)
+async def test_a_minute_takes_so_many_rows_of_bounded_texts_and_counts_the_others(
+    names, most, long
+):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "refused.sqlite")
+        refusals = Refusals(path, now_us=lambda: 10, rows_max=99, rows_per_minute=most)
+        for number in range(names):
+            text = f"{number}{'x' * long}"
+            refusals.note(
+                **dict.fromkeys(("actor", "method", "path", "key", "reason"), text),
+                **dict.fromkeys(("message", "request_id"), text),
+                kind="model",
+                outcome="FORBIDDEN",
+                status=403,
+            )
+        rows = await refusals.newest_first("1", (), before_us=2**62, limit=100)
+        await refusals.close()
+
+    own = [row for row in rows if row.actor != "(others)"]
+    assert len(own) == min(names, most)
+    assert sum(row.count for row in rows) == names
+    assert len(rows) - len(own) == (names > most)
+    texts = [text for row in rows for text in row.row().values() if isinstance(text, str)]
+    assert all(len(text) <= 300 for text in texts)

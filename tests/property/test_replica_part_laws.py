@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sie_core.chain import Position
+from sie_core.chain import Position, position_of
 from sie_core.replica.early_entries import EarlyEntries
 from sie_core.replica.events import Fetch, FetchSnapshot
 from sie_core.replica.fetches import ReplicaFetches
-from sie_core.replica.snapshots import why_snapshot
+from sie_core.replica.snapshots import refusal, why_snapshot
 from sie_core.trust import Trust
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.signing import verify
@@ -143,3 +143,36 @@ def test_the_snapshot_that_was_taken_is_the_one_that_is_kept_with_all_its_lineag
     assert kept.entry.hash == taken.entry.hash
     assert [each.hash for each in kept.lineage] == [each.hash for each in taken.lineage]
     assert tail == ()
+
+
+@given(entries=st.integers(1, 12), most=st.integers(1, 8))
+def test_before_a_first_snapshot_no_more_is_kept_than_there_is_room_for(entries, most):
+    log = WrittenLog()
+    for number in range(entries):
+        log.put("model", "m", {"n": number})
+    early = EarlyEntries(most)
+    for entry in log.entries:
+        early.keep_linked(entry)
+    assert len(early) == min(most, len(log.entries))
+
+
+@given(at=st.integers(1, 6), here=st.integers(1, 8), is_other=st.booleans(), is_ours=st.booleans())
+def test_an_heir_is_followed_but_from_another_history_of_the_very_epoch_that_it_supersedes(
+    at, here, is_other, is_ours
+):
+    log = WrittenLog("a")
+    for number in range(8):
+        log.put("model", "m", {"n": number})
+    base = WrittenLog("a" if is_ours else "c")
+    for number in range(at):
+        base.put("model", "m", {"n": number})
+    heir = WrittenLog("b", base=base)
+    older = next(change.supersedes for change in heir.entries[-1].changes if change.supersedes)
+    mine = replace(
+        position_of(log.entries[0]),
+        log_id=log.entries[0].log_id,
+        epoch=older.epoch + here - at,
+        hash="f" * 64 if is_other else older.hash,
+    )
+    is_refused = not is_ours or (here == at and is_other)
+    assert bool(refusal(heir.snapshot(heir.epoch), mine)) == is_refused

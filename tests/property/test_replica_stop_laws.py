@@ -17,6 +17,7 @@ from sie_core.replica.events import (
     FetchFailed,
     FetchSnapshot,
     HeadAnnounced,
+    Quarantine,
     RangeArrived,
     ReplicaLimits,
     ResyncAsked,
@@ -26,7 +27,7 @@ from sie_core.replica.events import (
 from sie_core.replica.replica import Replica
 from sie_core.trust import Trust
 from sie_runtime.signing import SigningKey
-from sie_schemas.entry import Change, ChangeKind, Entry
+from sie_schemas.entry import ENTRY_VERSION, Change, ChangeKind, Entry
 from sie_schemas.fleet import Head
 from sie_testing.signing import FIRST_CONTACT, PINNED, STRANGER, WRITER_KEY
 from sie_testing.written_log import WrittenLog
@@ -336,3 +337,37 @@ def _unsigned(marks: list[int]) -> WrittenLog:
 class _NoKey:
     def signed(self, entry: Entry) -> Entry:
         return entry
+
+
+@given(fails=st.integers(1, 5))
+def test_a_fetch_that_comes_to_nothing_does_not_hide_why_a_replica_stopped(fails):
+    replica = at_epoch(OURS, AT)
+    head = msgspec.structs.replace(head_at(OURS, AT), digest="0" * 64)
+    signature = WRITER_KEY.sign(head.log_id, head.epoch, head.hash, head.digest)
+    signed = HeadAnnounced(msgspec.structs.replace(head, signature=signature))
+    asked, now = fetches(replica.receive(signed)), 0.0
+    why = replica.reason
+    assert (replica.stopped, bool(why)) == ("quarantined", True)
+    for _ in range(fails):
+        [fetch] = asked
+        replica.receive(FetchFailed(fetch.id, "nobody answers"))
+        assert (replica.stopped, replica.reason) == ("quarantined", why)
+        now += LIMITS.retry_max_s
+        asked = fetches(replica.receive(Ticked(now)))
+
+
+@given(times=st.integers(1, 4))
+def test_what_stops_a_replica_again_is_told_once(times):
+    replica, theirs = at_epoch(OURS, AT), SnapshotArrived(0, log_of("b", 9).snapshot(AT))
+    assert replica.receive(theirs) == [Quarantine(replica.reason)]
+    for _ in range(times):
+        assert replica.receive(theirs) == []
+
+
+@given(left_out=st.integers(0, 3))
+def test_a_snapshot_of_a_newer_release_halts_whatever_it_folds_to_here(left_out):
+    replica, whole = at_epoch(OURS, AT), OURS.snapshot(9)
+    newer = msgspec.structs.replace(whole.entry, v=ENTRY_VERSION + 1)
+    theirs = dataclasses.replace(whole, entry=newer, entities=whole.entities[left_out:])
+    replica.receive(SnapshotArrived(0, theirs))
+    assert (replica.stopped, replica.position) == ("halted", OURS.position_at(AT))

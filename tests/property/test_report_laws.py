@@ -360,3 +360,11 @@ def _check_live(reports: Reports, last: Last, now: float) -> None:
             asked: f"{min(whos)[1]} was asked for it {min(whos)[0]:.0f} s ago"
             for asked, whos in newest.items()
         }
+
+
+@given(lengths=st.lists(st.sampled_from([0, 1, 255, 256, 257, 9000]), min_size=3, max_size=3))
+def test_a_report_names_a_place_in_words_as_long_as_names_may_be(lengths):
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    reports.receive(report_at(HEAD, place=tuple("x" * length for length in lengths)), 0.0)
+    assert reports.malformed == (max(lengths) > 256)
+    assert len(reports.sightings()) == (max(lengths) <= 256)

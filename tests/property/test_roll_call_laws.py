@@ -20,6 +20,7 @@ from sie_config.log.head_file import HeadFile
 from sie_config.replicas.reports import Reports
 from sie_config.start.questions import answer_of
 from sie_config.start.roll_call import RollCall
+from sie_config.stream.stream_witness import what_was_there
 from sie_config.writer.writer_state import UNFENCED, Recovery, Serving, WriterState
 from sie_core.chain import check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry
@@ -94,8 +95,9 @@ class Broker:
     ) -> None:
         self._kept = kept
         self._leader_at, self._takes_s = leader_at, takes_s
-        self.connected = how != "away"
-        self.absent = not self.connected
+        self.connected = how not in {"away", "hangs"}
+        # One that hangs refuses nothing: somebody is there, and says nothing yet.
+        self.absent = how == "away"
         self._how, self._streams = how, streams
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
@@ -251,11 +253,12 @@ def test_a_writer_goes_on_where_nobody_saw_more_or_other_and_says_else_what_it_l
 @given(
     own=st.none() | SEEN,
     said=SAID,
-    how=BROKERS,
+    how=BROKERS | st.just("hangs"),
     streams=st.sets(st.sampled_from([LOG.log_id, OTHER.log_id])),
     new_log=st.booleans(),
 )
 @example(None, [], "silent", frozenset(), False)
+@example(None, [], "hangs", frozenset(), False)
 @example(None, [], "tells", {OTHER.log_id}, False)
 @example((LOG, 3, True), [], None, frozenset(), True)
 def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
@@ -264,7 +267,8 @@ def test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent(
     """Whoever says so, signed or not; or an operator gives up what there may be."""
     writer = Writer(1, WRITER_KEY)
     broker = None if how is None else Broker(how, dict.fromkeys(streams, ""))
-    known = own is not None or bool(said) or (how == "tells" and bool(streams)) or how == "silent"
+    unheard = how in {"silent", "hangs"}
+    known = own is not None or bool(said) or (how == "tells" and bool(streams)) or unheard
     with tempfile.TemporaryDirectory() as folder:
         call, file = started(folder, writer, told(said), broker)
         if own is not None:
@@ -365,3 +369,15 @@ def test_of_questions_that_end_in_one_turn_the_answer_counts_and_every_error_is_
     loop.close()
     gc.collect(0)
     assert loop.troubles == []
+
+
+@given(first=st.integers(1, 9), length=st.integers(0, 3), base=st.integers(0, 9))
+def test_an_empty_stream_tells_of_entries_past_this_head_and_of_none_up_to_it(first, length, base):
+    head = position_of(LOG.entries[-1])
+    last = first + length - 1
+    tip = StreamTip(first, last, {"base_epoch": str(base), "base_hash": "ab"})
+    claim = what_was_there(tip, head)
+    assert (claim is not None) == (not length and last > head.epoch)
+    if claim is not None:
+        told = (claim.log_id, claim.epoch, claim.hash)
+        assert told == (head.log_id, last, "ab" if base == last else "")

@@ -222,6 +222,7 @@ def test_a_202_is_provisioning_with_the_servers_own_pause() -> None:
         (None, {}, None),
         ("gateway:8080", {}, None),
         ("http://", {}, None),
+        *((f"http://{who}@a", {}, None) for who in ("me", "me:", ":word", "me:word")),
     ],
 )
 def test_the_address_is_the_argument_else_the_variable_else_an_error(

@@ -1,13 +1,17 @@
 """Signatures: what one is over, and who is believed by it. Vectors are RFC 8032's own."""
 
 import dataclasses
+import tempfile
+from pathlib import Path
 
 import hypothesis.strategies as st
 import msgspec
 import pytest
 from hypothesis import given
 
+from sie_config.keys.key_file import begin_change, key_of_log, make_key, read_key
 from sie_config.keys.log_keys import LogKeys
+from sie_config.log.replay import Replayed
 from sie_core.chain import is_of_lineage
 from sie_core.trust import Trust, keys_of
 from sie_runtime.signing import SigningKey, verify
@@ -130,6 +134,8 @@ def test_a_reader_walks_from_key_to_key_and_takes_none_that_the_last_did_not_sig
     unsigned = msgspec.structs.replace(snapshot.entry, signature=None)
     for trust in (PINNED, FIRST_CONTACT):
         assert trust.through(dataclasses.replace(snapshot, entry=unsigned)) is None
+    # Signed, and no key of it told: it is of no log of before signatures, which is taken as it is.
+    assert FIRST_CONTACT.through(dataclasses.replace(snapshot, lineage=())) is None
 
 
 @given(st.lists(st.integers(0, 3), max_size=8))
@@ -206,3 +212,38 @@ def test_a_signature_of_nonsense_is_not_accepted(key_id, value):
     assert not PINNED.accepts(odd)
     right = msgspec.structs.replace(entry, signature=Signature(WRITER_KEY.key_id, value))
     assert not PINNED.accepts(right)
+
+
+@given(changes=st.integers(1, 3), data=st.data())
+def test_a_key_that_waits_comes_in_with_the_change_to_it_that_is_the_log_s_last(changes, data):
+    log, keys = WrittenLog(), [WRITER_KEY]
+    for number in range(changes):
+        keys.append(SigningKey.of_seed(bytes([number + 1]) * 32))
+        log.change_key(keys[-1])
+    lineage = tuple(entry for entry in log.entries if is_of_lineage(entry))
+    waits = data.draw(st.sampled_from([*keys, STRANGER]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "key")
+        make_key(path, keys[0])
+        make_key(path.with_name("key.next"), waits)
+        # A change that was begun goes on with the key that it made.
+        assert begin_change(path).key_id == waits.key_id
+        replayed = Replayed(log.registries[log.epoch], log.entries[-1], lineage, None)
+        found = key_of_log(path, replayed)
+        kept = read_key(path)
+    is_last = waits.key_id == keys[-1].key_id
+    assert found.key_id == (keys[-1] if is_last else keys[0]).key_id
+    assert kept is not None and kept.key_id == found.key_id
+
+
+@given(st.integers(0, 0o777))
+def test_no_key_is_read_that_anybody_may_read_or_change(mode):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "key")
+        make_key(path, WRITER_KEY)
+        path.chmod(mode | 0o400)
+        if mode & 0o007:
+            with pytest.raises(Untrusted, match="chmod"):
+                read_key(path)
+        else:
+            assert read_key(path) is not None

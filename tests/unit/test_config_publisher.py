@@ -64,6 +64,9 @@ async def test_with_the_bus_down_writes_commit_and_say_that_they_are_not_publish
         assert (answer.status_code, answer.json()["published"]) == (201, False)
         pending = await client.post("/v1/configs/models?ack=stream", json=model("n"))
         assert pending.json()["outcome_pending"] is True
+        same = await client.put("/v1/configs/models/m?ack=stream", json=model("m"))
+        # What it rests on is not on the stream, though it changed nothing itself.
+        assert (same.json()["changed"], same.json().get("outcome_pending")) == (False, True)
         stream.connected = True
         await settled(plane)
         acked = await client.post("/v1/configs/models?ack=stream", json=model("o"))
@@ -261,3 +264,19 @@ async def test_an_entry_counts_as_published_by_the_brokers_word_alone(tmp_path, 
 
     assert stream.too_far == []
     assert sorted(stream.messages) == list(range(1, 8))
+
+
+async def test_a_stream_that_is_made_anew_names_the_entry_before_its_first(tmp_path):
+    stream = MemoryStream()
+    async with running(tmp_path, stream) as plane:
+        for number in range(5):
+            await put_model_into(plane, f"m{number}")
+        await settled(plane)
+        await plane.compact(6)
+        stream.wipe()
+        await until(lambda: sorted(stream.messages) == [*range(6, 9)])
+        tip = await stream.tip()
+        assert tip is not None
+        hashes = await log_hashes(plane)
+        base = (tip.metadata["base_epoch"], tip.metadata["base_hash"])
+        assert (tip.first, base) == (6, ("5", hashes[4]))

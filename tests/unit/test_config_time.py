@@ -562,6 +562,9 @@ async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, c
     await plane.hearing.hear(report_at(plane.sequencer.position))
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert (row["lag"], row["lag_s"]) == (0, 0.0)
+    await plane.hearing.hear(report_at(plane.sequencer.position, log_id="f" * 32))
+    row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
+    assert (row["lag"], row["lag_s"]) == (None, None), "of another log nobody knows how far it is"
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])

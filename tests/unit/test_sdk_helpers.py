@@ -1,6 +1,7 @@
 """The SDK beside its calls: what it costs to import, lists of vectors, scores, long lists."""
 
 import asyncio
+import queue
 import subprocess
 import sys
 import threading
@@ -243,3 +244,32 @@ async def test_a_lease_that_is_forgotten_during_its_own_renewal_is_no_news(
     if closed is not None:
         await closed
     assert caplog.messages == []
+
+
+def test_a_keeper_whose_last_lease_ended_renews_the_next_one() -> None:
+    renewed: queue.Queue[str] = queue.Queue()
+    keeper = LeaseKeeper(renewed.put)
+    for name in ("a", "b", "c"):
+        keeper.hold(name, ttl_s=0.05)
+        while renewed.get(timeout=10) != name:
+            pass
+        keeper.forget(name)
+        for thread in threading.enumerate():
+            if thread.name == "sie-leases":
+                thread.join(10)
+    keeper.close()
+
+
+async def test_a_keeper_in_a_task_renews_the_next_lease_after_its_last_ended() -> None:
+    renewed: asyncio.Queue[str] = asyncio.Queue()
+    keeper = AsyncLeaseKeeper(renewed.put)
+    async with asyncio.timeout(20):
+        for name in ("a", "b", "c"):
+            keeper.hold(name, ttl_s=0.05)
+            while await renewed.get() != name:
+                pass
+            keeper.forget(name)
+            await asyncio.gather(
+                *(each for each in asyncio.all_tasks() if each.get_name() == "sie-leases")
+            )
+    await keeper.close()

@@ -1,11 +1,15 @@
 """The difference of two moments: by the entries between them, by the index, and page by page."""
 
+import asyncio
+import gc
 import random
 from typing import Any
 
+import aiosqlite
 from tests.support.config_writer import client_of, model, running
 
 from sie_config.past.timeline import _TOUCHED, Timeline
+from sie_core.registry import Registry
 
 NAMES = [f"org/m{number}" for number in range(12)]
 
@@ -33,6 +37,47 @@ async def test_entries_and_index_tell_the_same_entities_of_every_span(tmp_path):
                 assert read == await scanned.touched(first, last, after=after, limit=limit)
         finally:
             await scanned.close()
+
+
+async def test_the_registries_that_were_looked_at_last_are_remembered_and_no_others(tmp_path):
+    chance = random.Random(11)
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        for name in NAMES:
+            await client.put(f"/v1/configs/models/{name}", json=model(name))
+        head, most = plane.sequencer.position.epoch, 3
+        timeline = Timeline(
+            plane.timeline._path, plane.sequencer, registries_max=most, now_us=lambda: 0
+        )
+        seen: dict[int, Registry] = {}
+        last: list[int] = []
+        try:
+            for _ in range(80):
+                epoch = head - chance.randint(1, 6)
+                found = (await timeline.past(epoch)).registry
+                assert (found is seen.get(epoch)) == (epoch in last), (epoch, last)
+                last = [*(each for each in last if each != epoch), epoch][-most:]
+                seen[epoch] = found
+        finally:
+            await timeline.close()
+
+
+async def test_however_many_ask_first_they_share_one_connection(tmp_path):
+    async with running(tmp_path) as plane:
+        timeline = Timeline(
+            plane.timeline._path, plane.sequencer, registries_max=1, now_us=lambda: 0
+        )
+        before = {id(each) for each in _connections()}
+        await asyncio.gather(*(timeline.entry(1) for _ in range(8)))
+        opened = [each for each in _connections() if id(each) not in before]
+        await timeline.close()
+        for left in opened:
+            # One that nobody else closes has a thread, which outlives the test.
+            await left.close()
+        assert len(opened) == 1
+
+
+def _connections() -> list[aiosqlite.Connection]:
+    return [each for each in gc.get_objects() if type(each) is aiosqlite.Connection]
 
 
 async def test_a_page_of_the_index_begins_where_the_page_before_it_ended(tmp_path):
