@@ -15,7 +15,6 @@ __all__ = ["command", "config", "gateway", "server", "spawner", "worker"]
 
 _OF_COMMAND: Final = {"typer": "cli", "rich": "cli", "yaml": "cli", "hypothesis": "testing"}
 """The extra of each package of the commands; all else is of the cluster that they look at."""
-_MISSING: Final = 1
 
 
 def command() -> None:
@@ -79,4 +78,4 @@ def _missing(program: str, error: ModuleNotFoundError, extra: str) -> NoReturn:
     sys.stderr.write(
         f"{program}: the package {package} is not installed: pip install 'sie-cluster[{extra}]'\n"
     )
-    raise SystemExit(_MISSING) from None
+    raise SystemExit(1) from None
