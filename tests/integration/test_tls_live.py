@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -203,6 +204,10 @@ async def the_command_line_has_its_files_by_the_environment(cluster: Secured) ->
     assert "SIE_CA_FILE" in told["troubles"][0]["evidence"]
 
 
+def _is_refused(bus: Bus, words: str) -> bool:
+    return words in bus.refusal
+
+
 async def test_a_broker_that_tls_keeps_out_is_told_with_the_cure_and_reached_once_it_is_mended(
     tmp_path, caplog
 ):
@@ -237,7 +242,7 @@ async def test_a_broker_that_tls_keeps_out_is_told_with_the_cure_and_reached_onc
             )
             bus = await Bus.connect(settings, role="gateway", process_id="g")
             try:
-                await until(lambda bus=bus, words=words: words in bus.refusal)
+                await until(partial(_is_refused, bus, words))
                 assert not bus.absent, "who speaks TLS with us is there"
                 if ca is stranger.ca:
                     trusted.write_bytes(authority.ca.read_bytes())
