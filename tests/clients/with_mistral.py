@@ -27,6 +27,12 @@ def main(url: str) -> None:
         assert "there is no model" in error.error
     else:
         raise AssertionError("an unknown model was found")
+    try:
+        client.list()
+    except ollama.ResponseError as error:
+        assert "POST /api/embed is served" in error.error
+    else:
+        raise AssertionError("models were listed")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -201,6 +202,57 @@ async def the_command_line_has_its_files_by_the_environment(cluster: Secured) ->
         told = json.loads((await process.communicate())[0])
         assert process.returncode == status, told
     assert "SIE_CA_FILE" in told["troubles"][0]["evidence"]
+
+
+def _is_refused(bus: Bus, words: str) -> bool:
+    return words in bus.refusal
+
+
+async def test_a_broker_that_tls_keeps_out_is_told_with_the_cure_and_reached_once_it_is_mended(
+    tmp_path, caplog
+):
+    authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    shown, client = authority.signed("nats"), authority.signed("client")
+    port = free_port()
+    conf = tmp_path / "nats.conf"
+    conf.write_text(
+        f'host: "127.0.0.1"\nport: {port}\n'
+        f'tls {{ cert_file: "{shown.cert}", key_file: "{shown.key}", '
+        f'ca_file: "{authority.ca}", verify: true }}\n'
+    )
+    trusted, known = tmp_path / "trusted.pem", (client.cert, client.key)
+    mine, old = stranger.signed("mine"), authority.signed("old", days=-1)
+    cases = (
+        (stranger.ca, known, "give its CA in tls_ca_file"),
+        (authority.ca, (None, None), "give tls_cert_file and tls_key_file"),
+        (authority.ca, (mine.cert, mine.key), "it trusts no CA of our certificate"),
+        (authority.ca, (old.cert, old.key), "our certificate has expired"),
+    )
+    argv = (program_path("nats-server"), "-c", str(conf))
+    broker = Program("nats", argv, tmp_path / "nats.log", environment={})
+    await broker.start()
+    try:
+        for ca, (cert, key), words in cases:
+            trusted.write_bytes(ca.read_bytes())
+            settings = BusSettings(
+                nats_url=f"tls://127.0.0.1:{port}",
+                tls_ca_file=trusted,
+                tls_cert_file=cert,
+                tls_key_file=key,
+            )
+            bus = await Bus.connect(settings, role="gateway", process_id="g")
+            try:
+                await until(partial(_is_refused, bus, words))
+                assert not bus.absent, "who speaks TLS with us is there"
+                if ca is stranger.ca:
+                    trusted.write_bytes(authority.ca.read_bytes())
+                    assert await bus.wait_connected(10)
+            finally:
+                await bus.close()
+            assert words in caplog.text
+    finally:
+        await broker.kill()
+    assert "eof_received" not in caplog.text
 
 
 async def test_an_address_that_asks_for_tls_gives_no_password_to_a_broker_without_it(tmp_path):

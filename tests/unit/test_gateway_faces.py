@@ -966,3 +966,10 @@ async def test_a_file_that_is_no_vocabulary_is_refused_at_the_start(tmp_path: Pa
     with pytest.raises(ValueError, match="token_vocabulary: there is no file"):
         async with gateway_world(token_vocabulary=tmp_path / "nowhere"):
             pass
+
+
+async def test_an_embedding_of_ollama_tells_how_long_it_took() -> None:
+    async with gateway_world() as world:
+        told = (await post(world, "/api/embed", OLLAMA_EMBED)).json()
+    assert isinstance(told["total_duration"], int)
+    assert 0 <= told["load_duration"] <= told["total_duration"]

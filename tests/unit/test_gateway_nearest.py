@@ -37,5 +37,9 @@ async def test_a_path_that_is_not_here_says_what_lies_nearest(path: str, words: 
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             answer = await (http.get(path) if path == "/" else http.post(path, json={}))
     assert answer.status_code == 404
-    assert answer.json()["error"]["code"] == "not_found"
-    assert f"there is nothing at {path}: {words}" in answer.json()["error"]["message"]
+    told = answer.json()
+    assert told["detail"]["code"] == "NOT_FOUND"
+    # Ollama's clients show a sentence, and of an object no word.
+    sentence = told["error"] if path.startswith("/api/") else told["error"]["message"]
+    assert sentence == told["detail"]["message"]
+    assert f"there is nothing at {path}: {words}" in sentence

@@ -3,7 +3,8 @@
 *pure.* `/api/embed` gives vectors of length 1, as that API does; the older route those of the
 model. A text that is too long is cut unless `truncate` is false. `keep_alive` is taken and changes
 nothing: how long a model stays is the worker's to say. `options` is ours, and Ollama's own are
-refused by name. Errors are a sentence under `error`, beside our own shape.
+refused by name. Durations are nanoseconds at the worker; `load_duration` is the wait before the
+model ran. Errors are a sentence under `error`, beside our own shape.
 """
 
 from typing import Any, Final
@@ -50,6 +51,8 @@ class OllamaEmbeddingsBody(_Body, frozen=True, forbid_unknown_fields=True, kw_on
 _EMBED_BODY: Final = msgspec.json.Decoder(OllamaEmbedBody)
 _EMBEDDINGS_BODY: Final = msgspec.json.Decoder(OllamaEmbeddingsBody)
 _JSON: Final = msgspec.json.Encoder()
+_NS_PER_MS: Final = 1_000_000
+"""Ollama counts nanoseconds, an answer milliseconds."""
 
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
@@ -62,10 +65,13 @@ def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
 
 
 def _render_embed(answer: Answer) -> bytes:
+    waited, ran = answer.queue_ms, answer.tokenization_ms + answer.inference_ms
     return _JSON.encode(
         {
             "model": answer.route.model_name,
             "embeddings": [of_length_1(vector).tolist() for vector in dense_vectors(answer)],
+            "total_duration": round(_NS_PER_MS * (waited + ran)),
+            "load_duration": round(_NS_PER_MS * waited),
             "prompt_eval_count": answer.input_tokens,
         }
     )

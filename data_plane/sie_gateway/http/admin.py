@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from sie_core.resolver import Resolver
 from sie_gateway.faces import TEI_PREFIX, FaceModels
 from sie_gateway.faces.native import understands_202
+from sie_gateway.faces.ollama import EMBED as OLLAMA
 from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer, short_answer
 from sie_gateway.http.model_status import model_status
@@ -53,6 +54,8 @@ __all__ = ["Cluster", "admin_app"]
 _LOG: Final = logging.getLogger(__name__)
 _CONFIGS: Final = "/v1/configs/"
 _OURS: Final = (_CONFIGS, "/v1/pools")
+_OLLAMAS: Final = "/api/"
+"""Its clients show `error` where that is a sentence, and `[object Object]` where it is ours."""
 _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -329,9 +332,10 @@ async def _on_defect(request: Request, error: Exception) -> Response:
 
 
 def _respond(request: Request, error: SIEError) -> Response:
-    """In the envelope of OpenAI too, but on routes that only our own clients ask."""
-    is_ours = request.url.path.startswith(_OURS)
-    answer = asgi.error_response(error, None if is_ours else error_body(error))
+    """In the envelope of OpenAI too, or Ollama's, but on routes that only our own clients ask."""
+    path = request.url.path
+    told = OLLAMA.error if path.startswith(_OLLAMAS) else error_body
+    answer = asgi.error_response(error, None if path.startswith(_OURS) else told(error))
     response = Response(answer.body, status_code=answer.status, media_type=answer.content_type)
     response.raw_headers += [*answer.headers, *asgi.VERSION_HEADERS]
     return response

@@ -175,6 +175,12 @@ def reason_of(error: Exception, base_url: str, *, was_reached: bool = False) -> 
             f"{reason}. If it speaks TLS, its address begins with https://; else see whether "
             "something else has that port"
         )
+    if is_cut and not was_reached:
+        # Under TLS 1.3 a client's certificate is judged after the handshake, by a cut.
+        return (
+            f"{reason}. If it asks for certificates, ours has expired or is of a CA that it does "
+            "not trust: see SIE_CLIENT_CERT_FILE"
+        )
     return reason
 
 

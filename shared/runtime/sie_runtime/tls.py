@@ -9,6 +9,8 @@
 - One certificate is a role's name: it is shown to whoever connects, and to whom the role connects.
 """
 
+import contextlib
+import functools
 import logging
 import os
 import ssl
@@ -33,6 +35,7 @@ __all__ = [
     "client_tls",
     "connecting_context",
     "listening_context",
+    "tls_words",
 ]
 
 _LOG: Final = logging.getLogger(__name__)
@@ -98,6 +101,8 @@ def check_tls(settings: ListeningTls) -> None:
     except FixRequest as error:
         sys.stderr.write(f"error: {error.message}\n")
         raise SystemExit(2) from error
+    # The log is not there yet: it is told again where it is.
+    _warn.cache_clear()
 
 
 def listening_context(settings: ListeningTls, *, look_s: float = _LOOK_S) -> ssl.SSLContext | None:
@@ -217,6 +222,33 @@ class _Rotating(ssl.SSLContext):
         return tuple(found)
 
 
+_WORDS: Final = (
+    ("certificate has expired", "its certificate has expired: it needs a new one"),
+    ("Hostname mismatch", "its certificate is of another name than its address here"),
+    ("IP address mismatch", "its certificate is of another name than its address here"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate is of no CA that is trusted here: give its CA in tls_ca_file",
+    ),
+    (
+        "ALERT_CERTIFICATE_REQUIRED",
+        "it asks for a certificate of ours: give tls_cert_file and tls_key_file",
+    ),
+    ("ALERT_UNKNOWN_CA", "it trusts no CA of our certificate: see tls_cert_file, and its own CAs"),
+    ("ALERT_CERTIFICATE_EXPIRED", "our certificate has expired: renew tls_cert_file"),
+    ("WRONG_VERSION_NUMBER", "it speaks no TLS"),
+)
+
+
+def tls_words(error: BaseException) -> str:
+    """The reason of a failed handshake, with the cure; empty where TLS is not the cause."""
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    reason = str(error)
+    told = (words for part, words in _WORDS if part in reason)
+    return f"no TLS with it: {next(told, reason)}"
+
+
 def _check_pair(cert: Path | None, key: Path | None) -> None:
     if (cert is None) != (key is None):
         lacking = "tls_cert_file" if cert is None else "tls_key_file"
@@ -252,16 +284,29 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         context.load_cert_chain(cert, key, password=lambda: "")
         first = x509.load_pem_x509_certificates(cert.read_bytes())[0]
     except (ssl.SSLError, OSError, ValueError, IndexError) as error:
-        raise FixRequest(
-            f"{cert} and {key} are no certificate with its key: {_reason(error)}"
-        ) from error
+        reason = "the key has a password" if _has_password(key) else _reason(error)
+        raise FixRequest(f"{cert} and {key} are no certificate with its key: {reason}") from error
     ends = first.not_valid_after_utc
     _EXPIRES.labels(str(cert)).set(ends.timestamp())
     left_s = (ends - datetime.now(UTC)).total_seconds()
-    if left_s <= 0:
+    if left_s < _SOON_S:
+        _warn(cert, ends, left_s <= 0)
+
+
+@functools.cache
+def _warn(cert: Path, ends: datetime, is_over: bool) -> None:
+    """Once for each file and its end: a process has many contexts of the same files."""
+    if is_over:
         _LOG.error("the certificate %s has expired, at %s: replace the file", cert, ends)
-    elif left_s < _SOON_S:
+    else:
         _LOG.warning("the certificate %s expires at %s: replace the file", cert, ends)
+
+
+def _has_password(key: Path) -> bool:
+    # OpenSSL's reason differs from one form of key to the next; each says it in its head.
+    with contextlib.suppress(OSError):
+        return b"ENCRYPTED" in key.read_bytes()
+    return False
 
 
 def _reason(error: Exception) -> str:
@@ -269,7 +314,5 @@ def _reason(error: Exception) -> str:
         return {
             "KEY_VALUES_MISMATCH": "the key is of another certificate",
             "NO_START_LINE": "it is no PEM",
-            "BAD_DECRYPT": "the key has a password",
-            "BAD_PASSWORD_READ": "the key has a password",
         }.get(error.reason or "", str(error))
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)

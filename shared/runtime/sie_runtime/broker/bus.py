@@ -35,7 +35,7 @@ from sie_runtime.broker.bus_messages import (
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.settings import constant, setting
-from sie_runtime.tls import TlsSettings, connecting_context
+from sie_runtime.tls import TlsSettings, connecting_context, tls_words
 from sie_schemas.errors import Later, SIEError, TimeRanOut, without_password
 
 __all__ = [
@@ -53,7 +53,7 @@ _LOG: Final = logging.getLogger(__name__)
 _CANCEL_AGAIN_S: Final = 0.05
 """A cancellation that is lost is told again."""
 _TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
-_SOMEBODY_THERE: Final = (TimeoutError, ConnectionResetError, ConnectionAbortedError)
+_CUT: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 class BusUnavailable(Later):
@@ -330,21 +330,23 @@ class Bus:
         return [url.strip() for url in self._settings.nats_url.split(",")]
 
     async def _failed(self, error: Exception) -> None:
-        nobody = isinstance(error, OSError) and not isinstance(error, _SOMEBODY_THERE)
+        told = tls_words(error)
+        unreached = isinstance(error, OSError) and not told
+        nobody = unreached and not isinstance(error, (TimeoutError, *_CUT))
         self._found_nobody = self._found_nobody + 1 if nobody else 0
         kind = _kind(error)
         ERRORS.inc(kind)
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
-        elif isinstance(error, OSError) and not self.client.is_connected:
+        elif unreached and not self.client.is_connected:
             # One line said that the connection is lost; an attempt every 0.2 s needs none.
             _LOG.debug("the broker is not reached: %s", error)
-        elif not self.client.is_connected and self.refusal == str(error):
+        elif not self.client.is_connected and self.refusal == (told or str(error)):
             _LOG.debug("the broker refuses again: %s", error)
         else:
-            self.refusal = "" if self.client.is_connected else str(error)
-            _LOG.warning("the broker reports: %s", reason_of(error))
+            self.refusal = "" if self.client.is_connected else told or str(error)
+            _LOG.warning("the broker reports: %s", told or reason_of(error))
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:
@@ -369,9 +371,11 @@ async def connected_bus(
             if "INFO" in bus.refusal:
                 raise BusUnavailable(f"what listens at {shown} is no NATS broker")
             if bus.refusal:
+                files = "SIE_CA_FILE, SIE_CLIENT_CERT_FILE and SIE_CLIENT_KEY_FILE"
+                by_tls = bus.refusal.startswith("no TLS")
+                cure = files if by_tls else "SIE_NATS_USER and SIE_NATS_PASSWORD"
                 raise BusUnavailable(
-                    f"the broker at {shown} does not let us in: {bus.refusal}. Its user and "
-                    "password go into SIE_NATS_USER and SIE_NATS_PASSWORD"
+                    f"the broker at {shown} does not let us in: {bus.refusal}. See {cure}"
                 )
             raise BusUnavailable(f"no broker answers at {shown} within {within_s:g} s")
         yield bus

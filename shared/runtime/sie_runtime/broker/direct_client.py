@@ -228,6 +228,21 @@ class DirectClient(Client):
         self.server_id = str(info.get("server_id", ""))
         await super()._process_info(info, initial_connection)
 
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except BaseException:
+            # The library waits for the end of a connection whose handshake has failed, of which
+            # nobody tells it any more: it would never try again.
+            transport, self._transport = self._transport, None
+            if isinstance(transport, TcpTransport) and transport._bare_io_writer is not None:
+                transport._bare_io_writer.transport.abort()
+            raise
+        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            # Else asyncio warns at the end of each connection that it was no plain one.
+            writer.transport.get_protocol()._over_ssl = True  # type: ignore[attr-defined]
+
     async def _read_loop(self) -> None:
         if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:
             self._take_at_once(self._transport._io_reader)
