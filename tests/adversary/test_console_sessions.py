@@ -174,7 +174,9 @@ async def test_the_gateway_is_asked_with_the_callers_token_and_told_apart(tmp_pa
         assert not {"cookie", "origin", "x-sie-csrf"} & headers.keys()
         large = b" " * (1024 * 1024 + 1)
         refused = await client.post(
-            "/console/gateway/v1/encode/m", content=large, headers=OWN | csrf
+            "/console/gateway/v1/encode/m",
+            content=large,
+            headers=OWN | csrf | {"content-type": "application/json"},
         )
         assert refused.status_code == 413
         assert (await client.get("/console/gateway/metrics")).status_code == 404

@@ -10,6 +10,8 @@ __all__ = ["RUNTIME_MUTANTS"]
 ACCESS = "shared/runtime/sie_runtime/access/access.py"
 GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
 STREAM = "shared/runtime/sie_runtime/streams/log_stream.py"
+UNREAD = "shared/runtime/sie_runtime/access/unread_bodies.py"
+UNREAD_TESTS = "tests/adversary/test_unread_bodies.py::"
 
 RUNTIME_MUTANTS = (
     edit(
@@ -109,5 +111,32 @@ RUNTIME_MUTANTS = (
         '            "Nats-Expected-Last-Sequence": str(epoch - 1),\n',
         "",
         ("tests/integration/test_runtime_on_nats.py",),
+    ),
+    edit(
+        "an-unread-body-is-passed-over",
+        "a delete is made that was meant as a trial, which its body said",
+        UNREAD,
+        "    if isinstance(found, dict) and found:\n",
+        "    if False:\n",
+        (f"{UNREAD_TESTS}test_a_body_that_no_route_reads_is_refused_by_the_name_in_it",),
+    ),
+    edit(
+        "an-empty-body-is-one",
+        "published clients that send `{}` or `null` with a delete are refused",
+        UNREAD,
+        'if found is None or found in ({}, [], ""):',
+        "if False:",
+        (f"{UNREAD_TESTS}test_a_body_that_says_nothing_is_none",),
+    ),
+    edit(
+        "chunks-are-no-body",
+        "a delete whose trial was said in chunks is made",
+        UNREAD,
+        'if length in _ABSENT and b"transfer-encoding" not in headers:',
+        "if length in _ABSENT:",
+        (
+            f"{UNREAD_TESTS}test_over_the_wire_a_delete_with_a_body_is_made_only_when_the_body_"
+            "is_empty",
+        ),
     ),
 )

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sie_config.http.doors import Door
 from sie_runtime.access.strict_route import StrictRoute
+from sie_runtime.access.unread_bodies import check_no_body
 from sie_runtime.http.direct_http import answer_at_once
 from sie_schemas.errors import SIEError
 
@@ -108,10 +109,13 @@ def _meet(left: Sequence[str], right: Sequence[str]) -> bool:
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
     before: Door = endpoint.door  # type: ignore[attr-defined]
+    places = before.places
 
     @functools.wraps(endpoint)
     async def checked(request: Request) -> Response:
         before.check(request)
+        if not before.media:
+            await check_no_body(request, places)
         return await endpoint(request)
 
     return checked

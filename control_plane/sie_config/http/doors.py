@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from sie_runtime.access.access import Role
 from sie_runtime.access.strict_query import check_query
 from sie_runtime.access.strict_route import query_names
+from sie_runtime.access.unread_bodies import Places, places_of_headers, places_of_query
 from sie_runtime.http.charsets import check_charset
 from sie_schemas.errors import FixRequest
 
@@ -43,6 +44,13 @@ DOCUMENT_BODY: Final = (*JSON_BODY, YAML)
 WRITE_QUERY: Final = frozenset({"dry_run", "ack", "wait", "timeout"})
 """The query parameters that a write of the log takes."""
 
+_HEADERS: Final = places_of_headers(
+    (
+        *("If-Match", "If-None-Match", "If-Match-Epoch", "Idempotency-Key"),
+        *("X-SIE-Actor", "X-SIE-Reason", "X-SIE-Force"),
+    )
+)
+"""Of a write of the log."""
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DOOR: Final = "door"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,6 +79,11 @@ class Door:
             check_query(query, self.query, route=f"{request.method} {request.url.path}")
         if self.media:
             _check_media(request, self.media)
+
+    @property
+    def places(self) -> Places:
+        """The names that the route reads elsewhere than in a body."""
+        return places_of_query(self.query) | (_HEADERS if self.trial is not None else {})
 
 
 def door(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from sie_core.resolver import Resolver
 from sie_gateway.faces import TEI_PREFIX, FaceModels
@@ -103,6 +104,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app.router.route_class = StrictRoute
     app.add_exception_handler(SIEError, partial(_on_error, cluster))
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_defect)
     _add_operations(app, cluster)
     _add_models(app, cluster)
@@ -324,6 +326,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     else:
         refusal = FixRequest(f"there is nothing at {path}: {nearest(path)}", code="NOT_FOUND")
     return _respond(request, refusal)
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this: the client left before its request was whole."""
+    return Response(status_code=400)
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:

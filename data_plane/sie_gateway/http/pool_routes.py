@@ -13,6 +13,7 @@ from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request.asgi import read_body
 from sie_gateway.request.requests import decode_body
 from sie_gateway.request.waiting import ClientGone
+from sie_runtime.access.strict_route import body_belongs, reads_body
 from sie_schemas.api.leases import LEASE_REQUEST_DECODER, LeaseRequest
 from sie_schemas.errors import FixRequest
 
@@ -21,6 +22,11 @@ __all__ = ["add_pools"]
 _CREATED: Final = 201
 _BODY_BYTES_MAX: Final = 64 * 1024
 """A lease with 1,000 pinned models is 50 KB."""
+_MADE_WITH: Final = {
+    name: f"{name!r} of POST /v1/pools, which changes a lease and renews it"
+    for name in LeaseRequest.__struct_fields__
+}
+"""A lease is renewed as it was made."""
 
 
 def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
@@ -32,6 +38,7 @@ def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
         return short_answer(await desk.overview())
 
     @app.post("/v1/pools", status_code=_CREATED)
+    @reads_body
     async def create(request: Request) -> Response:
         """Lease a share of a pool; a lease of that name is changed and renewed."""
         return short_answer(await desk.create(await _read(request)), status=_CREATED)
@@ -42,6 +49,7 @@ def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
         return short_answer(await desk.get(name.lower()))
 
     @app.post("/v1/pools/{name}/renew")
+    @body_belongs(_MADE_WITH)
     async def renew(name: str) -> Response:
         """Let a lease last its whole time from now."""
         return short_answer(await desk.renew(name.lower()))

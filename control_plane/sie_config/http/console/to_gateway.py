@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from sie_config.documents.asked_process import while_wanted
 from sie_config.http.direct import DirectApp
-from sie_config.http.doors import door
+from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.write_requests import read_body
 from sie_schemas.errors import FixRequest, Later, OurFault
 
@@ -86,7 +86,7 @@ class ToGateway:
         """Look at something of the gateway."""
         return await self._pass_on(request, b"")
 
-    @door("read")
+    @door("read", media=JSON_BODY)
     async def _post(self, request: Request) -> Response:
         """Send one inference request."""
         return await self._pass_on(request, await read_body(request, _BODY_BYTES_MAX))

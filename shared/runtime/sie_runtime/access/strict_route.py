@@ -1,8 +1,10 @@
-"""A route of the framework that takes no query parameter which its endpoint does not read.
+"""A route of the framework that takes no query parameter, and no body, which its endpoint does not
+read.
 
-*shell.* What an endpoint reads is what its signature declares. The framework passes over all else;
-here it is refused by name. A number is plain digits: the framework also takes ` 1`, `1_0` and `1.0`
-for one, which nobody means and no other reader takes.
+*shell.* What an endpoint reads is what its signature declares; one that reads a body by itself is
+marked. The framework passes over all else; here it is refused by name. A number is plain digits:
+the framework also takes ` 1`, `1_0` and `1.0` for one, which nobody means and no other reader
+takes.
 """
 
 import re
@@ -14,11 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_runtime.access.strict_query import check_query
+from sie_runtime.access.unread_bodies import Places, check_no_body, places_of_query
 from sie_schemas.errors import invalid_field
 
-__all__ = ["StrictRoute", "any_query", "query_names"]
+__all__ = ["StrictRoute", "any_query", "body_belongs", "query_names", "reads_body"]
 
 _ANY: Final = "takes_any_query"
+_READS_BODY: Final = "reads_body"
+_BELONGS: Final = "body_belongs"
 _WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +33,7 @@ class StrictRoute(APIRoute):
     """For `router.route_class`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler that answers a request, behind the check of its query."""
+        """The handler that answers a request, behind the check of its query and its body."""
         answer = super().get_route_handler()
         if getattr(self.endpoint, _ANY, False):
             return answer
@@ -39,11 +44,16 @@ class StrictRoute(APIRoute):
             if (shape := _shape_of(field.field_info.annotation)) is not None
         }
 
+        reads_none = self.body_field is None and not getattr(self.endpoint, _READS_BODY, False)
+        places = places_of_query(known) | getattr(self.endpoint, _BELONGS, {})
+
         async def strict(request: Request) -> Response:
             query = request.scope["query_string"]
             if query:
                 check_query(query, known, route=f"{request.method} {request.url.path}")
                 _check_numbers(request, numbers)
+            if reads_none:
+                await check_no_body(request, places)
             return await answer(request)
 
         return strict
@@ -68,6 +78,22 @@ def any_query(endpoint: F) -> F:
     """Mark an endpoint that refuses every request anyhow, and says more than a query's check."""
     setattr(endpoint, _ANY, True)
     return endpoint
+
+
+def reads_body(endpoint: F) -> F:
+    """Mark an endpoint that reads the body of the request by itself."""
+    setattr(endpoint, _READS_BODY, True)
+    return endpoint
+
+
+def body_belongs(places: Places) -> Callable[[F], F]:
+    """Mark an endpoint that reads no body: where the names of one that is sent to it belong."""
+
+    def mark(endpoint: F) -> F:
+        setattr(endpoint, _BELONGS, dict(places))
+        return endpoint
+
+    return mark
 
 
 def query_names(route: APIRoute) -> frozenset[str]:
