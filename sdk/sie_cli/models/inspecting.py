@@ -3,8 +3,8 @@
 *main.* `python -m sie_cli.models.inspecting`. One line of JSON on stdin names the repository, and
 has the models of the log that are known to be wanted. One line on stdout tells the facts, what
 stands in the way, and the document that would be written. Else it is an error, or names the model
-of the log that is wanted too. It ends when its stdin does, so that it never outlives who asked. A folder of this
-machine is never looked at, whatever the name.
+of the log that is wanted too. It ends when its stdin does, so that it never outlives who asked. A
+folder of this machine is never looked at, whatever the name.
 """
 
 import os
