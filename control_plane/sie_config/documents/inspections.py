@@ -6,15 +6,18 @@ package: it is started by its name.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from sie_config.documents.asked_process import answer_of
 from sie_schemas.errors import Later, error_for
 
-__all__ = ["InspectBody", "Inspections"]
+__all__ = ["InspectBody", "Inspections", "Models"]
+
+Models: TypeAlias = Callable[[str], bytes | None]
+"""The document of a model of the log, as JSON, by its id; None where there is none."""
 
 _PROGRAM: Final = (sys.executable, "-I", "-m", "sie_cli.models.inspecting")
 _AT_ONCE_MAX: Final = 2
@@ -48,8 +51,8 @@ class Inspections:
         self._within_s = within_s
         self._running = 0
 
-    async def inspect(self, body: InspectBody) -> dict[str, Any]:
-        """All that was found. Raises `SIEError`, with the cure."""
+    async def inspect(self, body: InspectBody, models: Models) -> dict[str, Any]:
+        """All that was found, of an adapter over its model. Raises `SIEError`, with the cure."""
         if self._running >= _AT_ONCE_MAX:
             raise Later(
                 f"{_AT_ONCE_MAX} repositories are being inspected already; try again in a moment",
@@ -57,7 +60,11 @@ class Inspections:
             )
         self._running += 1
         try:
-            found = await self._ask(body)
+            wanted = body.adapter_of
+            found = await self._ask(body, models, wanted)
+            if (wants := found.get("wants")) and wants != wanted:
+                # The config of an adapter names its model, which nobody knew before it was read.
+                found = await self._ask(body, models, str(wants))
         finally:
             self._running -= 1
         error = found.pop("error", None)
@@ -65,11 +72,13 @@ class Inspections:
             raise error_for(error["code"], error["message"])
         return found
 
-    async def _ask(self, body: InspectBody) -> dict[str, Any]:
+    async def _ask(self, body: InspectBody, models: Models, wanted: str) -> dict[str, Any]:
+        document = models(wanted) if wanted else None
+        told = None if document is None else msgspec.Raw(document)
         try:
             return await answer_of(
                 self._program,
-                body,
+                {"wanted": body, "log": {wanted: told} if wanted else {}},
                 dict[str, Any],
                 within_s=self._within_s,
                 bytes_max=_ANSWER_BYTES_MAX,

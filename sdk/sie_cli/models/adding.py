@@ -7,14 +7,15 @@ done here. What is registered already is not replaced unasked, and all of it is 
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from sie_cli.access.named_cluster import target_of
 from sie_cli.config.config_work import Ask, Work
-from sie_cli.models.bases import over_base
+from sie_cli.models.bases import Registered, judged
 from sie_cli.models.examining import (
     CARD,
     REPOSITORY,
@@ -24,16 +25,24 @@ from sie_cli.models.examining import (
     examined_repository,
 )
 from sie_cli.models.manifests import manifest_of
-from sie_cli.models.proposal import Proposal, propose, weight_files
+from sie_cli.models.proposal import propose, weight_files
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
 from sie_schemas.api.past import EntityShown
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk.config.calls import Kind
 
-__all__ = ["ABSENT", "Wanted", "adapter_operation", "add", "inspect", "print_document"]
+__all__ = [
+    "ABSENT",
+    "Wanted",
+    "adapter_operation",
+    "add",
+    "asked_work",
+    "inspect",
+    "print_document",
+]
 
 ABSENT: Final = frozenset({"ADAPTER_NOT_FOUND", "MODEL_NOT_FOUND"})
 """The codes by which sie-config says that it holds no such entity."""
@@ -43,11 +52,28 @@ _CARD_BYTES: Final = 64 * 1024
 """The facts of a model card stand at its head."""
 
 
-def inspect(wanted: Wanted, output: str) -> int:
-    """Print what a repository or folder holds; status 2 where it is not run here."""
-    with _examined(wanted) as found:
+def inspect(wanted: Wanted, output: str, asked: Callable[[], Work | None]) -> int:
+    """Print what a repository or folder holds; status 2 where it is not run here.
+
+    An adapter is judged over its model, by the log that `asked` leads to, where it leads to one.
+    """
+    with _examined(wanted) as alone:
+        work = asked() if alone.proposal.kind == "adapter" else None
+        with nullcontext() if work is None else work.client:
+            found = judged(alone, wanted, None if work is None else _registered(work))
         _show(found, Form(output))
     return WRONG if found.proposal.refusals else 0
+
+
+def asked_work(url: str, data: Path | None, context: str) -> Work | None:
+    """The cluster that is named, or runs here; None where there is neither, and that is told."""
+    try:
+        return Work(target_of(url, data, context), Form.TABLE.name)
+    except SIEError as error:
+        if url or data is not None or context:
+            raise
+        talk(f"judged by its own files alone: {error.message}")
+        return None
 
 
 def print_document(wanted: Wanted, output: str) -> int:
@@ -55,28 +81,25 @@ def print_document(wanted: Wanted, output: str) -> int:
 
     Where the folder lies at the workers alone, this is what runs there.
     """
-    with _examined(wanted) as found:
+    with _examined(wanted) as alone:
+        found = judged(alone, wanted, None)
         if found.proposal.refusals:
             _show(found, Form.TABLE)
             return WRONG
-        kind, _, document = _document(wanted, found, found.proposal.base)
+        kind, _, document = _document(wanted, found)
     print_value({"kind": kind} | document, Form.JSON if output == "json" else Form.YAML)
     return 0
 
 
 def add(work: Work, ask: Ask, wanted: Wanted) -> int:
     """Register a repository or folder as one entry, or say why not."""
-    with _examined(wanted) as found:
+    with _examined(wanted) as alone:
+        found = judged(alone, wanted, _registered(work))
         if work.form in {Form.TABLE, Form.WIDE} or found.proposal.refusals:
             _show(found, Form.TABLE)
         if found.proposal.refusals:
             return WRONG
-        base = _base(work, wanted, found.proposal)
-        judged = _over_base(work, found, base)
-        if judged.proposal.refusals:
-            _show(judged, Form.TABLE)
-            return WRONG
-        kind, key, document = _document(wanted, found, base)
+        kind, key, document = _document(wanted, found)
     operation = {"op": "put", "kind": kind, "key": key, "document": document}
     operation |= _condition(work, kind, key, document, replaces=wanted.replaces)
     terms = ask.terms()
@@ -94,13 +117,13 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
     Raises `SIEError` where the hub does not give it, or its files are not done here.
     """
     wanted = Wanted(repository, adapter_of=model_id)
-    with _examined(wanted) as found:
-        if found.proposal.kind != "adapter":
+    with _examined(wanted) as alone:
+        if alone.proposal.kind != "adapter":
             raise FixRequest(f"{repository} is no adapter any more")
-        judged = _over_base(work, found, model_id)
-        if judged.proposal.refusals:
-            raise FixRequest("; ".join(map(str, judged.proposal.refusals)))
-        kind, key, document = _document(wanted, found, model_id)
+        found = judged(alone, wanted, _registered(work))
+        if found.proposal.refusals:
+            raise FixRequest("; ".join(map(str, found.proposal.refusals)))
+        kind, key, document = _document(wanted, found)
     # Only now: its name is that of the repository at the hub, which may have renamed it.
     if _entity(work, kind, key) is not None:
         return None
@@ -156,29 +179,22 @@ def _of_folder(folder: Path, wanted: Wanted) -> Found:
     return Found(told, source, folder.name, names, files)
 
 
-def _document(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
+def _document(wanted: Wanted, found: Found) -> tuple[Kind, str, dict[str, Any]]:
     """As `document_of`, with the hashes that pin a folder."""
     if found.source["type"] == "path":
         manifest = manifest_of(Path(found.source["path"]), found.files)
         found = replace(found, source={**found.source, "manifest": manifest})
-    return document_of(wanted, found, base)
+    return document_of(wanted, found)
 
 
-def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
-    """The model that an adapter is for, where its config names one that is registered."""
-    if proposal.kind != "adapter" or wanted.adapter_of:
-        return wanted.adapter_of
-    # Many a config names a folder of the machine that trained it.
-    if REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
-        return proposal.base
-    named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)
-    raise FixRequest(f"this is an adapter{named}: say its model with --adapter-of MODEL")
+def _registered(work: Work) -> Registered:
+    """The log of a cluster, as far as adapters are judged by it."""
 
+    def document(model_id: str) -> Mapping[str, Any] | None:
+        there = _entity(work, "model", model_id)
+        return None if there is None else there["document"]
 
-def _over_base(work: Work, found: Found, base: str) -> Found:
-    """An adapter judged over its model, where that is registered; sie-config refuses it else."""
-    there = _entity(work, "model", base) if found.proposal.kind == "adapter" else None
-    return found if there is None else over_base(found, there["document"]["source"])
+    return document
 
 
 def _condition(

@@ -14,7 +14,6 @@ from sie_cli.models.hub import open_revision
 from sie_cli.models.proposal import Proposal, propose
 from sie_cli.models.purpose import Task
 from sie_layouts.facts import Fact, Files
-from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
 __all__ = ["CARD", "REPOSITORY", "Found", "Wanted", "document_of", "examined_repository"]
@@ -85,24 +84,14 @@ def examined_repository(wanted: Wanted) -> Iterator[Found]:
         revision.close()
 
 
-def document_of(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
-    """The kind, key and document; `base` is the model that an adapter's own config leads to.
-
-    Raises `FixRequest` for words that are for another kind.
-    """
+def document_of(wanted: Wanted, found: Found) -> tuple[Kind, str, dict[str, Any]]:
+    """The kind, key and document of what was judged (`bases`) and not refused."""
     source = dict(found.source)
     if found.proposal.kind == "adapter":
-        # Many a config names a folder of the machine that trained it.
-        model = wanted.adapter_of or (base if REPOSITORY.fullmatch(base) else "")
-        if not model:
-            raise FixRequest("this is an adapter: say its model with --adapter-of MODEL")
+        model = wanted.adapter_of or found.proposal.base
         last = found.own_name.rsplit("/", 1)[-1].lower()
         name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
         return "adapter", f"{model}/{name}", {"model_id": model, "name": name, "source": source}
-    if wanted.adapter_of:
-        raise FixRequest(
-            f"{wanted.target} is a model and no adapter: leave --adapter-of out", field="adapter_of"
-        )
     model_id = wanted.name or found.own_name
     profile: dict[str, Any] = {"backend": found.proposal.backend}
     if found.proposal.options:

@@ -1,33 +1,64 @@
 """The inspector: a process that examines one repository of the hub for sie-config, and ends.
 
-*main.* `python -m sie_cli.models.inspecting`. One line of JSON on stdin names the repository. One
-line on stdout tells the facts, what stands in the way, and the document that would be written, or
-an error. It ends when its stdin does, so that it never outlives who asked. A folder of this machine
-is never looked at, whatever the name.
+*main.* `python -m sie_cli.models.inspecting`. One line of JSON on stdin names the repository, and
+has the models of the log that are known to be wanted. One line on stdout tells the facts, what
+stands in the way, and the document that would be written. Else it is an error, or names the model
+of the log that is wanted too. It ends when its stdin does, so that it never outlives who asked. A
+folder of this machine is never looked at, whatever the name.
 """
 
 import os
 import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from sie_cli.models.bases import judged
 from sie_cli.models.examining import REPOSITORY, Wanted, document_of, examined_repository
 from sie_schemas.errors import FixRequest, SIEError
 
-__all__ = ["inspected", "main"]
+__all__ = ["Question", "inspected", "main"]
 
 
-def inspected(wanted: Wanted) -> dict[str, Any]:
-    """All that is found; `document` is null where none can be made. Raises `SIEError`."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The words of one inspection, and what the log says of some models."""
+
+    wanted: Wanted
+    log: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    """Documents of models by their ids; None for one that the log has not."""
+
+    def registered(self, model_id: str) -> Mapping[str, Any] | None:
+        """The document of a model. Raises `_NotTold`."""
+        if model_id not in self.log:
+            raise _NotTold(model_id)
+        return self.log[model_id]
+
+
+class _NotTold(Exception):
+    """A model of the log that the question does not have."""
+
+
+def inspected(question: Question) -> dict[str, Any]:
+    """All that is found; `document` is null where none can be made. Raises `SIEError`.
+
+    Where another model of the log is wanted, its id alone, as `wants`.
+    """
+    wanted = question.wanted
     if not REPOSITORY.fullmatch(wanted.target) or ".." in wanted.target:
         raise FixRequest(
             f"{wanted.target[:100]!r} is no ORG/NAME of the hub; a folder is added where it lies: "
             "sie inspect FOLDER --document",
             field="target",
         )
-    with examined_repository(wanted) as found:
+    with examined_repository(wanted) as alone:
+        try:
+            found = judged(alone, wanted, question.registered, opens_folders=False)
+        except _NotTold as missing:
+            return {"wants": str(missing)}
         proposal = found.proposal
         told: dict[str, Any] = {
             "kind": proposal.kind,
@@ -39,9 +70,8 @@ def inspected(wanted: Wanted) -> dict[str, Any]:
             "refusals": [str(each) for each in proposal.refusals],
             "document": None,
         }
-        is_whole = proposal.kind == "model" or wanted.adapter_of or proposal.base
-        if is_whole and not proposal.refusals:
-            _, _, told["document"] = document_of(wanted, found, proposal.base)
+        if not proposal.refusals:
+            _, _, told["document"] = document_of(wanted, found)
         return told
 
 
@@ -53,10 +83,10 @@ def _end_with_stdin() -> None:
 
 def main() -> None:
     """Examine what stdin asks for."""
-    wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=Wanted)
+    question = msgspec.json.decode(sys.stdin.buffer.readline(), type=Question)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        told = inspected(wanted)
+        told = inspected(question)
     except SIEError as error:
         told = {"error": {"code": error.code, "message": error.message}}
     sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")

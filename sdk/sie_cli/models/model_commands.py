@@ -68,22 +68,31 @@ def inspect(
     template: Template = "",
     token: Token = "",
     output: Page = "table",
+    url: Url = "",
+    data: ClusterFolder = None,
+    context: ContextName = "",
     document: Annotated[
         bool, typer.Option("--document", help="Print what `sie apply` takes, hashes included.")
     ] = False,
 ) -> None:
-    """Show what a repository or folder holds and how it would run; writes nothing."""
-    from sie_cli.models.adding import Wanted, print_document  # noqa: PLC0415
+    """Show what a repository or folder holds and how it would run; writes nothing.
+
+    An adapter is judged over its model, by the log of the cluster that is named or runs here.
+    """
+    from sie_cli.models.adding import Wanted, asked_work, print_document  # noqa: PLC0415
     from sie_cli.models.adding import inspect as inspect_one  # noqa: PLC0415
-    from sie_cli.show.exit_statuses import exit_status  # noqa: PLC0415
+    from sie_cli.show.exit_statuses import exit_status, line_of  # noqa: PLC0415
     from sie_cli.show.printing import talk  # noqa: PLC0415
     from sie_schemas.errors import SIEError  # noqa: PLC0415
 
     wanted = Wanted(target, revision, adapter_of, name, task, template, token=token)
     try:
-        status = print_document(wanted, output) if document else inspect_one(wanted, output)
+        if document:
+            status = print_document(wanted, output)
+        else:
+            status = inspect_one(wanted, output, lambda: asked_work(url, data, context))
     except SIEError as error:
-        talk(f"sie: {error.message}")
+        talk(line_of(error))
         status = exit_status(error)
     sys.exit(status)
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from sie_schemas.ipc import Option
 
-__all__ = ["BACKEND_OPTIONS", "GENERAL", "inputs_of", "of_backend"]
+__all__ = ["BACKEND_OPTIONS", "GENERAL", "inputs_of", "of_backend", "takes_adapters"]
 
 _TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before it"
 _POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
@@ -229,6 +229,17 @@ _INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ocr": ("image",),
 }
 """The inputs of those that take more than texts, or others."""
+
+
+_WITHOUT_ADAPTERS: Final = frozenset(
+    {"echo", "gliclass", "gliner", "image-text", "ocr", "onnx-cross-encoder", "spacy"}
+)
+"""Those that run another library's model or graph, or none: no layer of it is adapted."""
+
+
+def takes_adapters(name: str) -> bool | None:
+    """True if a built-in backend applies LoRA adapters; None for another's."""
+    return name not in _WITHOUT_ADAPTERS if name in BACKEND_OPTIONS else None
 
 
 def inputs_of(name: str) -> tuple[str, ...] | None:

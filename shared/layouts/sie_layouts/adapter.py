@@ -252,18 +252,26 @@ def other_steps(adapter: Files, base: Files) -> str:
     return ""
 
 
-def refusals_over(adapter: Files, base: Files) -> Iterator[Refusal]:
-    """Each reason for which an adapter, plain by itself, is none of this model."""
+def refusals_over(adapter: Files, base: Files, *, pools: bool = False) -> Iterator[Refusal]:
+    """Each reason for which an adapter, plain by itself, is none of this model.
+
+    `pools` says that a head of the model reads its pooler.
+    """
+    layout = read(base, kind_of(base)).layout
+    unadapted = _unadapted(layout)
+    if unadapted:
+        yield Refusal(MODULES_FILE, unadapted, "merge the adapter into its base, and add that")
+        return
     other = other_steps(adapter, base)
     if other:
         cure = "register the model that it was saved with, and the adapter for that one"
         yield Refusal(MODULES_FILE, f"was saved with steps of its own: {other}", cure)
-    folder = _folder(read(base, kind_of(base)).layout)
+    folder = _folder(layout)
     shapes = layer_shapes(base, folder)
     if shapes is None or WEIGHTS_FILE not in adapter.names():
         return
     held = read_header(adapter, WEIGHTS_FILE)
-    unlike = tuple(unlike_base(held, *shapes))
+    unlike = tuple(unlike_base(held, *shapes, pools=pools))
     yield from unlike
     if not unlike:
         modules = {found["module"] for each in held if (found := FACTOR.fullmatch(each))}
@@ -314,6 +322,17 @@ class _Whole:
     def head(self, name: str, count: int) -> bytes | None:
         """The beginning of a file of the adapter's folder."""
         return self._adapter.head(name, count)
+
+
+def _unadapted(layout: Layout | None) -> str:
+    """The reason why a model of this layout takes no adapter; "" for one that does."""
+    if not isinstance(layout, SentenceLayout):
+        return ""
+    if layout.routed:
+        return "of the model sends queries another way, and an adapter is of one of the two"
+    if not isinstance(layout.document[0], TransformerStep):
+        return "of the model begins with a table, and no layer of it is adapted"
+    return ""
 
 
 def _folder(layout: Layout | None) -> str:

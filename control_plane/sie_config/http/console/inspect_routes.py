@@ -43,7 +43,7 @@ def add_inspect_route(app: DirectApp, inspections: Inspections, plane: ControlPl
         """Examine a repository."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), InspectBody)
         found = await while_wanted(
-            inspections.inspect(body),
+            inspections.inspect(body, lambda model_id: _document(plane, model_id)),
             until_gone(request.receive),
             plane.until_stopping(),
             what="the inspection",
@@ -51,3 +51,8 @@ def add_inspect_route(app: DirectApp, inspections: Inspections, plane: ControlPl
         return json_answer(found)
 
     app.add_plain("POST", _PATH, inspect)
+
+
+def _document(plane: ControlPlane, model_id: str) -> bytes | None:
+    entity = plane.sequencer.registry.get("model", model_id)
+    return None if entity is None else entity.document

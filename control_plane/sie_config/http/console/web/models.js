@@ -253,7 +253,6 @@ function Add({ onFound, onClose }) {
       <p class="soft">sie-config reads its small files; nothing is written yet. A folder of the workers: <code>sie inspect FOLDER --document</code></p>
       <${Problem} error=${error} />
       ${found && found.refusals.length > 0 && html`<div class="problem" role="alert"><p><strong>Not run here</strong></p><ul>${found.refusals.map((each) => html`<li><bdi>${each}</bdi></li>`)}</ul></div>`}
-      ${found && !found.document && found.refusals.length === 0 && html`<div class="problem" role="alert"><p><strong>An adapter</strong> whose config names no model: say its model above.</p></div>`}
       ${found && html`<${Facts} facts=${found.facts} />`}
       <footer class="row end"><button type="button" onClick=${onClose}>Cancel</button>
         ${found && found.document && html`<button type="button" class="main" data-testid="go-on" onClick=${() => onFound({ kind: found.kind, document: found.document, facts: found.facts, why: `add ${target}` })}>Go on…</button>`}</footer>

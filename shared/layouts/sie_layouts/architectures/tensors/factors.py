@@ -103,9 +103,15 @@ def unlike_factors(config: Mapping[str, Any], held: Mapping[str, Held]) -> Itera
 
 
 def unlike_base(
-    held: Mapping[str, Held], shapes: Mapping[str, tuple[int, ...]], beginnings: tuple[str, ...]
+    held: Mapping[str, Held],
+    shapes: Mapping[str, tuple[int, ...]],
+    beginnings: tuple[str, ...],
+    *,
+    pools: bool = False,
 ) -> Iterator[Refusal]:
     """The first layer of an adapter that its model lacks, or has in another shape.
+
+    `pools` says that a head reads the model's pooler, which is not adapted.
 
     `shapes` are those of the model's tensors, by names with and without `beginnings`. Of a family
     that is not declared there are none: any first word of a name may be one.
@@ -121,9 +127,14 @@ def unlike_base(
         module = found["module"]
         starts = beginnings or (f"{module.partition('.')[0]}.",)
         own = [module, *(module.removeprefix(each) for each in ("model.", *starts))]
-        # No answer is made with a pooler: its product is passed over.
         if any(each.split(".", 1)[0] == _POOLER for each in own):
-            continue
+            # No vector is made with a pooler: its product is passed over.
+            if not pools:
+                continue
+            what = f"has factors of {module}, which runs behind the tokens and is not adapted here"
+            without = "train it without that layer, or merge it into its base"
+            yield Refusal(WEIGHTS_FILE, what, without)
+            return
         shape = next((every[f"{e}.weight"] for e in own if f"{e}.weight" in every), None)
         up = held.get(name.replace(".lora_A.", ".lora_B."))
         product = (up.shape[0], held[name].shape[1]) if up is not None else None
