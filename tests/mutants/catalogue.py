@@ -41,6 +41,7 @@ from tests.mutants.worker_device import WORKER_DEVICE_MUTANTS
 from tests.mutants.worker_forms import WORKER_FORMS_MUTANTS
 from tests.mutants.worker_intake import WORKER_INTAKE_MUTANTS
 from tests.mutants.worker_jobs import WORKER_JOBS_MUTANTS
+from tests.mutants.worker_pulling import WORKER_PULLING_MUTANTS
 from tests.mutants.worker_scheduling import WORKER_SCHEDULING_MUTANTS
 from tests.mutants.writer import WRITER_MUTANTS
 
@@ -73,6 +74,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GATEWAY_FLEET_MUTANTS,
     *GATEWAY_HTTP_MUTANTS,
     *WORKER_INTAKE_MUTANTS,
+    *WORKER_PULLING_MUTANTS,
     *WORKER_JOBS_MUTANTS,
     *WORKER_SCHEDULING_MUTANTS,
     *WORKER_DEVICE_MUTANTS,

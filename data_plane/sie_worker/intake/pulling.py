@@ -1,8 +1,9 @@
 """Pulling: one puller for each model that placement gives this worker.
 
 *shell*: owns the pullers. Opens and closes them as the placement moves. A puller that could not be
-opened, since the bus is away, is tried again at the next look. Demand is what the window leaves, so
-that this worker never takes more than it can run soon. Does not look into jobs.
+opened, since the bus is away, is tried again at the next look. Demand is what the window leaves.
+The models at work share it, so that this worker takes no more than it can run soon. Promises that
+each puller is closed, whenever and however the pulling ends. Does not look into jobs.
 """
 
 import asyncio
@@ -49,7 +50,9 @@ class Pulling:
         self._look_s = look_s
         self._pullers: dict[str, Puller] = {}
         """By model id."""
+        self._closing: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        metrics.PULLED_MODELS.set_function(lambda: len(self._pullers))
 
     @property
     def models(self) -> frozenset[str]:
@@ -62,22 +65,27 @@ class Pulling:
 
     def wake(self) -> None:
         """There may be room for more."""
-        room = self._demand()
+        share = self._share()
         for puller in self._pullers.values():
-            puller.wake(room)
+            puller.wake(share)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Pull until `stop`; every puller is closed when it returns."""
-        async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._keep_looking())
-            await stop.wait()
-            looking.cancel()
-        for model_id in list(self._pullers):
-            await self._close(model_id)
+        """Pull until `stop`; every puller is closed when it returns, or raises."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                looking = group.create_task(self._keep_looking(stop))
+                await stop.wait()
+                looking.cancel()
+        finally:
+            for model_id in list(self._pullers):
+                self._close(model_id)
+            if self._closing:
+                await asyncio.wait(self._closing)
 
-    async def _keep_looking(self) -> None:
+    async def _keep_looking(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        # The client library loses a cancellation here and there.
+        while not stop.is_set():
             self._changed.clear()
             looked_at = loop.time()
             await self._follow_placement()
@@ -92,7 +100,7 @@ class Pulling:
     async def _follow_placement(self) -> None:
         placed = self._placed()
         for model_id in sorted(self._pullers.keys() - placed):
-            await self._close(model_id)
+            self._close(model_id)
         opening = sorted(placed - self._pullers.keys())
         if opening and not self._broker_clock.is_known:
             # Once for all: where nobody answers, each look takes seconds.
@@ -102,9 +110,8 @@ class Pulling:
                 await self._open(model_id)
             except BusUnavailable as error:
                 _LOG.info("nothing is pulled for %s yet: %s", model_id, error.message)
-                # The bus is away or slow: the rest would fail alike, each after its time.
+                # The bus is away for all of them: the next look tries again.
                 return
-        metrics.PULLED_MODELS.set(len(self._pullers))
 
     async def look_at_clock(self, model_id: str | None = None) -> None:
         """Ask the broker for its time, by one of the consumers that are pulled from."""
@@ -120,8 +127,16 @@ class Pulling:
             bundle=self._kind.bundle,
             model_id=model_id,
             on_job=self._on_job,
-            demand=self._demand,
+            demand=self._share,
         )
 
-    async def _close(self, model_id: str) -> None:
-        await self._pullers.pop(model_id).close()
+    def _share(self) -> int:
+        """The jobs that one model at work may ask for: all of them together fill the room."""
+        at_work = sum(puller.is_busy for puller in self._pullers.values())
+        return -(-self._demand() // max(1, at_work))
+
+    def _close(self, model_id: str) -> None:
+        # A task of its own: where the broker hangs each takes seconds, and a stop ends no other's.
+        closing = asyncio.create_task(self._pullers.pop(model_id).close(), name="close-puller")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)

@@ -66,6 +66,11 @@ class Puller:
         self._task: asyncio.Task[None] | None = None
         self._forget_bus: Callable[[], None] = lambda: None
 
+    @property
+    def is_busy(self) -> bool:
+        """True if a job came within the last minute."""
+        return self._loop.time() < self._busy_until
+
     async def open(self) -> None:
         """Begin."""
         self._inbox = self._bus.new_inbox()
@@ -116,7 +121,7 @@ class Puller:
         settings, now = self._settings, self._loop.time()
         # Nobody can withdraw another's pull. One that is stopped takes what it left open, so while
         # there is work that ends within two seconds, and on an idle queue it is one job.
-        brisk = self._is_busy or not self._answers
+        brisk = self.is_busy or not self._answers
         self._expires_s = settings.queue_pull_brisk_s if brisk else settings.queue_pull_expires_s
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}
         try:
@@ -168,13 +173,9 @@ class Puller:
         Where no jobs came, one is asked for: what a long pull left open, a worker that stops here
         would take from the others.
         """
-        wanted = (room if self._is_busy else min(room, 1)) - self._asked
+        wanted = (room if self.is_busy else min(room, 1)) - self._asked
         if wanted >= max(1, self._asked) and not self._closing and not self._pausing:
             self._ask(wanted)
-
-    @property
-    def _is_busy(self) -> bool:
-        return self._loop.time() < self._busy_until
 
     @property
     def _pause_s(self) -> float:
