@@ -167,6 +167,16 @@ EXECUTION_EXTRACTION_MUTANTS = (
         ),
     ),
     edit(
+        "a-library-pads-as-it-likes",
+        "what a GLiClass or GLiNER tells of a text depends on the texts beside it",
+        "data_plane/sie_server/backends/extraction/reading_together.py",
+        "        found.shape == expected.shape and logits_agree(",
+        "        found.shape == expected.shape or logits_agree(",
+        (
+            "tests/unit/test_conformance_gliclass.py::test_scores_are_the_librarys[the mean of a row]",
+        ),
+    ),
+    edit(
         "a-logarithm-over-the-batch",
         "a pair's score depends on the pairs of other clients",
         "data_plane/sie_server/backends/score/activations.py",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from tests.support.apart import apart
 from tests.support.entity_models import FAMILIES
-from transformers import ModernBertConfig
+from transformers import ConvBertConfig, ModernBertConfig
 
 __all__ = [
     "ENCODERS",
@@ -32,6 +32,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "uni-marker": {"span_mode": "marker"},
     "uni-share": {"span_mode": "conv_share"},
     "bi-both": {"span_mode": "token_level", "represent_spans": True, "labels_encoder": "base"},
+    "uni-fused": {"span_mode": "markerV0", "fuse_layers": True},
+    "bi-fused": {"span_mode": "token_level", "fuse_layers": True, "labels_encoder": "base"},
+    "uni-context": {"span_mode": "markerV0", "span_encoder_config": {"model_type": "rnn"}},
 }
 _MODERN: dict[str, Any] = {
     "max_position_embeddings": 258,
@@ -44,6 +47,7 @@ ENCODERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     **{name: FAMILIES[name] for name in ("deberta-v3", "bert")},
     "modernbert": (FAMILIES["bert"][0], ModernBertConfig, _MODERN),
     "modernbert-bytes": (FAMILIES["roberta"][0], ModernBertConfig, _MODERN),
+    "convbert": (FAMILIES["bert"][0], ConvBertConfig, {"embedding_size": 32}),
 }
 MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
 

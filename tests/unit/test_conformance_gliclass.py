@@ -60,6 +60,10 @@ _CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "weighted": ("deberta-v3", {"prompt_first": True, "scorer_type": "weighted-dot"}),
     "layer by layer": ("deberta-v3", {"layer_wise": True, "encoder_layer_id": 1}),
     "modernbert": ("modernbert", {"prompt_first": True}),
+    # In a batch their library averages, or takes the last of, the padding too.
+    "the mean of a row": ("bert", {"pooling_strategy": "avg"}),
+    "the last of a row": ("deberta-v3", {"pooling_strategy": "last", "prompt_first": False}),
+    "an encoder that convolves": ("convbert", {}),
 }
 
 

@@ -132,6 +132,12 @@ _CASES = {
     # Their library reads the padding of a batch: one tells other scores, the other fails.
     "spans over the padding": ("uni-v1", "deberta-v3"),
     "tokens, and spans of them": ("bi-both", "deberta-v3"),
+    # So it does where layers are weighed over a text's whole row, where words are read once more,
+    # and where the encoder itself mixes a word with what stands beside it.
+    "spans of weighed layers": ("uni-fused", "bert"),
+    "tokens of weighed layers": ("bi-fused", "bert"),
+    "spans of words read again": ("uni-context", "bert"),
+    "an encoder that convolves": ("uni-span", "convbert"),
 }
 
 

@@ -39,6 +39,7 @@ from sie_server.backends.extraction.libraries import (
     whole_layout,
 )
 from sie_server.backends.extraction.options import CLASSES, chosen
+from sie_server.backends.extraction.reading_together import reads_together, trial_words
 from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GliclassClasses", "load"]
@@ -49,6 +50,8 @@ _TOKENS_MAX: Final = 1024
 """The library's own bound, where the profile sets none."""
 _AT_ONCE: Final = 8
 """Texts of a batch: their labels are in each row, which is long already."""
+_TRIAL_LABELS: Final = ("a",)
+"""As few as a model of fixed room may have room for."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -98,6 +101,13 @@ class GliclassClasses(WithoutAdapters):
             progress_bar=False,
         )
         self._library = whole.pipe
+        room = self._classes(len(_TRIAL_LABELS))
+        together = reads_together(
+            lambda texts: list(self._read(texts, _TRIAL_LABELS, room)[0]),
+            [self._cut(text, _TRIAL_LABELS) for text in trial_words(tokenizer)],
+            model.dtype,
+        )
+        self._at_once = _AT_ONCE if together else 1
 
     def describe(self) -> Loaded:
         """Texts in, classes out; a text's cost is a quarter of its bytes."""
@@ -124,17 +134,23 @@ class GliclassClasses(WithoutAdapters):
         counts = [0] * len(cut)
         room = self._classes(len(labels))
         activation = "sigmoid" if asked["multi_label"] else "softmax"
-        for start in range(0, len(order), _AT_ONCE):
-            some = order[start : start + _AT_ONCE]
-            given = self._library.prepare_inputs([cut[place] for place in some], list(labels), True)
-            # A model with fixed room gives numbers for classes that nobody named, too.
-            rows = self._model(**given, max_num_classes=room).logits[:, : len(labels)]
+        for start in range(0, len(order), self._at_once):
+            some = order[start : start + self._at_once]
+            rows, lengths = self._read([cut[place] for place in some], labels, room)
             scores = activated(rows.float().cpu().numpy(), activation)
-            lengths = given["attention_mask"].sum(dim=1).tolist()
             for place, row, length in zip(some, scores, lengths, strict=True):
                 found[place] = told(labels, row, asked["threshold"])
                 counts[place] = length
         return ClassAnswers(tuple(found), tokens=tuple(counts))
+
+    def _read(
+        self, texts: Sequence[str], labels: Sequence[str], room: int | None
+    ) -> tuple[torch.Tensor, list[int]]:
+        """The logits of each text, a row, and its tokens, in one batch of the library's."""
+        given = self._library.prepare_inputs(list(texts), list(labels), True)
+        # A model with fixed room gives numbers for classes that nobody named, too.
+        rows = self._model(**given, max_num_classes=room).logits[:, : len(labels)]
+        return rows, given["attention_mask"].sum(dim=1).tolist()
 
     def _classes(self, count: int) -> int | None:
         """The number of classes that the model makes room for, as the library has it."""

@@ -38,6 +38,7 @@ from sie_server.backends.backend import (
 )
 from sie_server.backends.extraction.characters import placed, whole
 from sie_server.backends.extraction.gliner.candidates import Candidates, without_overlaps
+from sie_server.backends.extraction.gliner.logits import TRIAL_LABELS, logits_of
 from sie_server.backends.extraction.gliner.word_windows import WordWindow, word_windows
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
@@ -48,6 +49,7 @@ from sie_server.backends.extraction.libraries import (
     whole_layout,
 )
 from sie_server.backends.extraction.options import PLACES, chosen
+from sie_server.backends.extraction.reading_together import reads_together, trial_words
 from sie_server.backends.extraction.spans import Span
 from sie_server.weights.own_tensors import own_model
 
@@ -74,8 +76,6 @@ _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
-_DEAF_TO_PADDING: Final = frozenset({"marker", "markerV0", "token_level"})
-"""The ways to see spans that do not read the padding behind a text."""
 _SQUARES_AT_ONCE: Final = _AT_ONCE * 512**2
 """Eight windows of 512 tokens, which is what most published models were trained with; of attention
 each costs the square."""
@@ -127,10 +127,17 @@ class GlinerEntities(WithoutAdapters):
                 model.model.token_rep_layer.labels_encoder.model.config,
             )
         self._text_tokens_max = max(_TEXT_TOKENS, _TOKENS_OF_A_WORD * model.config.max_len)
-        self._at_once = _at_once(model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         # A field, so that a test need not read for a minute.
         self._run_s_max = _RUN_S_MAX
+        prompt = sum(self._pieces(TRIAL_LABELS)) + len(TRIAL_LABELS) + 1
+        trial = [
+            text[window.start : window.stop]
+            for text in trial_words(self._tokenizer)
+            for window in self._windows(text, prompt)[:1]
+        ]
+        together = reads_together(logits_of(model), trial, next(model.model.parameters()).dtype)
+        self._at_once = _AT_ONCE if together else 1
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -350,16 +357,6 @@ def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
         group.append(place)
     if group:
         yield group
-
-
-def _at_once(config: Any) -> int:
-    """The windows of a batch: one where the library has the padding of others change an answer.
-
-    Most ways to see spans take what stands in it for words. A model of tokens that represents spans
-    looks for them in it, too, and ends by an IndexError where it finds one.
-    """
-    alone = config.span_mode not in _DEAF_TO_PADDING or getattr(config, "represent_spans", False)
-    return 1 if alone else _AT_ONCE
 
 
 def _tokens_max(tokenizer: Any, encoder: Any) -> int:
