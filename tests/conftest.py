@@ -9,6 +9,11 @@ CI=true. A test whose module holds answers to the bounds of their type is marked
 import os
 import shutil
 
+# Before anything imports torch or numpy. Two test processes on two cores had four threads, which
+# waited for each other more than they computed: the conformance of encoders took 67 s of processor
+# time and was not done, and 38 s with one. A worker's device has one by default, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 

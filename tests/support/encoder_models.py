@@ -56,7 +56,6 @@ VOCABULARY = 60
 @cache
 def minilm() -> Backend:
     """The real model with both demonstration adapters, named by `AdapterPin(name, "1")`."""
-    torch.set_num_threads(1)
     backend = _load(resolve(MINILM), ProfileDocument(backend="transformer"))
     for name in ("legal", "medical"):
         backend.load_adapter(AdapterPin(name, "1"), Weights(ADAPTERS / name, None))

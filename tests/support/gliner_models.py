@@ -124,19 +124,13 @@ def fit_gliner(model: Any, sentences: Sequence[Sentence], *, steps: int = 600) -
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     model.model.train()
-    threads = torch.get_num_threads()
-    # Several threads on so little work wait for each other.
-    torch.set_num_threads(1)
-    try:
-        for _ in range(steps):
-            loss = model.model(**batch).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if float(loss.detach()) < _FITTED:
-                break
-    finally:
-        torch.set_num_threads(threads)
+    for _ in range(steps):
+        loss = model.model(**batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if float(loss.detach()) < _FITTED:
+            break
     model.model.eval()
 
 

@@ -40,11 +40,6 @@ _STELLA = next(iter(LOOKS_BOTH_WAYS))
 _GRITLM = {"AutoModel": "modeling_gritlm7b.MistralModel"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @torch.inference_mode()
 def _both_ways(folder: Path, ids: list[int]) -> torch.Tensor:
     """The states of a text through a mask that hides nothing."""

@@ -86,7 +86,6 @@ _CHAT = (
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

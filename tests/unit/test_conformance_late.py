@@ -99,7 +99,6 @@ _TASKS = Tasks(encode=EncodeTask(outputs=("multivector",)), score=ScoreTask())
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

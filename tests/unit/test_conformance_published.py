@@ -49,11 +49,6 @@ from sie_worker.forms.tokenizing import Tokenizer, prepare
 TEXTS = (200, 3, 3, 17, 1, 90)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def _ids(text: ipc.TokensInput) -> torch.Tensor:
     return torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64))
 

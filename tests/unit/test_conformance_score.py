@@ -99,8 +99,6 @@ _PAIRS = [(query, text) for query in _QUERIES for text in _TEXTS]
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    # Several threads on models this small wait for each other more than they compute.
-    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -6,7 +6,6 @@ One tensor too few is refused when a folder is added, exactly where a worker wou
 import json
 
 import pytest
-import torch
 import transformers as tf
 from safetensors.torch import load_file, save_file
 from tests.support.conformance import load, save_small
@@ -57,7 +56,6 @@ _LEFT = ("embeddings.position_ids",)
 
 @pytest.mark.parametrize("kind", _CONFIGS)
 def test_a_tensor_less_is_refused_when_added_where_a_worker_refuses_it(kind, tmp_path):
-    torch.set_num_threads(1)
     tokenizer = small_tokenizer("Roberta")
     config = tf.AutoConfig.for_model(
         kind, vocab_size=len(tokenizer), max_position_embeddings=130, **_SIZES, **_CONFIGS[kind]

@@ -14,6 +14,10 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+def test_tests_compute_with_one_thread_as_a_device_does():
+    assert torch.get_num_threads() == 1, "torch was imported before tests/conftest.py spoke"
+
+
 @pytest.mark.parametrize("stated", [None, 1, 2, 0])
 def test_a_device_has_one_thread_unless_an_operator_states_more(stated):
     cores = len(os.sched_getaffinity(0))

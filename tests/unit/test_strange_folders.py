@@ -36,11 +36,6 @@ _INDEX = "model.safetensors.index.json"
 _SETTINGS = "config_sentence_transformers.json"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BERT, a mean, and a layer, as sentence-transformers saves them."""

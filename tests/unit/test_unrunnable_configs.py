@@ -35,11 +35,6 @@ _SIZES: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def test_types_without_texts_are_those_whose_forward_takes_no_token_ids() -> None:
     """Read from the source: to import four hundred models takes a minute."""
     library = Path(tf.models.__path__[0])

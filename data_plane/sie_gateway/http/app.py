@@ -41,7 +41,8 @@ from sie_runtime.access.strict_query import check_query
 from sie_runtime.http.bodies import Receive, Scope, Send, until_gone
 from sie_runtime.process.bounded_labels import BoundedLabels
 from sie_runtime.process.named_requests import NamedRequests, echoed_id
-from sie_runtime.process.tracing import Span, begin_span, known_trace, name_task, trace_id_of
+from sie_runtime.process.spans import Span
+from sie_runtime.process.tracing import begin_span, known_trace, name_task, trace_id_of
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from sie_core.resolver import ResolvedAdapter
-from sie_runtime.process.tracing import Span, begin_span
+from sie_runtime.process.spans import Span
+from sie_runtime.process.tracing import begin_span
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing

@@ -7,7 +7,8 @@ comes over HTTP has none. Bounded: beyond that no span is begun.
 from typing import Final
 
 from sie_core.resolver import Resolver
-from sie_runtime.process.tracing import Span, begin_span
+from sie_runtime.process.spans import Span
+from sie_runtime.process.tracing import begin_span
 
 __all__ = ["ApplyTraces"]
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from sie_runtime.process.tracing import Attribute, Kind, Parent
+from sie_runtime.process.spans import Attribute, Kind, Parent
 from sie_runtime.texts.printable import json_code
 from sie_runtime.texts.secret_shapes import without_secrets
 from sie_schemas.errors import escaped

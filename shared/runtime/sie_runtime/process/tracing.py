@@ -15,15 +15,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final
 
+from sie_runtime.process.spans import Attribute, Collector, Kind, Parent, Span
 from sie_schemas.errors import FixRequest
 
 __all__ = [
-    "Attribute",
-    "Kind",
-    "Parent",
-    "Span",
     "begin_or_exit",
     "begin_span",
     "begin_traces",
@@ -37,11 +34,6 @@ __all__ = [
     "trace_id_of",
 ]
 
-Kind: TypeAlias = Literal["server", "consumer", "internal"]
-Attribute: TypeAlias = str | int | float | bool
-Parent: TypeAlias = tuple[str, str, str]
-"""Trace, span and flags, in hex."""
-
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SHARES: Final = {"always_on": 1.0, "always_off": 0.0}
 _FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -53,50 +45,11 @@ _ALL: Final = 1 << 4 * _HALF
 """As many halves there are: the bound of a sampler that takes all."""
 
 
-class Span(Protocol):
-    """A span that has begun. `traceparent` names it to whoever goes on with the request."""
-
-    @property
-    def trace_id(self) -> str:
-        """The trace that it is of, in hex."""
-        ...
-
-    @property
-    def traceparent(self) -> str:
-        """Its name on the wire."""
-        ...
-
-    def tell(self, name: str, value: Attribute) -> None:
-        """Note what is known of it."""
-        ...
-
-    def rename(self, name: str) -> None:
-        """Give it another name, which was not known when it began."""
-        ...
-
-    def end(self, failed: str = "") -> None:
-        """It is over; `failed` says with which error."""
-        ...
-
-
-class _Collector(Protocol):
-    def begin(
-        self,
-        name: str,
-        kind: Kind,
-        parent: Parent | None,
-        links: Sequence[Parent],
-        attributes: Mapping[str, Attribute],
-    ) -> Span: ...
-
-    def end(self) -> None: ...
-
-
 class _Traces:
     """The collector, None where there is none. A trace is sampled whose id's latter half is below
     `bound`; with `by_parent` only one that begins here, and of others their caller decides."""
 
-    collected: _Collector | None = None
+    collected: Collector | None = None
     bound = 0
     by_parent = True
 
