@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import sentence_transformers as st
 import torch
+import transformers as tf
 from tests.support.conformance import Answerer, Call, assert_as_reference
 from tests.support.conformance import load as load_vectors
 from tests.support.handwritten_layouts import draw_handwritten
@@ -101,12 +102,25 @@ def _judged(drawn: Drawn) -> Judgement:
 def _reference(drawn: Drawn, kind: Any, try_it: Any) -> Any:
     """The library's model; None where it cannot answer by itself."""
     try:
-        # Weights in half precision are computed in float32, here as there.
         model = kind(str(drawn.folder), device="cpu", model_kwargs=_FULL, local_files_only=True)
-        try_it(model.float())
+        _in_float32(model)
+        try_it(model)
     except Exception:
         return None
     return model
+
+
+def _in_float32(model: torch.nn.Module) -> None:
+    """Layers in half precision are computed in float32, here as there.
+
+    The few numbers that transformers keeps in another type, as an activation's, stay so.
+    """
+    own = [each for each in model.modules() if isinstance(each, tf.PreTrainedModel)]
+    kept = {id(part) for one in own if one.dtype == torch.float32 for part in one.modules()}
+    for part in model.modules():
+        if id(part) not in kept:
+            # Its own tensors alone: those of its parts come in their turn.
+            part._apply(lambda one: one.float() if one.is_floating_point() else one, recurse=False)
 
 
 def _both(load_it: Callable[[bool], Backend]) -> list[Backend]:
@@ -190,11 +204,14 @@ def _require_rounded(
         return torch.cat([theirs([each]) for each in given]), theirs(given)
 
     own = both()
+    kept = [each.dtype for each in (*reference.parameters(), *reference.buffers())]
     reference.double()
     try:
         exact = both()
     finally:
-        reference.float()
+        every = (*reference.parameters(), *reference.buffers())
+        for each, dtype in zip(every, kept, strict=True):
+            each.data = each.to(dtype)
     # In some families the padding changes a text: only what float64 does otherwise is rounding.
     rounded = torch.stack([(one - other).abs() for one, other in zip(own, exact, strict=True)])
     # Scores are one row, as the plain bound has them.

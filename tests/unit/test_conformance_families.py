@@ -157,6 +157,14 @@ FAMILIES = [
         "T5",
         packed=False,
     ),
+    # The numbers of this activation stay bfloat16 in a model that is loaded as float32.
+    Family("bert of xielu", _sized("Bert", **_SIZES, **_POSITIONS, hidden_act="xielu"), "Bert"),
+    Family(
+        "apertus",
+        _sized("Apertus", **_GROUPED, **_POSITIONS, pad_token_id=0),
+        "Llama",
+        pooling="lasttoken",
+    ),
     # What stands beside a text changes these even where it is padding: each runs by itself.
     Family("convbert", _sized("ConvBert", **_SIZES, **_POSITIONS), "Bert", packed=False),
     Family("fnet", _sized("FNet", **_SIZES, **_POSITIONS), "Albert", packed=False),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentence_transformers as st
 import torch
 import transformers as tf
 from tests.support.conformance import load, save_small
@@ -84,6 +85,7 @@ def _bert(folder: Path, kind: Any = tf.BertModel, **told: Any) -> Path:
         ({"id2label": {"9" * 5000: "b"}}, "9', which is no number"),
         ({"num_labels": "2"}, "num_labels is '2', and a whole number is wanted"),
         ({"num_labels": None}, "num_labels is 'None', and a whole number is wanted"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings is 0, by which transformers"),
     ],
 )
 def test_a_config_that_no_folder_is_run_with_is_refused_by_its_key(told, said, tmp_path) -> None:
@@ -179,3 +181,18 @@ def test_a_family_that_reads_no_key_heads_may_name_any_number_of_them(tmp_path) 
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_key_value_heads": 3}))
     assert not propose(FolderFiles(folder), takes_pickles=False).refusals
     assert load(folder).describe().dims == {"dense": 16}
+
+
+def test_a_model_whose_positions_are_none_is_refused_where_the_reference_cuts_nothing(tmp_path):
+    tokenizer = small_tokenizer("Bert", model_max_length=8)
+    sizes = _SIZES | {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2}
+    config = tf.ModernBertConfig(**sizes, vocab_size=len(tokenizer))
+    folder = save_small(tmp_path, tf.ModernBertModel(config), tokenizer)
+    file = folder / "config.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"max_position_embeddings": 0}))
+    reference = st.SentenceTransformer(str(folder), device="cpu")
+    assert reference.preprocess(["the cat " * 20])["input_ids"].shape[1] > 40
+    assert "is 0, by which" in str(propose(FolderFiles(folder), takes_pickles=False).refusals[0])
+    with pytest.raises(OurFault, match="max_position_embeddings is 0"):
+        load(folder)

@@ -47,6 +47,16 @@ def unrunnable(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
     yield from _chunks(name, kind, config)
     yield from _direction(name, kind, config.get("is_causal"))
     yield from _labels(name, config)
+    yield from _positions(name, config.get("max_position_embeddings"))
+
+
+def _positions(name: str, value: object) -> Iterator[Refusal]:
+    """Of 0 a reference makes no limit at all, or fails."""
+    if value == 0 and not isinstance(value, bool):
+        said = "is 0, by which transformers fails, or cuts no text at whatever length"
+        yield Refusal(
+            f"{name}: max_position_embeddings", said, "say the tokens of its longest text"
+        )
 
 
 def _chunks(name: str, kind: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
