@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,7 @@ from sie_runtime.follower.follower import Follower, ProcessReport
 from sie_runtime.http.connections import within_descriptors
 from sie_runtime.process import lifecycle
 from sie_runtime.process.named_requests import NamedRequests
+from sie_runtime.reach import Reach
 from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
@@ -127,6 +128,7 @@ async def serve(
             stop,
             loads=loads,
             replica_not_ready=lambda: follower.not_ready,
+            reaches=(follower.writer_reach, bus.reach),
             asked_for=traffic.note,
         )
         # All that lives as long as the process is here now. The collector walked it every few
@@ -292,20 +294,23 @@ def build_app(
     stop: asyncio.Event,
     *,
     replica_not_ready: Callable[[], str] = str,
+    reaches: Sequence[Reach] = (),
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
     loads: KindLoads | None = None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
-    `asked_for` is told the model and adapter of each request."""
+    `reaches` are of what it calls; `asked_for` is told the model and adapter of each request."""
 
     def not_ready() -> str:
         if stop.is_set():
             return "this gateway is stopping"
+        if why := replica_not_ready():
+            return why
         if resolver().position is None:
             return "no verified registry is loaded yet"
-        if replica_not_ready():
-            return replica_not_ready()
-        return "" if parts.watch.settled else "the workers were not heard yet"
+        if parts.watch.settled:
+            return ""
+        return ": ".join(["the workers were not heard yet", *_unreached(reaches)])
 
     counted = loads if loads is not None else KindLoads()
     inference = make_inference(settings, parts, resolver, asked_for=asked_for, loads=counted)
@@ -330,6 +335,7 @@ def build_app(
         clocks=parts.watch.clocks,
         awaited=lambda: counted.awaited or not parts.watch.hears,
         not_ready=not_ready,
+        reaches=reaches,
         config_url=settings.config_public_url or settings.config_url,
         desk=parts.desk,
         face_models=face_models,
@@ -358,6 +364,10 @@ def build_app(
         if settings.tenant_rate_per_s
         else None,
     )
+
+
+def _unreached(reaches: Sequence[Reach]) -> list[str]:
+    return [reach.why_not for reach in reaches if reach.why_not]
 
 
 def _vocabulary(path: Path | None) -> Vocabulary | None:

@@ -41,7 +41,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         settings, worker_id=worker_id, bus=bus, replica=follower, report_soon=follower.report_soon
     )
     follower.on_change(worker.advance)
-    application = status_application(partial(_state, worker, follower))
+    application = status_application(partial(_state, worker, follower, bus))
     over = asyncio.Event()
     try:
         spare_collections()
@@ -68,11 +68,15 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         await bus.close()
 
 
-def _state(worker: Worker, follower: Follower) -> dict[str, Any]:
+def _state(worker: Worker, follower: Follower, bus: Bus) -> dict[str, Any]:
     """The body of `/readyz`: the worker's own state, and whether its registry may be counted on."""
     found = dict(worker.state())
     found["ready"] = found["ready"] and follower.ready
-    return found | {"replica": follower.state, "replica_reason": follower.not_ready}
+    return found | {
+        "replica": follower.state,
+        "replica_reason": follower.not_ready,
+        "bus_reason": bus.reach.why_not,
+    }
 
 
 def main() -> None:

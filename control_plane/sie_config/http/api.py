@@ -105,6 +105,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         ready = not isinstance(state, Recovery) and not plane.stopping
         body: Ready = {
             "status": "ready" if ready else "not_ready",
+            "broker": plane.bus.reach.why_not if plane.bus is not None else "",
             "writer": describe(state),
             "head": str(plane.sequencer.position),
             "published_epoch": plane.broadcast.published_epoch,

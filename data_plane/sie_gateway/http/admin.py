@@ -7,7 +7,7 @@ address of the one writer.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Final, cast
@@ -46,6 +46,7 @@ from sie_runtime.access.gate import principal_of
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
+from sie_runtime.reach import Reach
 from sie_schemas.api.models import ModelDims, ModelWithStatus, RegistryPosition
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
@@ -72,6 +73,7 @@ class Cluster:
     clocks: Callable[[], dict[str, float]]
     awaited: Callable[[], bool]
     not_ready: Callable[[], str]
+    reaches: Sequence[Reach]
     config_url: str
     desk: LeaseDesk
     face_models: FaceModels
@@ -87,6 +89,7 @@ class Cluster:
             ready=not self.not_ready(),
             clocks=self.clocks(),
             awaited=self.awaited(),
+            unreached=[each for reach in self.reaches for each in reach.troubles()],
             now=time.time(),
         )
 

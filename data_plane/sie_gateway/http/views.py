@@ -16,7 +16,7 @@ from sie_core.backend_options import inputs_of
 from sie_core.registry import Entity
 from sie_core.resolver import Resolver
 from sie_core.stored_documents import ProfileJson, TasksJson
-from sie_core.troubles import fleet_troubles, worst_first
+from sie_core.troubles import Trouble, fleet_troubles, worst_first
 from sie_schemas.api.cluster import ClusterHead, JudgedWorker, ModelSummary, WorkerInfo
 from sie_schemas.api.models import (
     ConfigDocument,
@@ -166,19 +166,20 @@ def cluster_view(
     ready: bool,
     awaited: bool,
     clocks: Mapping[str, float] = _NO_CLOCKS,
+    unreached: Sequence[Trouble] = (),
     now: float | None = None,
 ) -> LongView:
     """The cluster as this gateway sees it, at Unix time `now` of its own clock.
 
     `clocks` has how many seconds the clock of each worker is ahead. `awaited`: requests wait for
-    workers, or nobody can tell.
+    workers, or nobody can tell. `unreached` is what the gateway itself does not reach.
     """
     position = resolver.position
     said = _said_by_model(workers)
     shown = {worker.worker_id: worker for worker in workers}
     rows = [_judged(worker) for worker in workers]
     pools = Counter(document["pool"] for document in resolver.models.values())
-    troubles = fleet_troubles(rows, pools, clocks, awaited=awaited)
+    troubles = [*unreached, *fleet_troubles(rows, pools, clocks, awaited=awaited)]
     head: ClusterHead = {
         "timestamp": now,
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",

@@ -16,6 +16,7 @@ from sie_cli.diagnosis.figures import awaits_workers, read_figures, signals_of
 from sie_cli.diagnosis.metered import metered_troubles
 from sie_core.counted import counted
 from sie_core.troubles import (
+    Signals,
     Trouble,
     clock_trouble,
     fleet_troubles,
@@ -187,6 +188,10 @@ def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     else:
         well = sum(bool(row.get("converged")) for row in rows)
         looks.append(Look("replicas", f"{well} of {len(rows)} at the head"))
+    if why := ready.told.get("broker"):
+        # Before the figures tell the same without its cause.
+        [broker] = signal_troubles(Signals(broker_up=False))
+        yield msgspec.structs.replace(broker, evidence=str(why))
     for each in writer_troubles(writer, head, ready.told.get("published_epoch"), rows or ()):
         # Without the list it would say that none reports.
         if rows is not None or each.id != "replicas":
@@ -252,8 +257,9 @@ def _parts(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
             continue
         lacks = [name for name in _MISSING if name in told and not told[name]]
         evidence = f"it lacks {', '.join(lacks)}" if lacks else answer.error
-        if told.get("executor_loss"):
-            evidence += f"; {told['executor_loss']}"
+        for reason in ("executor_loss", "replica_reason", "bus_reason"):
+            if told.get(reason):
+                evidence += f"; {told[reason]}"
         yield Trouble(
             tone="bad",
             id=f"part {role}",

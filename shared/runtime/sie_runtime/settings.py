@@ -28,6 +28,9 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from urllib.parse import urlsplit
+
+from sie_schemas.errors import without_password
 
 __all__ = [
     "CLIENT_VARIABLES",
@@ -65,6 +68,8 @@ process (`SIE_CONFIG_URL` beside `SIE_CONFIG_PORT`): whoever refuses an unknown 
 them."""
 _PORT_MAX: Final = 65_535
 """The last port of TCP."""
+_HTTP: Final = (frozenset({"http", "https"}), "http://HOST:PORT or https://HOST:PORT")
+_NATS: Final = (frozenset({"nats", "tls", "ws", "wss"}), "nats://HOST:4222 or tls://HOST:4222")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -121,9 +126,8 @@ def parse(cls: type[T], *, prefix: str, argv: Sequence[str], environ: Mapping[st
     for name, (origin, text) in texts.items():
         values[name] = _convert(hints[name], text, origin)
         _require_possible(name, values[name], origin)
-        # An address that may be absent is absent by default.
-        if name.endswith("_url") and fields[name].default and not str(values[name]).strip(" ,"):
-            raise SettingsError(f"{origin} is empty: give an address, or leave it out")
+        if name.endswith("_url"):
+            _require_address(name, str(values[name]), origin, required=bool(fields[name].default))
     missing = [
         name
         for name, field in fields.items()
@@ -217,6 +221,26 @@ def _require_possible(name: str, value: Any, origin: str) -> None:
         raise SettingsError(f"{origin}: {value} is not a number from 0 on")
     if name.endswith("port") and value > _PORT_MAX:
         raise SettingsError(f"{origin}: {value} is no port: the last is {_PORT_MAX}")
+
+
+def _require_address(name: str, text: str, origin: str, *, required: bool) -> None:
+    """Refuse what no client can connect to. One that may be absent is absent by default."""
+    if not text.strip(" ,"):
+        if required:
+            raise SettingsError(f"{origin} is empty: give an address, or leave it out")
+        return
+    schemes, example = _NATS if name == "nats_url" else _HTTP
+    # The client of the broker takes an address without its scheme.
+    for one in text.split(",") if name == "nats_url" else [text]:
+        shown = without_password(one.strip())
+        whole = one.strip() if "://" in one or name != "nats_url" else f"nats://{one.strip()}"
+        try:
+            parts = urlsplit(whole)
+            sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise SettingsError(f"{origin}: {shown!r} is no address as {example}")
 
 
 def _usage(cls: type[Any], prefix: str, *, constants: bool) -> str:

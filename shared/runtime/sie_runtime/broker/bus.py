@@ -31,9 +31,11 @@ from sie_runtime.broker.bus_messages import (
     Subscription,
     direct,
     is_of_broker,
+    turned_down,
 )
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
+from sie_runtime.reach import Reach, why_unreached
 from sie_runtime.settings import constant, setting
 from sie_runtime.tls import TlsSettings, connecting_context, tls_words
 from sie_schemas.errors import Later, SIEError, TimeRanOut, without_password
@@ -53,6 +55,10 @@ _LOG: Final = logging.getLogger(__name__)
 _CANCEL_AGAIN_S: Final = 0.05
 """A cancellation that is lost is told again."""
 _TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
+_OF_COMMANDS: Final = (
+    "SIE_CA_FILE, SIE_CLIENT_CERT_FILE and SIE_CLIENT_KEY_FILE",
+    "SIE_NATS_USER and SIE_NATS_PASSWORD",
+)
 _CUT: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
@@ -104,6 +110,7 @@ class Bus:
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
         self._found_nobody = 0
+        self.reach: Final = Reach("the broker", "nats_url")
         self.refusal = ""
         """The broker's reason to turn the last attempt to connect down; empty if it did not."""
         self._connecting: asyncio.Task[None] | None = None
@@ -334,19 +341,19 @@ class Bus:
         unreached = isinstance(error, OSError) and not told
         nobody = unreached and not isinstance(error, (TimeoutError, *_CUT))
         self._found_nobody = self._found_nobody + 1 if nobody else 0
-        kind = _kind(error)
-        ERRORS.inc(kind)
+        ERRORS.inc(kind := _kind(error))
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
-        elif unreached and not self.client.is_connected:
-            # One line said that the connection is lost; an attempt every 0.2 s needs none.
-            _LOG.debug("the broker is not reached: %s", error)
-        elif not self.client.is_connected and self.refusal == (told or str(error)):
-            _LOG.debug("the broker refuses again: %s", error)
-        else:
-            self.refusal = "" if self.client.is_connected else told or str(error)
+        elif self.client.is_connected:
             _LOG.warning("the broker reports: %s", told or reason_of(error))
+        elif unreached and self.refusal and not nobody:
+            pass  # A broker that turns us down cuts us off now and then, which is no news.
+        elif unreached:
+            self.reach.failed(why_unreached(error, self._settings.nats_url))
+        else:
+            self.refusal = told or reason_of(error)
+            self.reach.failed(turned_down(self._settings.nats_url, self.refusal), is_refusal=True)
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:
@@ -354,6 +361,7 @@ class Bus:
 
     async def _reconnected(self) -> None:
         self.refusal = ""
+        self.reach.answered()
         _LOG.info("connected to the broker")
         for callback in list(self._on_reconnect):
             callback()
@@ -367,17 +375,11 @@ async def connected_bus(
     bus = await Bus.connect(settings, role=role, process_id=process_id)
     try:
         if not await bus.wait_connected(within_s):
-            shown = without_password(settings.nats_url)
-            if "INFO" in bus.refusal:
-                raise BusUnavailable(f"what listens at {shown} is no NATS broker")
             if bus.refusal:
-                files = "SIE_CA_FILE, SIE_CLIENT_CERT_FILE and SIE_CLIENT_KEY_FILE"
-                by_tls = bus.refusal.startswith("no TLS")
-                cure = files if by_tls else "SIE_NATS_USER and SIE_NATS_PASSWORD"
-                raise BusUnavailable(
-                    f"the broker at {shown} does not let us in: {bus.refusal}. See {cure}"
-                )
-            raise BusUnavailable(f"no broker answers at {shown} within {within_s:g} s")
+                raise BusUnavailable(turned_down(settings.nats_url, bus.refusal, _OF_COMMANDS))
+            raise BusUnavailable(
+                f"no broker answers at {without_password(settings.nats_url)} within {within_s:g} s"
+            )
         yield bus
     finally:
         await bus.close()

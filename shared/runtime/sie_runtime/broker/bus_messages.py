@@ -1,4 +1,4 @@
-"""The things that a bus hands over: messages, and the subscriptions that bring them.
+"""The things that a bus hands over: messages, the subscriptions that bring them, and refusals.
 
 *types.* Promises:
 
@@ -20,8 +20,18 @@ from prometheus_client import Counter, Gauge
 
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.dated_counts import DatedCount
+from sie_schemas.errors import without_password
 
-__all__ = ["ANSWERS", "ERRORS", "Callback", "Message", "Subscription", "direct", "is_of_broker"]
+__all__ = [
+    "ANSWERS",
+    "ERRORS",
+    "Callback",
+    "Message",
+    "Subscription",
+    "direct",
+    "is_of_broker",
+    "turned_down",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 _ERRORS: Final = Counter(
@@ -131,3 +141,18 @@ def is_of_broker(message: Message) -> bool:
     ERRORS.inc("broker_speaks_for_another")
     _LOG.warning("dropped what the broker was made to send on %s", message.subject)
     return True
+
+
+def turned_down(
+    url: str,
+    refusal: str,
+    names: tuple[str, str] = ("tls_ca_file and tls_cert_file", "nats_user and nats_password"),
+) -> str:
+    """Words for a broker that lets nobody in. `names` are those of the files and of the user."""
+    at = without_password(url)
+    if "INFO" in refusal:
+        return f"what listens at {at} is no NATS broker"
+    if "offers no TLS" in refusal:
+        return f"{refusal}: give {at.replace('tls://', 'nats://')}, or TLS to the broker"
+    cure = names[0] if refusal.startswith("no TLS") else names[1]
+    return f"the broker at {at} does not let us in: {refusal}. See {cure}"

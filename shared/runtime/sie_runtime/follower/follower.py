@@ -46,6 +46,7 @@ from sie_runtime.follower.replica_files import ReplicaFiles, show_room
 from sie_runtime.follower.replica_queue import ReplicaQueue
 from sie_runtime.follower.replica_reports import ReplicaReports
 from sie_runtime.follower.settings import FollowerSettings
+from sie_runtime.reach import Reach
 from sie_runtime.signing import first_trust
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
@@ -164,7 +165,8 @@ class Follower:
     def not_ready(self) -> str:
         """The reason why requests should go elsewhere; empty when they may come."""
         if self.resolver.position is None:
-            return "no verified registry is loaded yet"
+            why = self.writer_reach.why_not or self.reason
+            return f"no verified registry is loaded yet{': ' + why if why else ''}"
         stopped_at = self._stopped_at
         if stopped_at is None:
             return ""
@@ -183,6 +185,11 @@ class Follower:
     def reason(self) -> str:
         """The reason why it is not fresh, if something is known."""
         return self._replica.reason
+
+    @property
+    def writer_reach(self) -> Reach:
+        """The reach of sie-config from here."""
+        return self._source.reach
 
     def on_change(self, callback: Callable[[Resolver], None]) -> None:
         """Call back inline after each swap of the resolver. An error in it ends the process."""

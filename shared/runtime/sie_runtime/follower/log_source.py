@@ -16,6 +16,7 @@ from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.follower.stored_log import StoredLog, stored_logs
 from sie_runtime.http.bounded_answers import PLAIN, BoundedClient
+from sie_runtime.reach import Reach, why_unreached
 from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
@@ -31,6 +32,12 @@ _ANSWER_BYTES_MAX: Final = 1024 * 1024 * 1024
 """A snapshot of 100,000 models has an eighth of that. One that is larger is possible, since each
 entity may have a megabyte. No replica has the memory to read it."""
 _NO_RIGHT: Final = frozenset({401, 403})
+_IS_GATEWAY: Final = b"a gateway"
+"""A gateway says so where it sends a reader of the log on to sie-config."""
+_CUT: Final = {
+    False: "If it speaks TLS, its address begins with https://; else something else has that port",
+    True: "If it asks for certificates, see tls_cert_file; else something else has that port",
+}
 _JSON: Final = {"content-type": "application/json"}
 _NDJSON: Final = {"accept": "application/x-ndjson"}
 
@@ -68,7 +75,9 @@ class LogSource:
             headers=headers,
             verify=context if context is not None else True,
         )
+        self._url = config_url
         self._bus = bus
+        self.reach: Final = Reach("sie-config", "config_url")
         self._timeout_s = timeout_s
         self._page_entries = page_entries
         self._refused = False
@@ -143,10 +152,8 @@ class LogSource:
 
     async def report(self, data: bytes) -> Head:
         """Send a report to the writer; gives its head. Raises `SourceFailed`."""
-        response = await _answer(
-            "the report",
-            self._http.post("/v1/configs/replicas", content=data, headers=_JSON),
-        )
+        asked = self._http.post("/v1/configs/replicas", content=data, headers=_JSON)
+        response = await self._answer("the report", asked)
         if response.status_code != httpx.codes.OK:
             self._note_refusal(response)
             raise SourceFailed(f"the report: status {response.status_code}")
@@ -192,22 +199,46 @@ class LogSource:
             asked = self._http.get(path, params=query, headers=headers)
         else:
             asked = self._http.get(path, params=query, timeout=timeout)
-        response = await _answer(path, asked)
+        response = await self._answer(path, asked)
+        if response.status_code in {httpx.codes.OK, httpx.codes.GONE}:
+            self.reach.answered()
         if response.status_code == httpx.codes.GONE:
             raise RangeGone(path)
         if response.status_code != httpx.codes.OK:
-            raise SourceFailed(f"{path}: status {response.status_code}")
+            raise self._failed(f"{path}: status {response.status_code}{self._whose(response)}")
         return response
 
+    async def _answer(self, what: str, asked: Awaitable[httpx.Response]) -> httpx.Response:
+        """The answer to a call, whatever its status. Raises `SourceFailed`."""
+        try:
+            return await asked
+        except (httpx.HTTPError, OSError, AttributeError) as error:
+            # A connection that is reset while it is made shows as an AttributeError: below httpx,
+            # anyio asks the socket for its peer, and it has none any more.
+            reason = why_unreached(error, self._url)
+            if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                reason += f". {_CUT[self._url.startswith('https:')]}"
+            raise self._failed(f"{what}: {reason}") from error
 
-async def _answer(what: str, asked: Awaitable[httpx.Response]) -> httpx.Response:
-    """The answer to a call, whatever its status. Raises `SourceFailed`."""
-    try:
-        return await asked
-    except (httpx.HTTPError, OSError, AttributeError) as error:
-        # A connection that is reset while it is made shows as an AttributeError: below httpx, anyio
-        # asks the socket for its peer, and it has none any more.
-        raise SourceFailed(f"{what}: {type(error).__name__}: {error}") from error
+    def _failed(self, reason: str) -> SourceFailed:
+        # A path says nothing about the cause, and each has its own: one word is told of one cause.
+        self.reach.failed(reason.partition(": ")[2])
+        return SourceFailed(reason)
+
+    def _whose(self, response: httpx.Response) -> str:
+        """Words for an answer that no sie-config gives."""
+        match response.status_code:
+            case httpx.codes.UNAUTHORIZED | httpx.codes.FORBIDDEN:
+                return f" of {self._url}, which does not take config_token: {response.text[:500]}"
+            case httpx.codes.BAD_REQUEST | httpx.codes.NOT_FOUND if _IS_GATEWAY in response.content:
+                return (
+                    f". What answers at {self._url} is a gateway: give the address of sie-config"
+                    " (its port is 8081 unless set)"
+                )
+            case httpx.codes.NOT_FOUND:
+                return f". What answers at {self._url} is no sie-config: correct its port and path"
+            case _:
+                return f" of {self._url}"
 
 
 def _head(response: httpx.Response) -> Head:

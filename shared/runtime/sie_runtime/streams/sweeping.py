@@ -72,7 +72,7 @@ class Sweeper:
                 for advisory in await self._fetched(stop):
                     await self._sweep(advisory)
             except (SIEError, NatsError, TimeoutError) as error:
-                _LOG.info("the sweeper waits for the broker: %s", reason_of(error))
+                _LOG.debug("the sweeper waits for the broker: %s", reason_of(error))
                 self._advisories = None
                 await self._pause(stop)
 

@@ -184,9 +184,13 @@ class Alive(TypedDict):
 
 
 class Ready(TypedDict):
-    """The word on whether the log can be trusted. `timestamp` is in seconds of Unix time."""
+    """The word on whether the log can be trusted. `timestamp` is in seconds of Unix time.
+
+    `broker` says why the broker is not reached; empty where it is.
+    """
 
     status: str
+    broker: str
     writer: WriterTold
     head: str
     published_epoch: int
