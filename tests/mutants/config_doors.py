@@ -351,4 +351,24 @@ CONFIG_DOORS_MUTANTS = (
             "tests/unit/test_config_publisher.py::test_with_the_bus_down_writes_commit_and_say_that_they_are_not_published",
         ),
     ),
+    edit(
+        "a-write-is-worked-out-for-ever",
+        "a patch of what others write all the time is worked out without an end",
+        "control_plane/sie_config/http/writing.py",
+        "        for _ in range(self._plane.settings.rework_max):",
+        "        while True:",
+        (
+            "tests/property/test_rework_laws.py::test_it_is_worked_out_anew_a_bounded_number_of_times_and_never_on_older_ground",
+        ),
+    ),
+    edit(
+        "an-export-has-the-etag-of-its-request",
+        "who has the newest snapshot loads it again, or keeps one that it takes for the newest",
+        "control_plane/sie_config/http/follow_routes.py",
+        'headers={"etag": f\'"{made.hash}"\'}',
+        'headers={"etag": tag}',
+        (
+            "tests/unit/test_config_crowds.py::test_the_etag_of_an_export_is_that_of_the_snapshot_that_was_given_out",
+        ),
+    ),
 )

@@ -470,4 +470,14 @@ CONFIG_START_MUTANTS = (
             "tests/property/test_roll_call_laws.py::test_a_log_begins_where_nobody_knows_one_and_nobody_who_is_there_is_silent",
         ),
     ),
+    edit(
+        "a-trim-that-was-cut-off-stays-a-bound",
+        "each entry that comes takes the oldest away, and followers miss them",
+        "control_plane/sie_config/stream/publisher.py",
+        "if tip.bounded or tip.first < low_water:",
+        "if tip.first < low_water:",
+        (
+            "tests/unit/test_config_publisher.py::test_a_trim_that_was_cut_off_is_ended_before_another_entry_follows",
+        ),
+    ),
 )

@@ -337,4 +337,24 @@ PAST_MUTANTS = (
             "tests/property/test_refusal_laws.py::test_a_minute_takes_so_many_rows_of_bounded_texts_and_counts_the_others",
         ),
     ),
+    edit(
+        "the-lookup-waits-for-the-writes-to-end",
+        "under steady writes a question first notes millions of entries",
+        "control_plane/sie_config/past/lookup.py",
+        "(head == seen or head - noted > self._late)",
+        "head == seen",
+        (
+            "tests/unit/test_config_lookup.py::test_the_lookup_lets_writes_go_first_until_it_is_too_far_behind",
+        ),
+    ),
+    edit(
+        "the-older-of-two-in-one-entry",
+        "a revision that an entry made twice is shown where it was replaced",
+        "control_plane/sie_config/past/lookup.py",
+        "\" AND epoch <= ? AND (? = '' OR key = ?) ORDER BY epoch DESC, ordinal DESC LIMIT 1\"",
+        "\" AND epoch <= ? AND (? = '' OR key = ?) ORDER BY epoch DESC LIMIT 1\"",
+        (
+            "tests/unit/test_config_lookup.py::test_the_lookup_finds_what_a_look_at_every_entry_finds",
+        ),
+    ),
 )

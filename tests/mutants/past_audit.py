@@ -111,4 +111,14 @@ PAST_AUDIT_MUTANTS = (
         "before_us=query.before_us, limit=query.limit",
         _AUDITED,
     ),
+    edit(
+        "a-failed-flush-waits-for-the-next-refusal",
+        "what was refused on a full disk is recorded only when somebody else is refused",
+        "control_plane/sie_config/past/refusals.py",
+        "without a word.\n                self._noted.set()\n",
+        "without a word.\n",
+        (
+            "tests/unit/test_config_refusals.py::test_what_could_not_be_written_is_written_though_nobody_else_is_refused",
+        ),
+    ),
 )

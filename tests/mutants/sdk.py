@@ -293,4 +293,44 @@ SDK_MUTANTS = (
             "tests/unit/test_sdk_helpers.py::test_a_keeper_in_a_task_renews_the_next_lease_after_its_last_ended",
         ),
     ),
+    edit(
+        "a-keeper-sleeps-through-a-shorter-lease",
+        "a short lease ends, because its keeper rests until a longer one is due",
+        "sdk/sie_sdk/leases/keeper.py",
+        "            self._changed.notify()\n            if self._thread is None",
+        "            if self._thread is None",
+        (
+            "tests/unit/test_sdk_helpers.py::test_a_keeper_that_rests_wakes_for_a_shorter_lease_and_for_its_end",
+        ),
+    ),
+    edit(
+        "a-close-does-not-wake-the-keeper",
+        "to close a client that has a lease takes five seconds and leaves a thread",
+        "sdk/sie_sdk/leases/keeper.py",
+        "            self._closed = True\n            self._changed.notify()",
+        "            self._closed = True",
+        (
+            "tests/unit/test_sdk_helpers.py::test_a_keeper_that_rests_wakes_for_a_shorter_lease_and_for_its_end",
+        ),
+    ),
+    edit(
+        "a-page-may-lead-to-itself",
+        "a stranger at the address of sie-config keeps a client asking",
+        "sdk/sie_sdk/config/answers.py",
+        "type(place) is not type(self.after) or place == self.after",
+        "type(place) is not type(self.after)",
+        (
+            "tests/property/test_config_answer_laws.py::test_a_listing_has_the_rows_of_every_page_in_order_and_none_that_leads_nowhere",
+        ),
+    ),
+    edit(
+        "a-gateway-is-refused-for-what-it-can-answer",
+        "what a gateway shows as sie-config does cannot be read from it",
+        "sdk/sie_sdk/config/answers.py",
+        "_is_a_gateways(answer) and not _holds(answer, call.wants)",
+        "_is_a_gateways(answer)",
+        (
+            "tests/property/test_config_answer_laws.py::test_an_answer_that_has_what_the_call_wants_is_taken_whoever_gives_it",
+        ),
+    ),
 )

@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,3 +129,56 @@ def test_pieces_in_threads_are_answered_under_their_numbers_few_at_a_time(
     assert fails or len(found) == min(count, read or count)
     assert len(service.threads) <= at_once and service.contexts <= {"caller"}
     assert service.running == 0
+
+
+class Piece(Call):
+    """A call that can be seen to be let go."""
+
+
+class Pieces(Mapping[int, Call]):
+    """Pieces that nobody holds but who is to ask them. `let_go`: one of them never will be."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._ends: dict[str, weakref.finalize[[], Call]] = {}
+        self.let_go = threading.Event()
+
+    def __getitem__(self, number: int) -> Call:
+        piece = Piece("POST", str(number))
+        self._ends[piece.path] = weakref.finalize(piece, self.let_go.set)
+        return piece
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._count))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begun(self, piece: Call) -> None:
+        """It has been asked: that it ends says nothing."""
+        self._ends[piece.path].detach()
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize(("read", "fails"), [(0, True), (2, True), (1, False), (3, False)])
+def test_after_an_error_or_when_nobody_reads_on_the_rest_in_threads_is_never_asked(
+    at_once: int, read: int, fails: bool
+) -> None:
+    """A piece that has begun waits until the rest is given up, so that it cannot outrun that."""
+    pieces, begun = Pieces(read + fails + at_once + 2), list[int]()
+
+    def answered(call: Call) -> dict[str, Any]:
+        pieces.begun(call)
+        begun.append(int(call.path))
+        if fails and begun[-1] == read:
+            raise Failed
+        if int(call.path) >= read:
+            pieces.let_go.wait(5)
+        return {}
+
+    given_up = in_threads(answered, pieces, at_once)
+    with suppress(*[Failed] * fails):
+        for _ in range(read + fails):
+            next(given_up)
+    given_up.close()
+    assert len(begun) <= read + fails + at_once

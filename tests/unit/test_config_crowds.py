@@ -3,13 +3,16 @@
 import asyncio
 from functools import partial
 
-from tests.support.config_writer import put_model, running
+from tests.support.config_writer import client_of, put, put_model, running
 from tests.support.reports import report_at
 
 from sie_config.log.witnesses import Claim
 from sie_config.replicas.reports import Reports
+from sie_config.upkeep.exports import Export, Exports, Log
 from sie_config.writer.rules import Put
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import Position
+from sie_schemas import snapshot
 from sie_testing.simulation.load import keyed
 
 
@@ -93,3 +96,28 @@ def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():
     assert "next" in {seen.report.id for seen in reports.sightings()}
     reports.receive(report("much-later"), 100.0)
     assert [seen.report.id for seen in reports.sightings()] == ["much-later"]
+
+
+class Overtaken(Exports):
+    """Snapshots of a log in which somebody writes after each request and before its answer."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        super().__init__()
+        self.plane = plane
+
+    async def newest(self, log: Log) -> Export:
+        await put(self.plane, "m", description=f"{self.plane.sequencer.position.epoch}")
+        return await super().newest(log)
+
+
+async def test_the_etag_of_an_export_is_that_of_the_snapshot_that_was_given_out(tmp_path):
+    """It may be of a later head than its request: whoever asked again was told of no change."""
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        # The other is the self-check's, and stays its own.
+        own, plane.exports = plane.exports, Overtaken(plane)
+        for _ in range(3):
+            answer = await client.get("/v1/configs/export")
+            entry = snapshot.decode(answer.content).entry
+            assert answer.headers["etag"] == f'"{entry.hash}"'
+            assert entry.epoch == plane.sequencer.position.epoch
+    own.close()

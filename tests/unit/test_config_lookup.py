@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from tests.support.config_writer import (
@@ -60,7 +60,7 @@ WRITES = st.lists(
         st.lists(
             st.tuples(st.sampled_from(["m", "org/n"]), st.none() | st.integers(1, 2)),
             min_size=1,
-            max_size=2,
+            max_size=3,
         ),
     ),
     max_size=6,
@@ -91,11 +91,14 @@ def grown(writes: Sequence[tuple[str, Sequence[tuple[str, int | None]]]]) -> lis
     return draft.entries
 
 
-@given(WRITES, st.data())
+@given(WRITES, st.integers(0, 8))
+# One revision twice in one entry, and the beginnings of many more.
+@example([("ann", [("m", 1), ("m", 2), ("m", 1)])], 0)
+@example([("ann", [("org/n", 2), ("m", 2), ("org/n", 1), ("m", 1)])], 0)
 @settings(max_examples=15)
-def test_the_lookup_finds_what_a_look_at_every_entry_finds(tmp_path_factory, writes, data):
+def test_the_lookup_finds_what_a_look_at_every_entry_finds(tmp_path_factory, writes, left_out):
     entries = grown(writes)
-    last = data.draw(st.integers(1, len(entries)))
+    last = max(1, len(entries) - left_out)
     seen = [entry for entry in entries if entry.epoch <= last]
     made = [
         (
@@ -310,3 +313,29 @@ async def test_of_blame_the_pages_of_those_asked_for_last_are_kept_within_bounds
         told = (origin.epoch, origin.actor, origin.reason, origin.forced, origin.request_id)
         assert told == (1, "a", "r", "f", "i")
     assert changes.begun == ([names[1]] if kept else ["0"] * 3)
+
+
+@given(late=st.integers(1, 12), ends_at=st.integers(3, 30))
+@settings(max_examples=10, deadline=None)
+async def test_the_lookup_lets_writes_go_first_until_it_is_too_far_behind(
+    tmp_path_factory, late, ends_at
+):
+    """A question first notes whatever is missing: without a bound it would take minutes."""
+    folder, stop = tmp_path_factory.mktemp("log"), asyncio.Event()
+    new_file(folder / LOG_FILE, grown_log(ends_at - 3)).close()
+    behind: list[int] = []
+
+    def head() -> int:
+        # Each look finds the log an entry further: nobody rests.
+        epoch: int = min(len(behind) + 1, ends_at)
+        behind.append(epoch - lookup._file._noted)
+        return epoch
+
+    lookup = Lookup(folder / LOOKUP_FILE, folder / LOG_FILE, head=head, moved=stop.wait, late=late)
+    following = asyncio.create_task(lookup.run(stop, every_s=0))
+    await until(lambda: lookup._file._noted == ends_at)
+    stop.set()
+    await following
+    await lookup.close()
+    assert max(behind) <= late + 1, "it waits for the writes to end"
+    assert max(behind) == min(late + 1, ends_at), "it does not wait for them"

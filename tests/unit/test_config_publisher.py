@@ -1,9 +1,12 @@
 """The publisher against a stream that does everything a broker may do to it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.config_writer import client_of, model, running
 from tests.support.config_writer import put as put_model_into
 from tests.support.polling import until
@@ -12,6 +15,7 @@ from sie_config.stream.publisher import Publisher
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
 from sie_runtime.broker.bus import BusUnavailable
+from sie_runtime.streams.log_stream import StreamTip
 from sie_schemas.entry import (
     GENESIS_HASH,
     Entry,
@@ -280,3 +284,62 @@ async def test_a_stream_that_is_made_anew_names_the_entry_before_its_first(tmp_p
         hashes = await log_hashes(plane)
         base = (tip.metadata["base_epoch"], tip.metadata["base_hash"])
         assert (tip.first, base) == (6, ("5", hashes[4]))
+
+
+class CutShort(MemoryStream):
+    """A stream whose next trims are cut off: before them, or when its bound is not lifted yet."""
+
+    def __init__(self, cuts: Iterable[str]) -> None:
+        super().__init__()
+        self.cuts = list(cuts)
+        self.messages_max = -1
+
+    async def trim(self, first_epoch: int) -> StreamTip:
+        cut = self.cuts.pop(0) if self.cuts else ""
+        if cut == "before":
+            raise BusUnavailable("not now")
+        tip = self._tip()
+        if first_epoch > tip.first:
+            self.messages_max = max(1, tip.last - first_epoch + 1)
+        await super().trim(first_epoch)
+        if cut == "bounded":
+            raise BusUnavailable("not now")
+        self.messages_max = -1
+        return self._tip()
+
+    def put(self, epoch: int, data: bytes) -> None:
+        super().put(epoch, data)
+        if self.messages_max > 0:
+            self._first = max(self._first, self._last - self.messages_max + 1)
+            self.messages = {e: data for e, data in self.messages.items() if e >= self._first}
+
+    def _tip(self) -> StreamTip:
+        return replace(super()._tip(), bounded=self.messages_max > 0)
+
+
+@given(
+    cuts=st.lists(st.sampled_from(["before", "bounded"]), max_size=3),
+    keep=st.integers(1, 4),
+    restarts=st.booleans(),
+)
+@settings(max_examples=15, deadline=None)
+async def test_a_trim_that_was_cut_off_is_ended_before_another_entry_follows(
+    tmp_path_factory, cuts, keep, restarts
+):
+    """A bound that stays takes away an entry with each that comes, and followers miss them."""
+    folder, stream = tmp_path_factory.mktemp("log"), CutShort(cuts)
+    async with running(folder, stream) as plane:
+        for number in range(4):
+            await put_model_into(plane, f"m{number}")
+        await settled(plane)
+        low_water = plane.sequencer.position.epoch - keep + 1
+        await plane.compact(low_water)
+        if not restarts:
+            assert await publisher_of(plane).wait_trimmed(timeout_s=60)
+    async with running(folder, stream) as plane:
+        await settled(plane)
+        for number in range(3):
+            await put_model_into(plane, f"n{number}")
+        await settled(plane)
+        assert sorted(stream.messages) == [*range(low_water, plane.sequencer.position.epoch + 1)]
+        assert (stream.messages_max, stream.cuts) == (-1, [])

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+from tests.support.polling import until
+
 from sie_config.past.refusals import Refusals
 
 
@@ -62,3 +65,21 @@ def test_flushes_at_one_time_lose_nothing(tmp_path: Path) -> None:
             assert [row.path for row in rows] == [f"/{turn}" for turn in reversed(range(50))]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("also_later", [False, True])
+async def test_what_could_not_be_written_is_written_though_nobody_else_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, also_later: bool
+) -> None:
+    stop, folder = asyncio.Event(), tmp_path / "away"
+    async with opened(folder) as refusals, asyncio.TaskGroup() as tasks:
+        tasks.create_task(refusals.run(stop, every_s=0.001))
+        noted(refusals, "/1")
+        await until(lambda: "refused attempts are not recorded yet" in caplog.messages)
+        if also_later:
+            noted(refusals, "/2")
+        folder.mkdir()
+        await until(lambda: refusals.unwritten == 0, within_s=20)
+        rows = await refusals.newest_first("TRUE", (), before_us=10**17, limit=100)
+        assert [row.path for row in rows] == ["/2"] * also_later + ["/1"]
+        stop.set()

@@ -273,3 +273,40 @@ async def test_a_keeper_in_a_task_renews_the_next_lease_after_its_last_ended() -
                 *(each for each in asyncio.all_tasks() if each.get_name() == "sie-leases")
             )
     await keeper.close()
+
+
+@pytest.mark.parametrize("rounds", range(8))
+def test_a_keeper_that_rests_wakes_for_a_shorter_lease_and_for_its_end(rounds: int) -> None:
+    renewed: queue.Queue[str] = queue.Queue()
+
+    def renew(name: str) -> None:
+        keeper.forget(name)
+        renewed.put(name)
+
+    before = set(threading.enumerate())
+    keeper = LeaseKeeper(renew)
+    keeper.hold("long", ttl_s=9999)
+    keeper.hold("short", ttl_s=0.05)
+    assert renewed.get(timeout=20) == "short"
+    for closes in (False, True):
+        for _ in range(100 * rounds):
+            # Its thread has its turn meanwhile, and waits for the long one.
+            keeper.forget("none")
+        if closes:
+            keeper.close()
+        else:
+            keeper.hold("shorter", ttl_s=0.02)
+            assert renewed.get(timeout=20) == "shorter"
+    assert not set(threading.enumerate()) - before
+
+
+async def test_a_keeper_in_a_task_that_rests_wakes_for_a_shorter_lease() -> None:
+    renewed: asyncio.Queue[str] = asyncio.Queue()
+    keeper = AsyncLeaseKeeper(renewed.put)
+    keeper.hold("long", ttl_s=9999)
+    # It has begun to wait for the long one.
+    await asyncio.sleep(0)
+    keeper.hold("short", ttl_s=0.05)
+    async with asyncio.timeout(20):
+        assert await renewed.get() == "short"
+    await keeper.close()

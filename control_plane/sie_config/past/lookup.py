@@ -79,11 +79,13 @@ class Lookup:
         *,
         head: Callable[[], int],
         moved: Callable[[], Coroutine[Any, Any, object]],
+        late: int = _LATE,
     ) -> None:
-        """`moved` ends when the head may be another one."""
+        """`moved` ends when the head may be another one. `late` is how far it may fall behind."""
         self._file = _LookupFile(path, log_path)
         self._head = head
         self._moved = moved
+        self._late = late
         self._thread: OwnThread | None = None
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
@@ -93,7 +95,7 @@ class Lookup:
             head = self._head()
             # Not in the log's own file: a column there would cost every write, and the schema is
             # compared letter for letter, so that older releases would take the file for damaged.
-            if head > noted and (head == seen or head - noted > _LATE):
+            if head > noted and (head == seen or head - noted > self._late):
                 try:
                     # A page at a time: a read, or the end of the process, has its turn between.
                     noted = await self._run(partial(self._file.follow, head))
