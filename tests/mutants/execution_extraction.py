@@ -173,7 +173,8 @@ EXECUTION_EXTRACTION_MUTANTS = (
         "        found.shape == expected.shape and logits_agree(",
         "        found.shape == expected.shape or logits_agree(",
         (
-            "tests/unit/test_conformance_gliclass.py::test_scores_are_the_librarys[the mean of a row]",
+            "tests/unit/test_conformance_gliclass.py::"
+            "test_scores_are_the_librarys[the mean of a row]",
         ),
     ),
     edit(
