@@ -186,6 +186,9 @@ class ConfigSettings(
     answers_at_once_max: int = constant(
         16, help="followers that are answered before waiting writes have their turn"
     )
+    pages_at_once_max: int = constant(
+        2, help="pages of the log or the audit that are read for streams at a time"
+    )
     token_rate_per_s: float = setting(
         0.0,
         help="requests of one token a second before RATE_LIMIT, gateways and workers included; 0 "

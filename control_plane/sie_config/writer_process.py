@@ -100,6 +100,7 @@ class ControlPlane:
         self.bodies = Aside("bodies")
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
+        self.pages = Turnstile(settings.pages_at_once_max)
         self.timeline = Timeline(
             store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
         )
@@ -116,11 +117,9 @@ class ControlPlane:
         )
         self.low_water = 1
         self.hearing = Hearing(self.reports, self.convergence, sequencer, journal, clock=clock)
+        ask_s = settings.self_check_ask_s
         self.replica_requests = ReplicaRequests(
-            bus,
-            self.reports,
-            resync_wait_s=settings.ack_wait_s,
-            recount_wait_s=settings.self_check_ask_s,
+            bus, self.reports, resync_wait_s=settings.ack_wait_s, recount_wait_s=ask_s
         )
         self.life_signs = LifeSigns(bus, self.reports, clock=clock)
         self.broadcast = Broadcast(

@@ -12,6 +12,8 @@ GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
 STREAM = "shared/runtime/sie_runtime/streams/log_stream.py"
 UNREAD = "shared/runtime/sie_runtime/access/unread_bodies.py"
 UNREAD_TESTS = "tests/adversary/test_unread_bodies.py::"
+PARSER = "shared/runtime/sie_runtime/broker/direct_parser.py"
+PARSER_LAWS = "tests/property/test_bus_parser_laws.py::"
 
 RUNTIME_MUTANTS = (
     edit(
@@ -138,5 +140,21 @@ RUNTIME_MUTANTS = (
             f"{UNREAD_TESTS}test_over_the_wire_a_delete_with_a_body_is_made_only_when_the_body_"
             "is_empty",
         ),
+    ),
+    edit(
+        "any-white-space-parts-words",
+        "a worker's user hands a message to whichever subscription it names, or cuts everybody off",
+        PARSER,
+        'return line.split(b" ")',
+        "return line.split()",
+        (f"{PARSER_LAWS}test_no_byte_of_a_subject_is_another_word_of_its_line",),
+    ),
+    edit(
+        "what-cannot-be-read-ends-the-reading",
+        "one message with no headers in its headers, and a process hears nothing for a while",
+        PARSER,
+        "        except (UnicodeError, ValueError, LookupError) as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        (f"{PARSER_LAWS}test_a_message_that_the_library_cannot_read_is_told_and_the_next_is_read",),
     ),
 )

@@ -155,3 +155,39 @@ def test_headers_are_read_with_the_status_among_them() -> None:
     raw = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\nX:  y \r\n\r\n"
     assert headers_of(raw) == {"Status": "408", "Nats-Pending-Messages": "3", "X": "y"}
     assert headers_of(b"NATS/1.0\r\n\r\n") == {}
+
+
+@given(
+    st.binary(min_size=1, max_size=20).filter(lambda word: not set(word) & set(b" \t\r\n")),
+    st.integers(1, 2),
+    st.binary(max_size=20),
+    st.booleans(),
+)
+def test_no_byte_of_a_subject_is_another_word_of_its_line(
+    subject: bytes, number: int, data: bytes, answered: bool
+) -> None:
+    client = _Client()
+    reply = b"a" + subject if answered else b""
+    place = b"%b %d %b" % (subject, number, reply + b" " if answered else b"")
+    line = b"MSG %b%d\r\n%b\r\n" % (place, len(data), data)
+    asyncio.run(_fed(DirectParser(client, client.take), client, [line]))
+    assert client.read == [(number, subject, reply, data, b"")]
+
+
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), IndexError()])
+async def test_a_message_that_the_library_cannot_read_is_told_and_the_next_is_read(
+    error: Exception,
+) -> None:
+    class Reading(_Client):
+        async def _process_msg(self, number: int, *parts: bytes) -> None:
+            if parts[0] == b"bad":
+                raise error
+            await super()._process_msg(number, *parts)
+
+        async def _error_cb(self, told: Exception) -> None:
+            self.read.append(("told", told))
+
+    client = Reading()
+    lines = [b"MSG bad 2 2\r\nhi\r\n", b"MSG good 2 2\r\nhi\r\n"]
+    await _fed(DirectParser(client, client.take), client, lines)
+    assert client.read == [("told", error), (2, b"good", b"", b"hi", b"")]

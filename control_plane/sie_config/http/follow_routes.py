@@ -214,23 +214,32 @@ def check_range(plane: ControlPlane, log_id: str, after: int) -> None:
 async def entry_lines(plane: ControlPlane, after: int, until: int) -> AsyncIterator[bytes]:
     """The entries after `after` up to `until`, as lines, a page at a time."""
     while after < until:
-        # Short pages: reading and checking one is done on the loop, between two writes.
-        page = await plane.journal.page(after, until, _LINES_AT_ONCE)
-        if not page:
+        # A crowd of readers at once had everybody else wait for a page of each of them.
+        async with plane.pages.turn():
+            part, after = await _lines_of(plane, after, until)
+        if not part:
             return
-        yield b"".join(to_envelope(entry) + b"\n" for entry in page)
-        after = page[-1].epoch
+        yield part
+
+
+async def _lines_of(plane: ControlPlane, after: int, until: int) -> tuple[bytes, int]:
+    """A page of lines, and the epoch of its last; empty where there are none."""
+    # Short pages: reading and checking one is done on the loop, between two writes.
+    page = await plane.journal.page(after, until, _LINES_AT_ONCE)
+    lines = b"".join(to_envelope(entry) + b"\n" for entry in page)
+    return lines, page[-1].epoch if page else after
 
 
 async def _page_of_lines(plane: ControlPlane, after: int, until: int) -> bytes:
     """A range as lines, ended early where it gets too large for one answer."""
     parts: list[bytes] = []
     size = 0
-    async for part in entry_lines(plane, after, until):
+    while after < until and size < plane.settings.page_bytes_max:
+        part, after = await _lines_of(plane, after, until)
+        if not part:
+            break
         parts.append(part)
         size += len(part)
-        if size >= plane.settings.page_bytes_max:
-            break
     return b"".join(parts)
 
 

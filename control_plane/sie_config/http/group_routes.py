@@ -229,7 +229,11 @@ def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
 
 
 async def _audit_page(plane: ControlPlane, query: AuditQuery) -> AuditPage:
-    return await read_audit(query, plane.timeline, plane.lookup, plane.refusals, plane.sequencer)
+    # A crowd that reads at once would have a page of each of them in memory.
+    async with plane.pages.turn():
+        return await read_audit(
+            query, plane.timeline, plane.lookup, plane.refusals, plane.sequencer
+        )
 
 
 async def _audit_lines(plane: ControlPlane, query: AuditQuery) -> AsyncIterator[bytes]:

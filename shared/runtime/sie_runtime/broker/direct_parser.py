@@ -2,8 +2,13 @@
 
 *shell* inside the client. The library's parser tries seven patterns on each message, copies its
 parts, and moves what is left of the buffer to the front, twice. Here a message costs one split and
-two slices. Promises the same messages in the same order however the bytes were cut; every other
-line of the protocol is read by the library.
+two slices. Promises:
+
+- The same messages in the same order, however the bytes were cut; every other line of the protocol
+  is read by the library.
+- A line is read as the broker wrote it. Nothing in a subject moves its words: a stranger's would
+  choose who hears the message.
+- A message that cannot be read is told of, and the connection goes on being read.
 """
 
 from collections.abc import Callable
@@ -46,7 +51,7 @@ class DirectParser(Parser):
         Returns where that ends; what stands there is for `parse`.
         """
         while (end := data.find(_LINE_END, at)) >= 0:
-            parts = _parts(data[at:end].split())
+            parts = _parts(_words(data[at:end]))
             if parts is None:
                 break
             number, subject, reply, head, size = parts
@@ -86,9 +91,9 @@ class DirectParser(Parser):
         end = data.find(_LINE_END, at)
         if end < 0:
             return self._keep(data, at, 0)
-        words = data[at:end].split()
+        words = _words(data[at:end])
         begin = end + 2
-        if not words or words[0] not in _MESSAGES:
+        if words[0] not in _MESSAGES:
             await super().parse(data[at:begin])
             return begin
         parts = _parts(words)
@@ -99,7 +104,12 @@ class DirectParser(Parser):
         if stop + 2 > len(data):
             return self._keep(data, at, stop + 2 - at)
         payload, headers = data[begin + head : stop], data[begin : begin + head]
-        await self.nc._process_msg(number, subject, reply, payload, headers)
+        try:
+            await self.nc._process_msg(number, subject, reply, payload, headers)
+        except (UnicodeError, ValueError, LookupError) as error:
+            # The library raises them for a subject that is no UTF-8 and for headers that are none,
+            # and its reading task would end with the first.
+            await self.nc._error_cb(error)
         return stop + 2
 
     def _keep(self, data: bytes, at: int, wanted: int) -> int:
@@ -118,6 +128,12 @@ def headers_of(raw: bytes) -> dict[str, str]:
         if separator:
             headers[name] = value.strip()
     return headers
+
+
+def _words(line: bytes) -> list[bytes]:
+    # The broker writes one space between two words, and passes on a subject with any other byte. To
+    # Python (and the library's patterns) a vertical tab or a form feed parts words too.
+    return line.split(b" ")
 
 
 def _parts(words: list[bytes]) -> tuple[int, bytes, bytes, int, int] | None:
