@@ -118,6 +118,20 @@ def test_sessions_are_bounded_and_the_oldest_goes_first():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("greedy_first", [False, True])
+def test_who_signs_in_without_end_takes_nobody_elses_session(greedy_first):
+    """The oldest of all would go: the sessions of those who signed in once, in the morning."""
+    sessions = Sessions(kept_max=3)
+    if greedy_first:
+        sessions.begin(b"greedy", session_id="first", csrf="c", now=0.0)
+    sessions.begin(b"quiet", session_id="quiet", csrf="c", now=0.0)
+    for number in range(9):
+        sessions.begin(b"greedy", session_id=f"{number}", csrf="c", now=1.0)
+    assert sessions.find("quiet", 1.0) is not None
+    assert sessions.find("8", 1.0) is not None, "who came last is signed in"
+    assert len(sessions) == 3
+
+
 async def test_a_token_of_the_request_itself_goes_before_the_cookie(tmp_path):
     async with console_of(tmp_path / "log", tokens=tokens(tmp_path)) as (_, client):
         await signed_in(client, "boss")
@@ -161,7 +175,10 @@ async def test_the_gateway_is_asked_with_the_callers_token_and_told_apart(tmp_pa
         client,
     ):
         assert (await client.get("/console/gateway/health")).status_code == 401
+        told = [(await client.get(SESSION)).json()["gateway_url"]]
         csrf = await signed_in(client, "boss")
+        told.append((await client.get(SESSION)).json()["gateway_url"])
+        assert told == ["", "http://gateway"], "where it is is no stranger's to know"
         answer = await client.post(
             "/console/gateway/v1/encode/org/m", json={"items": []}, headers=OWN | csrf
         )

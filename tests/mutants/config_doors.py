@@ -371,4 +371,22 @@ CONFIG_DOORS_MUTANTS = (
             "tests/unit/test_config_crowds.py::test_the_etag_of_an_export_is_that_of_the_snapshot_that_was_given_out",
         ),
     ),
+    edit(
+        "a-past-export-without-its-own-beginning",
+        "a follower that starts from the first entry of a log does not know the log",
+        "control_plane/sie_config/http/history_routes.py",
+        "if begin.epoch <= epoch]",
+        "if begin.epoch < epoch]",
+        ("tests/unit/test_config_time.py::test_a_past_export_is_the_one_that_was_given_out_then",),
+    ),
+    edit(
+        "who-signs-in-most-signs-others-out",
+        "one script that signs in in a loop ends the sessions of everybody",
+        "control_plane/sie_config/http/console/sessions.py",
+        "        if len(self._kept) > self._kept_max:\n            self._let_one_go()",
+        "        if len(self._kept) > self._kept_max:\n            self._kept.popitem(last=False)",
+        (
+            "tests/adversary/test_console_sessions.py::test_who_signs_in_without_end_takes_nobody_elses_session",
+        ),
+    ),
 )

@@ -480,4 +480,24 @@ CONFIG_START_MUTANTS = (
             "tests/unit/test_config_publisher.py::test_a_trim_that_was_cut_off_is_ended_before_another_entry_follows",
         ),
     ),
+    edit(
+        "a-trim-waits-for-what-is-not-there-yet",
+        "to compact while the broker takes no entries is told to have trimmed nothing",
+        "control_plane/sie_config/stream/publisher.py",
+        "while self.first < min(self._low_water(), self.published):",
+        "while self.first < self._low_water():",
+        (
+            "tests/unit/test_config_publisher.py::test_a_trim_is_ended_though_the_entries_above_the_mark_are_not_published_yet",
+        ),
+    ),
+    edit(
+        "a-stream-forgets-an-older-log-too-soon",
+        "the file of the hundredth log before is not told that it is superseded",
+        "control_plane/sie_config/stream/stream_witness.py",
+        "older[: -_OLDER_MAX - 1 : -1]",
+        "older[: -_OLDER_MAX : -1]",
+        (
+            "tests/property/test_older_log_laws.py::test_a_stream_names_the_hundred_newest_of_the_logs_before_its_own",
+        ),
+    ),
 )

@@ -208,4 +208,24 @@ CORE_MUTANTS = (
             "tests/property/test_signature_laws.py::test_a_reader_walks_from_key_to_key_and_takes_none_that_the_last_did_not_sign",
         ),
     ),
+    edit(
+        "an-option-of-another-operation-passes",
+        "an option that has no effect is taken without a word",
+        "shared/core/sie_core/options.py",
+        "if other_names and not any(each.name == name for each in declared):",
+        "if other_names:",
+        (
+            "tests/property/test_option_laws.py::test_a_name_that_is_another_s_to_check_is_let_through_unless_it_is_declared_elsewhere",
+        ),
+    ),
+    edit(
+        "a-text-of-just-the-bound-is-refused",
+        "an instruction of the length that the page names is refused",
+        "shared/core/sie_core/options.py",
+        "if len(value) > _TEXT_MAX:",
+        "if len(value) >= _TEXT_MAX:",
+        (
+            "tests/property/test_option_laws.py::test_a_text_may_have_8192_characters_and_not_one_more",
+        ),
+    ),
 )

@@ -258,4 +258,14 @@ EXECUTION_WEIGHTS_MUTANTS = (
             "_at_the_commit_that_is_pinned",
         ),
     ),
+    edit(
+        "a-folder-leads-out-of-itself-in-its-middle",
+        "a model of a stranger has a worker read its own disk",
+        "shared/layouts/sie_layouts/routes.py",
+        'or ".." in folder.replace("\\\\", "/").split("/")',
+        'or folder.startswith("..")',
+        (
+            "tests/unit/test_layout_reading.py::test_a_file_that_says_what_is_not_done_is_named_with_its_key",
+        ),
+    ),
 )

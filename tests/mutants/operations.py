@@ -120,4 +120,14 @@ OPERATIONS_MUTANTS = (
             "tests/property/test_history_laws.py::test_a_trial_foretells_the_write_and_leaves_no_trace",
         ),
     ),
+    edit(
+        "a-backup-replaces-what-came-meanwhile",
+        "two backups at once under one name leave one, and nobody is told",
+        "control_plane/sie_config/offline/backup.py",
+        "        _check_free(name)\n        _finish",
+        "        _finish",
+        (
+            "tests/unit/test_log_backup.py::test_a_file_that_comes_under_the_name_of_a_running_backup_is_not_replaced",
+        ),
+    ),
 )

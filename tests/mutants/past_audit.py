@@ -121,4 +121,24 @@ PAST_AUDIT_MUTANTS = (
             "tests/unit/test_config_refusals.py::test_what_could_not_be_written_is_written_though_nobody_else_is_refused",
         ),
     ),
+    edit(
+        "the-audit-leaves-out-why-a-gate-was-passed",
+        "an audit does not tell that a change was forced",
+        "control_plane/sie_config/past/audit.py",
+        '        "forced": entry.forced,\n',
+        "",
+        (
+            "tests/unit/test_config_writes.py::test_removing_more_than_three_and_a_fifth_wants_a_reason_that_is_kept",
+        ),
+    ),
+    edit(
+        "pages-of-blame-in-any-order",
+        "two who ask at once leave pages that name the author of another epoch",
+        "control_plane/sie_config/past/origins.py",
+        "if len(self.epochs) < _PAGES_MAX and (not self.epochs or self.epochs[-1] < epoch):",
+        "if len(self.epochs) < _PAGES_MAX:",
+        (
+            "tests/unit/test_config_lookup.py::test_pages_that_two_readers_found_at_once_are_in_order_and_each_is_kept_once",
+        ),
+    ),
 )

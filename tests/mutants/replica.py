@@ -372,4 +372,14 @@ REPLICA_MUTANTS = (
             "tests/property/test_replica_part_laws.py::test_an_heir_is_followed_but_from_another_history_of_the_very_epoch_that_it_supersedes",
         ),
     ),
+    edit(
+        "a-forged-head-of-now-is-waited-for",
+        "a stranger keeps a replica from looking at a head that may be true",
+        "shared/core/sie_core/replica/hearsay.py",
+        "        if not by_another or head.epoch <= here.epoch:",
+        "        if not by_another or head.epoch < here.epoch:",
+        (
+            "tests/property/test_replica_stop_laws.py::test_a_head_that_no_entry_to_come_can_bear_out_is_a_forgery_at_once",
+        ),
+    ),
 )

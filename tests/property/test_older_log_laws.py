@@ -24,3 +24,14 @@ def test_whichever_streams_are_left_a_later_one_names_the_log_of_an_old_file(dat
     for at in range(1, heirs + 1):
         # As the releases before read it.
         assert told[at].partition(".")[0] == ids[at - 1]
+
+
+@given(st.integers(0, 4) | st.integers(98, 104))
+@settings(max_examples=12)
+def test_a_stream_names_the_hundred_newest_of_the_logs_before_its_own(heirs):
+    """More would not fit beside its settings; the newest is first, which older releases read."""
+    logs = [WrittenLog("0")]
+    for number in range(heirs):
+        logs.append(WrittenLog(f"{number + 1}", base=logs[-1]))
+    told = [each.partition(".")[0] for each in older_logs(logs[-1].entries).split()]
+    assert told == [log.log_id for log in logs[-2::-1]][:100]

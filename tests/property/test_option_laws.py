@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_core.backend_options import BACKEND_OPTIONS, GENERAL, of_backend
-from sie_core.options import check_request, declared_at, profile_problems
+from sie_core.options import check_request, declared_at, profile_problems, request_field
 from sie_core.templates import Template, text_template
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import Operation
@@ -44,6 +44,35 @@ def test_only_what_is_declared_of_its_type_is_let_through(
     for name, value in asked.items():
         kinds = {"flag": bool, "text": str, "whole": int, "number": float}
         assert value is None or isinstance(value, kinds[allowed[name].kind])
+
+
+@given(st.sets(NAMES | st.text(max_size=12), max_size=4), OPERATIONS, BACKENDS)
+def test_a_name_that_is_another_s_to_check_is_let_through_unless_it_is_declared_elsewhere(
+    names: set[str], operation: Operation, backend: str
+):
+    """An option of `score` that comes with `encode` is refused, and not handed on unseen."""
+    declared = of_backend(backend)
+    assert declared is not None
+    elsewhere = {option.name for option in declared} - declared_at(declared, operation).keys()
+    asked = dict.fromkeys(names)
+    if not names & elsewhere:
+        check_request(asked, declared, operation, model="m", other_names=True)
+        return
+    with pytest.raises(FixRequest) as refused:
+        check_request(asked, declared, operation, model="m", other_names=True)
+    assert refused.value.field in {request_field("$", name) for name in elsewhere}
+
+
+@given(st.integers(-2, 2), st.sampled_from("aé漢"))
+def test_a_text_may_have_8192_characters_and_not_one_more(more: int, letter: str):
+    declared = of_backend("transformer")
+    assert declared is not None
+    asked = {"instruction": letter * (8192 + more)}
+    if more <= 0:
+        check_request(asked, declared, "encode", model="m")
+        return
+    with pytest.raises(FixRequest, match=r"it takes 8192"):
+        check_request(asked, declared, "encode", model="m")
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=12), JSON, max_size=4), BACKENDS)

@@ -371,3 +371,15 @@ def test_a_snapshot_of_a_newer_release_halts_whatever_it_folds_to_here(left_out)
     theirs = dataclasses.replace(whole, entry=newer, entities=whole.entities[left_out:])
     replica.receive(SnapshotArrived(0, theirs))
     assert (replica.stopped, replica.position) == ("halted", OURS.position_at(AT))
+
+
+@given(behind=st.integers(0, AT - 1), speaks=st.integers(1, 4))
+def test_a_head_that_no_entry_to_come_can_bear_out_is_a_forgery_at_once(behind, speaks):
+    """Each time: to wait for one would let it stand before a head that may be true."""
+    replica = at_epoch(OURS, AT)
+    theirs = head_at(OURS, AT - behind)
+    signature = STRANGER.sign(theirs.log_id, theirs.epoch, theirs.hash, theirs.digest)
+    for _ in range(speaks):
+        replica.receive(HeadAnnounced(msgspec.structs.replace(theirs, signature=signature)))
+
+    assert replica.forged == speaks

@@ -26,7 +26,7 @@ from tests.support.polling import until
 from sie_config.log.storage_faults import StorageFailed
 from sie_config.past.blame import origins
 from sie_config.past.lookup import Lookup, revisions_of
-from sie_config.past.origins import Origins
+from sie_config.past.origins import Origins, _Pages
 from sie_config.past.timeline import Timeline
 from sie_config.writer.rules import Delete
 from sie_config.writer_process import LOG_FILE, LOOKUP_FILE
@@ -339,3 +339,14 @@ async def test_the_lookup_lets_writes_go_first_until_it_is_too_far_behind(
     await lookup.close()
     assert max(behind) <= late + 1, "it waits for the writes to end"
     assert max(behind) == min(late + 1, ends_at), "it does not wait for them"
+
+
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(0, 10))
+def test_pages_that_two_readers_found_at_once_are_in_order_and_each_is_kept_once(added, asked):
+    """One that is out of order would be taken for the state of another epoch."""
+    pages = _Pages()
+    for epoch in added:
+        pages.add(epoch, None)
+    assert pages.epochs == sorted(set(pages.epochs)) and set(pages.epochs) <= set(added)
+    found, _ = pages.before(asked)
+    assert found == max((epoch for epoch in pages.epochs if epoch <= asked), default=0)

@@ -343,3 +343,18 @@ async def test_a_trim_that_was_cut_off_is_ended_before_another_entry_follows(
         await settled(plane)
         assert sorted(stream.messages) == [*range(low_water, plane.sequencer.position.epoch + 1)]
         assert (stream.messages_max, stream.cuts) == (-1, [])
+
+
+async def test_a_trim_is_ended_though_the_entries_above_the_mark_are_not_published_yet(tmp_path):
+    """The newest message stays, so that there is nothing more to trim."""
+    stream = Weighed()
+    async with running(tmp_path, stream, publish_retry_s=0.01) as plane:
+        await settled(plane)
+        stream.refuses = 10**9
+        for number in range(3):
+            await put_model_into(plane, f"m{number}")
+        await plane.compact(plane.sequencer.position.epoch)
+        assert await publisher_of(plane).wait_trimmed(timeout_s=10)
+        assert sorted(stream.messages) == [3]
+        stream.refuses = 0
+        await settled(plane)

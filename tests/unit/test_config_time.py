@@ -118,6 +118,10 @@ async def test_a_past_export_is_the_one_that_was_given_out_then(client):
     for number in range(4):
         await write(client, f"m{number % 3}", description=str(number))
         given.append((await client.get(f"{CONFIGS}/export")).content)
+    # Also of the entries that begin the log: a follower that starts there knows which log it is.
+    for epoch in range(1, 4):
+        at = await client.get(f"{CONFIGS}/export", params={"at": epoch})
+        assert [begin.epoch for begin in snapshot.decode(at.content).lineage] == [1]
     for data in given:
         epoch = snapshot.decode(data).entry.epoch
         again = await client.get(f"{CONFIGS}/export", params={"at": epoch})

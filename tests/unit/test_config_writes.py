@@ -309,6 +309,8 @@ async def test_removing_more_than_three_and_a_fifth_wants_a_reason_that_is_kept(
     assert (await entry(client, forced.json()["epoch"])).forced == "moving house"
     row = (await client.get(f"{MODELS}/m0/history")).json()["history"][-1]
     assert row["forced"] == "moving house"
+    audited = (await client.get(f"{CONFIGS}/audit")).json()["rows"]
+    assert [row["forced"] for row in audited if row.get("forced")] == ["moving house"]
 
 
 async def test_a_pool_or_bundle_in_use_goes_only_by_force(client):

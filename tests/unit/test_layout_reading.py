@@ -116,6 +116,10 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "names a step 'Newest', which is not done here; done are Dense, LayerNorm",
         ),
         ({"modules.json": _module(1, path="../other")}, "1.path is '../other', outside the folder"),
+        # Wherever in it the way leads out, and however the way is written.
+        ({"modules.json": _module(1, path="1_Pooling/../../other")}, "outside the folder"),
+        ({"modules.json": _module(1, path="1_Pooling\\..\\..\\other")}, "outside the folder"),
+        ({"modules.json": _module(1, path="/other")}, "1.path is '/other', outside the folder"),
         ({"modules.json": _MODULES[:1]}, "ends without a sentence_embedding"),
         ({"modules.json": _MODULES[1:]}, "begins with Pooling, which takes no texts in"),
         (

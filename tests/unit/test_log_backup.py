@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import msgspec
@@ -97,6 +98,24 @@ def test_a_backup_replaces_nothing_and_a_damaged_log_gives_none(tmp_path):
         "kept.sqlite",
         "kept.sqlite.manifest.json",
     }
+
+
+def test_a_file_that_comes_under_the_name_of_a_running_backup_is_not_replaced(tmp_path):
+    path, _ = closed_log(tmp_path / "source", 60)
+    target = tmp_path / "kept.sqlite"
+
+    def take_the_name() -> None:
+        while not any(tmp_path.glob(".partial-backup-*")):
+            pass
+        target.write_bytes(b"somebody else's")
+
+    other = threading.Thread(target=take_the_name)
+    other.start()
+    with pytest.raises(FixRequest, match="there already"):
+        back_up(path, target)
+    other.join()
+    assert target.read_bytes() == b"somebody else's"
+    assert {each.name for each in tmp_path.iterdir()} == {"source", "kept.sqlite"}
 
 
 def test_what_killed_backups_left_is_removed_by_a_later_one_and_a_running_one_is_let_be(tmp_path):

@@ -312,3 +312,20 @@ def test_on_a_disk_that_takes_nothing_only_what_is_written_back_is_read(path):
         connection.execute("DROP TRIGGER log_is_dense")
     with pytest.raises(LogDamaged, match="log_is_dense"):
         LogFile.open_to_read(path, failed)
+
+
+def test_a_log_whose_tail_a_reader_keeps_from_being_written_back_is_not_opened(tmp_path):
+    """A power cut would take what a follower has applied already."""
+    path, entries = tmp_path / "log.sqlite", grown_log(2)
+    file = new_file(path, entries[:4])
+    with contextlib.closing(connect_reader(path)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM log").fetchone() == (4,)
+        file.append(entries[4:])
+        file.close()
+        with pytest.raises(StorageFailed, match="a reader keeps the write-ahead log"):
+            LogFile.open(path)
+        reader.execute("COMMIT")
+    LogFile.open(path).close()
+    with contextlib.closing(connect_reader(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM log").fetchone() == (len(entries),)
