@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from tests.support.log_world import connected, writer
 from tests.support.nats import nats_server
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.replicas.life_signs import LifeSigns
 from sie_config.replicas.reports import Reports
@@ -77,7 +77,7 @@ async def looking(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Told]:
     clock = Clock()
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=2000)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=2000)
     async with connected(url, "config") as bus:
         assert await bus.wait_connected(10)
         signs = LifeSigns(
@@ -167,7 +167,7 @@ async def test_one_that_comes_back_to_the_broker_between_two_questions_is_not_go
 
 
 def test_one_that_spoke_after_it_was_asked_for_is_not_gone():
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
     say(reports, "gateway", "g1", 100.0, life="first")
     say(reports, "gateway", "g1", 102.0, life="next")
     reports.kept.note_gone("gateway", "g1", asked_at=101.0)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.replicas.living import live_of
 from sie_config.replicas.reports import TRAFFIC_S, Reports
@@ -64,7 +64,7 @@ def counted_after(said: list[tuple[str, str, bool, bool, float]]) -> dict[tuple[
     epoch=st.integers(6, 8),
 )
 def test_a_replica_has_converged_where_it_is_at_the_head_and_fresh(state, elsewhere, epoch):
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
     said = report_at(HEAD, id="a", life="x", state=state, epoch=epoch, **elsewhere)
     reports.receive(said, 0.0)
     view = reports.view(HEAD, 0.0)
@@ -77,7 +77,7 @@ def test_a_replica_has_converged_where_it_is_at_the_head_and_fresh(state, elsewh
 def test_reports_that_took_the_place_of_others_use_up_no_room(names):
     said = {name: report(name, "x", at_head=True, leaving=False) for name in "ab"}
     room = sum(map(len, said.values()))
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10, bytes_max=room)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10, bytes_max=room)
     for name in names:
         reports.receive(said[name], 0.0)
     found = {row["id"] for row in reports.view(HEAD, 0.0)["replicas"]}
@@ -87,7 +87,7 @@ def test_reports_that_took_the_place_of_others_use_up_no_room(names):
 @given(st.lists(words, max_size=12))
 def test_the_lives_of_a_name_are_told_apart_and_none_hides_behind_another(said):
     # No life is silent for so long that it would be forgotten in the middle.
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
     now = 0.0
     for name, life, at_head, leaving, pause in said:
         reports.receive(report(name, life, at_head=at_head, leaving=leaving), now)
@@ -108,7 +108,7 @@ def test_the_lives_of_a_name_are_told_apart_and_none_hides_behind_another(said):
 
 
 def test_a_restart_is_one_replica_and_two_that_speak_are_two():
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
     reports.receive(report("a", "first", at_head=False, leaving=False), 0.0)
     reports.receive(report("a", "second", at_head=True, leaving=False), 1.0)
     assert reports.view(HEAD, 1.0)["converged"], "who died is not waited for"
@@ -127,7 +127,7 @@ def test_a_restart_is_one_replica_and_two_that_speak_are_two():
 
 
 def test_a_name_that_is_reborn_for_ever_is_bounded():
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
     for number in range(100):
         reports.receive(report("a", f"{number}", at_head=True, leaving=False), number / 100)
     assert [seen.report.life for seen in reports.sightings()] == ["99"]
@@ -236,7 +236,7 @@ def heard(reports: Reports, said: list[tuple[Any, bool, bool, float]]) -> tuple[
 
 @given(st.lists(WORDS, max_size=8))
 def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
     last, given_up, now = heard(reports, said)
     live = [name for name in last if now - last[name].at <= TTL_S]
     epochs = {name: told.report.epoch for name, told in last.items()}
@@ -298,7 +298,7 @@ def test_what_is_asked_of_the_reports_is_what_their_senders_said_last(said):
     )
 )
 def test_who_is_given_up_holds_up_no_write_until_it_has_read_everything_once(said):
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
     speaks: tuple[str, ...] = ()
     given_up = False
     for word in said:
@@ -316,7 +316,7 @@ def test_who_is_given_up_holds_up_no_write_until_it_has_read_everything_once(sai
 @given(st.sampled_from(["gateway", "worker"]), st.sampled_from("ab"), st.integers(-1, 1))
 def test_a_report_is_taken_under_its_own_name_alone_and_up_to_its_bound(role, name, room):
     said = report_at(HEAD, id="a")
-    reports = Reports(
+    reports = bounded_reports(
         ttl_s=TTL_S, forget_s=1000.0, replicas_max=10, report_bytes_max=len(said) + room
     )
     reports.receive(said, 0.0, subject=f"sie.config.report.{role}.{name}")
@@ -364,7 +364,7 @@ def _check_live(reports: Reports, last: Last, now: float) -> None:
 
 @given(lengths=st.lists(st.sampled_from([0, 1, 255, 256, 257, 9000]), min_size=3, max_size=3))
 def test_a_report_names_a_place_in_words_as_long_as_names_may_be(lengths):
-    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
     reports.receive(report_at(HEAD, place=tuple("x" * length for length in lengths)), 0.0)
     assert reports.malformed == (max(lengths) > 256)
     assert len(reports.sightings()) == (max(lengths) <= 256)

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.replicas.hearing import Hearing
 from sie_config.replicas.life_signs import LifeSigns
-from sie_config.replicas.reports import Reports
 from sie_config.start.recovery import reclaim
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, Serving
@@ -220,7 +219,7 @@ def test_a_writer_stops_for_an_entry_that_its_key_signed_and_its_log_has_not_and
         entry=entry,
         heard=heard.append,
     )
-    reports = Reports(ttl_s=60, forget_s=600, replicas_max=10)
+    reports = bounded_reports(ttl_s=60, forget_s=600, replicas_max=10)
     hearing = Hearing(reports, plane, plane, plane, clock=lambda: 0.0)
     data = report_at(LOG.head, **told, signature=signature)
     if by_bus:

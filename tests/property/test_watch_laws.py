@@ -7,12 +7,11 @@ from typing import Any, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.log.journal import Journal
 from sie_config.replicas.convergence import Selector
 from sie_config.replicas.convergence_watch import ConvergenceWatch
-from sie_config.replicas.reports import Reports
 from sie_core.chain import position_of
 from sie_core.registry import Registry
 from sie_core.resolver import Resolver
@@ -41,7 +40,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+        self.reports = bounded_reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
         self.watch = ConvergenceWatch(
             self.reports,
             cast("Journal", SimpleNamespace(entry=self._entry)),

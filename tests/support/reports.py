@@ -1,14 +1,21 @@
-"""The report of a replica, as the tests' gateway g1 would."""
+"""Reports of replicas, as the tests' gateway g1 sends them, and whoever takes them."""
 
 from typing import Any
 
 import msgspec
 
+from sie_config.replicas.reports import Reports
 from sie_core.chain import Position
 from sie_runtime.signing import SigningKey
 from sie_schemas.fleet import Head, ReplicaReport
 
-__all__ = ["report_at", "witness_of"]
+__all__ = ["bounded_reports", "report_at", "witness_of"]
+
+
+def bounded_reports(**bounds: Any) -> Reports:
+    """Reports with room for all that a test says, unless `bounds` leave less."""
+    roomy = {"report_bytes_max": 262_144, "bytes_max": 67_108_864}
+    return Reports(**(roomy | bounds))
 
 
 def witness_of(position: Position | Head, key: SigningKey, **fields: Any) -> bytes:

@@ -4,10 +4,9 @@ import asyncio
 from functools import partial
 
 from tests.support.config_writer import client_of, put, put_model, running
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.log.witnesses import Claim
-from sie_config.replicas.reports import Reports
 from sie_config.upkeep.exports import Export, Exports, Log
 from sie_config.writer.rules import Put
 from sie_config.writer_process import ControlPlane
@@ -78,7 +77,7 @@ async def test_names_that_never_come_back_are_not_remembered_for_ever(tmp_path):
 
 
 def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():
-    reports = Reports(ttl_s=10, forget_s=60, replicas_max=5)
+    reports = bounded_reports(ttl_s=10, forget_s=60, replicas_max=5)
     for number in range(5):
         reports.receive(report(f"known-{number}"), 0.0)
     for number in range(100):

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from tests.support.config_writer import client_of, put, put_model, running, write
+from tests.support.reports import bounded_reports
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged
-from sie_config.replicas.reports import Reports
 from sie_config.writer.rules import Expectation, etag
 from sie_core.apply import apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
@@ -213,7 +213,7 @@ def report(**changes: object) -> bytes:
 def test_a_cluster_has_converged_only_if_somebody_is_there_and_everybody_proves_it(
     heard, converged
 ):
-    reports = Reports(ttl_s=60, forget_s=600, replicas_max=10)
+    reports = bounded_reports(ttl_s=60, forget_s=600, replicas_max=10)
     now = time.monotonic()
     for data in heard:
         reports.receive(data, now)
@@ -221,7 +221,7 @@ def test_a_cluster_has_converged_only_if_somebody_is_there_and_everybody_proves_
 
 
 def test_whoever_is_known_is_asked_for_lost_entries_and_those_of_this_log_first():
-    reports = Reports(ttl_s=60, forget_s=600, replicas_max=10)
+    reports = bounded_reports(ttl_s=60, forget_s=600, replicas_max=10)
     nowhere = {"log_id": "", "epoch": 0, "hash": "", "digest": ""}
     for data in (
         report(id="nowhere", **nowhere),

@@ -53,6 +53,8 @@ class Journal:
         until = min(until, after + limit)
         if until <= after:
             return []
+        # Followers near the head are the crowd, and memory spares them the writer's disk. Both ends
+        # count: before a gap one entry was given for another, and a tail that ends early is short.
         if self._tail and self._tail[0].epoch <= after + 1 and self._tail[-1].epoch >= until:
             first = self._tail[0].epoch
             return [self._tail[epoch - first] for epoch in range(after + 1, until + 1)]

@@ -163,6 +163,8 @@ class LogFile:
                 last = position_of(entry)
                 yield entry
         except (ChainBroken, EntryCorrupt, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # Damage is never the end of the log: taken for it, the writer went on from an older
+            # epoch, and wrote other entries under numbers that replicas had.
             raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)
 
     def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
@@ -188,6 +190,8 @@ class LogFile:
             connection.executemany(
                 "INSERT INTO signature VALUES (?, ?, ?)", signature_rows(entries)
             )
+            # In the same transaction: a power cut between two of them leaves a write without its
+            # key, and its retry is written again.
             if keys:
                 connection.executemany(
                     "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -214,6 +218,8 @@ class LogFile:
     def key_row(self, actor: str, key: str) -> KeyRow | None:
         """The row that was stored for an idempotency key. Raises `LogDamaged`, `StorageFailed`."""
         try:
+            # By its actor too, and letter for letter: a key is one team's, and another's write may
+            # not be answered by it.
             row = self._connection.execute(
                 "SELECT fingerprint, epoch, changed, created, modified_epoch"
                 " FROM idempotency WHERE actor = ? AND key = ?",

@@ -42,8 +42,8 @@ class Reports:
         ttl_s: float,
         forget_s: float,
         replicas_max: int,
-        report_bytes_max: int = 262_144,
-        bytes_max: int = 67_108_864,
+        report_bytes_max: int,
+        bytes_max: int,
     ) -> None:
         self._ttl_s = ttl_s
         self._report_bytes_max = report_bytes_max

@@ -67,17 +67,21 @@ class Waiting:
 
         Raises what has ended the wait meanwhile: `TimeoutError`, `ClientGone`.
         """
+        # Results of the run before are of another revision, where the model changed meanwhile.
         self._wanted = job_ids
         self._results = {}
         return self._renewed()
 
     def again(self) -> "asyncio.Future[list[JobResult]]":
         """Wait on, after the broker said no; what came meanwhile counts. Raises as `begin`."""
+        # The last result may have come before the broker's no: then nothing else ends the wait.
         complete = self._renewed()
         self._look()
         return complete
 
     def _renewed(self) -> "asyncio.Future[list[JobResult]]":
+        # An end between two runs is told to no future. It was missed, and the request of a client
+        # that had left was computed to its end.
         if self._over is not None:
             raise self._over
         if self._complete is not None:
@@ -95,11 +99,13 @@ class Waiting:
             )
         finally:
             changed.cancel()
+        # A cold request pauses for most of its life: its client leaves here more than anywhere.
         if over.done():
             over.result()
 
     def take(self, result: JobResult) -> None:
         """The first result of a job counts; a redelivered job may bring another."""
+        # Another run's answer may be of another moment: half of each is an answer of neither.
         self._results.setdefault(result.job_id, result)
         self._look()
 
@@ -107,6 +113,8 @@ class Waiting:
         complete = self._complete
         if complete is None or len(self._results) < len(self._wanted) or complete.done():
             return
+        # In the order of the jobs, which is that of the texts. By name the tenth part of an answer
+        # stood before the second, and vectors belonged to other texts.
         complete.set_result([self._results[job_id] for job_id in self._wanted])
 
     def lacks(self, job_id: str) -> bool:
@@ -146,6 +154,7 @@ class Waiting:
 
     def _end(self, error: Exception) -> None:
         """For every run. What ended it first is what it is told."""
+        # What came first is the cause: a client that left was told of as one that ran out of time.
         if self._over is not None:
             return
         self._over = error

@@ -108,6 +108,7 @@ class Plan:
     def _make_mask(self, dtype: torch.dtype, causal: bool, window: int | None) -> Tensor:
         spans = torch.tensor(self.packed.spans)
         # Two names for each sequence: its tokens see each other, and so does the filling behind.
+        # Filling that saw nothing would be NaN, and 0 times NaN reaches every text a layer later.
         names = torch.arange(len(spans)).repeat_interleave(spans).view(-1, self.packed.block)
         near = names[:, :, None] == names[:, None, :]
         place = torch.arange(self.packed.block)

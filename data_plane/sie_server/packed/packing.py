@@ -48,6 +48,7 @@ class PackedRow:
 
         A lone sequence does not share: keys that are filling are left out (`seen`).
         """
+        # One token of filling is enough: a text that nearly filled its block looked at it.
         return len(self.order) > 1 and any(length != self.block for length in self.lengths)
 
     @property
@@ -154,6 +155,7 @@ def _fill(
     left: list[int] = []
     for looked_at, index in enumerate(waiting):
         if len(left) >= _LOOKED_AT_MAX:
+            # They come in a later row. Dropped here, they had no vector, and no error either.
             left += waiting[looked_at:]
             break
         length = lengths[index]
@@ -168,6 +170,7 @@ def _fill(
         blocks[place].append(index)
         rooms[place] -= length
         owners.add(adapters[index])
+    # A lone block is no longer than what lies in it.
     if len(blocks) == 1:
         block = _filled(block - rooms[0])
     return _row(blocks, lengths, adapters, block), left

@@ -182,6 +182,8 @@ class Scheduler:
         for lane, queue in self._queues.items():
             if lane.model_revision in absent or self._may_go_at(lane, queue, free_at, now) > now:
                 continue
+            # Ripe counts as full does. Beside a crowd, whose lane is always full, a lane with
+            # little in it was never served.
             unripe = queue.ripe_at > now
             for tenant, entries in queue.waiting.items():
                 sequence, _, item = entries[0]
@@ -297,6 +299,7 @@ class Scheduler:
         for out in self._out:
             if out.expected_s is None:
                 return None
+            # One runs behind the other: handed over ahead, it begins where the one before it ends.
             free_at = max(free_at, out.since) + out.expected_s
         return free_at
 
@@ -340,6 +343,8 @@ class Scheduler:
             tenant = self._turns.pick(queue.heads())
             item = queue.waiting[tenant][0][2]
             longest = max(longest, item.cost)
+            # Padded, a batch is a rectangle. Counted as the sum of its texts it did not fit the
+            # device.
             cost = longest * (len(taken) + 1) if limits.padded else total + item.cost
             # The first goes whatever it costs: it would not cost less in a later batch.
             if taken and cost > cost_max:
@@ -348,6 +353,8 @@ class Scheduler:
             taken.append(item)
             oldest = min(oldest, arrived)
             self._turns.served(tenant, item.cost)
+            # With its last input a tenant leaves the ring: else each name that was ever sent under
+            # is kept, and all others wait for its turns.
             self._turns.left(tenant, 1)
             total = cost
         if not queue.waiting:
@@ -360,6 +367,7 @@ class Scheduler:
         for lane, queue in list(self._queues.items()):
             gone = queue.drop(unwanted)
             for item in gone:
+                # As when it is served: others paid for the turns of clients that had hung up.
                 self._turns.left(item.tenant, 1)
             dropped += gone
             if not queue.waiting:

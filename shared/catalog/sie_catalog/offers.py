@@ -8,13 +8,12 @@ loaded. A model without a commit, or of a family that nothing here runs, is neve
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 from sie_catalog.families import FAMILIES
 from sie_catalog.published import Published, published
 
 __all__ = [
-    "CHOICES",
     "REASON",
     "Choice",
     "Verified",
@@ -28,7 +27,6 @@ __all__ = [
 Choice: TypeAlias = Literal["none", "small", "all"]
 Verified: TypeAlias = Literal["none", "layout", "weights"]
 
-CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
 REASON: Final = "the catalog of release "
 """The reason of every entry that brings models of the catalog begins so: by it they are known."""
 _AT_HAND: Final = frozenset({"sentence-transformers/all-MiniLM-L6-v2"})

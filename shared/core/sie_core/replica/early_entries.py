@@ -39,6 +39,8 @@ class EarlyEntries:
         """Keep what begins a chain, or goes on where one that is kept ends."""
         before = self._kept.get(entry.epoch - 1)
         linked = before is not None and before.hash == entry.prev_hash
+        # Bounded before there is a state, too: else whoever writes a stream fills the memory of a
+        # replica that begins.
         if entry.epoch == 1 or (linked and entry.epoch <= self._entries_max):
             self.keep(entry)
 

@@ -67,5 +67,6 @@ class ReplicaFetches:
 
     def pause(self, now: float) -> None:
         """Pause after an answer of no use, or none: do not ask again at once."""
+        # Bounded: a replica whose writer had been away for long asked again after a day.
         self._retry_at = now + min(self._retry_s * 2**self._failures, self._retry_max_s)
         self._failures = min(self._failures + 1, _DOUBLINGS_MAX)

@@ -41,6 +41,7 @@ class Hearsay:
         if not by_another or head.epoch <= here.epoch:
             self.forged += 1
             return False
+        # The first alone: each new word of a stranger would put the end of the wait off again.
         if self._head is None:
             self._head, self._until = head, now + self._wait_s
         return True
