@@ -1,4 +1,4 @@
-"""Mistral's client of the third version, and Ollama's."""
+"""Mistral's client of the third version, and Ollama's with the models that it lists."""
 
 import sys
 
@@ -27,12 +27,17 @@ def main(url: str) -> None:
         assert "there is no model" in error.error
     else:
         raise AssertionError("an unknown model was found")
-    try:
-        client.list()
-    except ollama.ResponseError as error:
-        assert "POST /api/embed is served" in error.error
-    else:
-        raise AssertionError("models were listed")
+    listed_here = {each.model: each for each in client.list().models}
+    assert "org/dense" in listed_here
+    assert "ranker" not in listed_here, "it does not embed"
+    assert client.embed(model=next(iter(listed_here)), input="a").embeddings
+    for asked in (lambda: client.show("org/dense"), client.ps, lambda: client.pull("org/dense")):
+        try:
+            asked()
+        except ollama.ResponseError as error:
+            assert "served of" in error.error or "sie add" in error.error
+        else:
+            raise AssertionError("what is not served was answered")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from tests.support.published_clients import (
     run_examples,
 )
 
-__all__ = ["PAGE", "main", "page"]
+__all__ = ["HEAD", "PAGE", "TAIL", "main", "page"]
 
 PAGE = Path(__file__).parents[2] / "docs/clients.md"
-_HEAD = """# Published clients
+HEAD = """# Published clients
 
 Programs of users of published clients, run against a gateway unchanged but for its address. Each
 runs in an environment of its own, with the client from the ordinary index, Python's or Node's. The
@@ -38,9 +38,10 @@ What each API of theirs is here, and what is refused by name, is in
 [configure](operations/configure.md#other-apis).
 
 """
-_TAIL = """
+TAIL = """
 ## Known limits
 
+- `openai` 3.57.0, the next major version, was seen on 2026-12-03 to run its program too.
 - `langchain-openai` sends token ids of OpenAI's vocabulary by default. Give the gateway that file
   (`SIE_GATEWAY_TOKEN_VOCABULARY`, tiktoken's `cl100k_base`), as the program's gateway was. Or give
   the client `check_embedding_ctx_length=False`, and it sends texts.
@@ -54,6 +55,13 @@ _TAIL = """
   read an error. litellm ranks by NVIDIA's API as `nvidia_nim/ranking/MODEL`.
 - A document that is an object without `text` is ranked by the fields that `rank_fields` names.
   Together's own service reads all fields where none is named; here that is refused.
+- Ollama's clients embed, and list the models that do (`/api/tags`). There are no tags such as
+  `:latest`, and Ollama's own options (`num_ctx`) are refused by name.
+- vLLM's `/score` takes one `text_1`, and a reranker. Its `/pooling` is refused.
+- The hub's tasks are `feature_extraction`, `sentence_similarity`, `text_classification`,
+  `zero_shot_classification` and `token_classification`. The base URL of each is
+  `GATEWAY/tei/{model}`. Parameters of another task are refused: `top_k` of entities,
+  `ignore_labels` of classes, and `multi_label` without labels.
 - Jina's own service gives documents back by default, and Cohere's does not. Here, as at Cohere's,
   `return_documents` has to be said.
 - Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
@@ -76,7 +84,7 @@ def page(seen: dict[str, dict[str, str]], day: str) -> str:
         if client.program in seen
     ]
     table = ["| Client | Program | Runs in | Seen to work |", "|---|---|---|---|", *rows]
-    return _HEAD + "\n".join(table) + "\n" + _TAIL
+    return HEAD + "\n".join(table) + "\n" + TAIL
 
 
 def main(argv: list[str]) -> int:

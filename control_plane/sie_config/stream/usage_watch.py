@@ -59,7 +59,7 @@ async def watch_usage(
             _LOG.debug("the broker's usage is not known", extra={"reason": error.message})
             _UP.set(0)
             _clear()
-            told(Signals(broker_up=False))
+            told(Signals(broker_up=False, broker_why=bus.reach.why_not or error.message))
         else:
             # Whichever bound is met first refuses; one that is 0 is none.
             bounds = [each for each in (usage.bytes_max, bytes_max) if each]

@@ -39,6 +39,7 @@ from sie_gateway.http.views import (
     infinity_models_view,
     model_view,
     models_view,
+    ollama_models_view,
 )
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
@@ -181,6 +182,16 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
     async def models_at_root() -> Response:
         """The same, for a client of Infinity, whose paths have no version."""
         return await long_answer(infinity_models_view(cluster.resolver(), cluster.workers()))
+
+    @app.get("/api/tags", include_in_schema=False)
+    async def ollamas_models() -> Response:
+        """Those that embed, for a client of Ollama, which looks at them before it asks."""
+        return await long_answer(ollama_models_view(cluster.resolver(), cluster.workers()))
+
+    @app.get("/api/version", include_in_schema=False)
+    async def ollamas_version() -> dict[str, str]:
+        """This release, for a client of Ollama, which asks whether anybody is there."""
+        return {"version": asgi.VERSION}
 
     @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")

@@ -24,16 +24,22 @@ _TOKENS: Final = (
     "takes token ids"
 )
 _OLLAMAS: Final = (
-    "POST /api/embed is served of Ollama's API; GET /v1/models and /v1/models/{model} tell the "
-    "models"
+    "POST /api/embed and GET /api/tags are served of Ollama's API; GET /v1/models/{model} tells "
+    "of a model"
 )
+_CHANGES: Final = "models are added to the log, at sie-config: `sie add` and `sie delete model`"
+_KEEPS: Final = "a gateway keeps no files and runs no batches: POST /v1/embeddings takes many texts"
 _RANKS: Final = "POST /v1/rerank ranks documents, and POST /v1/score/{model} items"
 _ELSEWHERE: Final = (
-    (("/api/tags", "/api/show", "/api/ps", "/api/version"), _OLLAMAS),
+    (("/api/show", "/api/ps"), _OLLAMAS),
+    (("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"), _CHANGES),
     (("/api/v0",), _AS_OPENAI),
     (("/api/generate", "/api/chat"), _GENERATES),
     (("/v1/chat", "/v1/completions", "/v1/responses", "/v1/generate"), _GENERATES),
-    (("/v1/messages", "/chat/", "/completions", "/generate"), _GENERATES),
+    (
+        ("/v1/messages", "/v2/chat", "/v2/generate", "/chat/", "/completions", "/generate"),
+        _GENERATES,
+    ),
     (("/openai/deployments/", "/v1beta/", "/v1/projects/"), _AS_OPENAI),
     (("/vectors", "/meta", "/.well-known/"), _AS_OPENAI),
     (("/embedding", "/pooling", "/pipeline/"), _AS_OPENAI),
@@ -49,13 +55,15 @@ _ELSEWHERE: Final = (
         ("/v1/classify", "/v1/classifications", "/v1/moderations"),
         "POST /v1/extract/{model} and POST /classify tell the classes of a text",
     ),
-    (("/v1/audio", "/v1/images", "/v1/files", "/v1/batches"), _GENERATES),
+    (("/v1/audio", "/v1/images"), _GENERATES),
+    (("/v1/files", "/v1/batches"), _KEEPS),
     (("/livez", "/ping", "/health"), "GET /healthz says that it lives, /readyz that it serves"),
 )
 """Beginnings of paths of other services, and what is here for those who want them."""
 _KNOWN: Final = (
     *(path for path in FACES if path != "/"),
     *("/v1/models", "/v1/pools", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/info"),
+    *("/api/tags", "/api/version"),
 )
 
 

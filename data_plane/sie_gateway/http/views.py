@@ -25,6 +25,7 @@ from sie_schemas.api.models import (
     ModelInfo,
     ModelLoadError,
     NamedModel,
+    OllamaModel,
     OpenAICapabilities,
     OpenAICard,
     OpenAIModel,
@@ -42,6 +43,7 @@ __all__ = [
     "infinity_models_view",
     "model_view",
     "models_view",
+    "ollama_models_view",
 ]
 
 _SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
@@ -114,6 +116,26 @@ def infinity_models_view(resolver: Resolver, workers: Sequence[Heartbeat]) -> Lo
 
     rows = Rows(view.lists["data"].keys, row)
     return LongView(view.head, {**view.lists, "data": rows})
+
+
+def ollama_models_view(resolver: Resolver, workers: Sequence[Heartbeat]) -> LongView:
+    """The models that `/api/embed` takes, as a client of Ollama lists them."""
+
+    def takes(name: str) -> bool:
+        tasks = resolver.resolve(name).document["tasks"]
+        return "encode" in tasks and "dense" in tasks["encode"]["outputs"]
+
+    def row(name: str) -> OllamaModel:
+        resolved = resolver.resolve(name)
+        return {
+            "name": name,
+            "model": name,
+            "digest": resolved.revision,
+            "details": {"family": resolved.profile_document["backend"]},
+        }
+
+    names = models_view(resolver, workers).lists["data"].keys
+    return LongView({}, {"models": Rows([name for name in names if takes(name)], row)})
 
 
 def model_view(resolver: Resolver, workers: Sequence[Heartbeat], spec: str) -> NamedModel:

@@ -190,8 +190,7 @@ def _config(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         looks.append(Look("replicas", f"{well} of {len(rows)} at the head"))
     if why := ready.told.get("broker"):
         # Before the figures tell the same without its cause.
-        [broker] = signal_troubles(Signals(broker_up=False))
-        yield msgspec.structs.replace(broker, evidence=str(why))
+        yield from signal_troubles(Signals(broker_up=False, broker_why=str(why)))
     for each in writer_troubles(writer, head, ready.told.get("published_epoch"), rows or ()):
         # Without the list it would say that none reports.
         if rows is not None or each.id != "replicas":

@@ -67,10 +67,11 @@ class Signals(Struct, frozen=True, kw_only=True):
     """Figures of sie-config's metrics; None where they are not known.
 
     `queues` has the jobs of each pool, the most that it takes, and the age of its oldest in
-    seconds. Sizes are bytes.
+    seconds. Sizes are bytes. `broker_why` says why the broker does not answer.
     """
 
     broker_up: bool | None = None
+    broker_why: str = ""
     stored: float | None = None
     stored_max: float | None = None
     disk_free: float | None = None
@@ -343,7 +344,7 @@ def _of_broker(signals: Signals) -> Iterable[Trouble]:
             tone="bad",
             id="broker",
             what="The broker does not answer sie-config",
-            evidence="sie_config_broker_up is 0",
+            evidence=signals.broker_why or "sie_config_broker_up is 0",
             cure="Requests get a retryable 503; writes go on. Start the broker.",
             command="sie logs nats",
         )

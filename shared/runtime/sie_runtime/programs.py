@@ -15,6 +15,8 @@ __all__ = ["command", "config", "gateway", "server", "spawner", "worker"]
 
 _OF_COMMAND: Final = {"typer": "cli", "rich": "cli", "yaml": "cli", "hypothesis": "testing"}
 """The extra of each package of the commands; all else is of the cluster that they look at."""
+_OF_WRITER: Final = frozenset({"aiosqlite", "fastapi", "sqlite_utils"})
+"""Packages of sie-config that the simulation runs on too: its extra has them, and is small."""
 
 
 def command() -> None:
@@ -22,7 +24,9 @@ def command() -> None:
     try:
         _main("sie_cli.main")()
     except ModuleNotFoundError as error:
-        _missing("sie", error, _OF_COMMAND.get(_package(error), "local"))
+        package = _package(error)
+        is_simulation = sys.argv[1:2] == ["simulate"] and package in _OF_WRITER
+        _missing("sie", error, "testing" if is_simulation else _OF_COMMAND.get(package, "local"))
 
 
 def config() -> None:

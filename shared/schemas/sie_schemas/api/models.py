@@ -118,6 +118,15 @@ class InfinityModel(OpenAICard):
     capabilities: list[str]
 
 
+class OllamaModel(TypedDict):
+    """A model as Ollama's clients list it. What that API says of a file has no word here."""
+
+    name: str
+    model: str
+    digest: str
+    details: dict[str, str]
+
+
 class NamedModel(ModelInfo, OpenAICard):
     """One model in both forms. `model_type` is Xinference's word for what it does, and
     `max_context_length` Mistral's for `max_sequence_length`."""

@@ -77,7 +77,8 @@ function Chart({ points }) {
     const make = () => {
       if (!box.current) return;
       if (chart.current) chart.current.destroy();
-      const clock = { values: (_, moments) => moments.map((each) => new Date(each * 1000).toTimeString().slice(0, 8)), space: 90 };
+      // Before the first moment is told, the scale ends at Unix time 0: no clock shows that.
+      const clock = { values: (_, moments) => moments.map((each) => (each > 60 ? new Date(each * 1000).toTimeString().slice(0, 8) : "")), space: 90 };
       const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui" };
       chart.current = new uPlot({
         width: box.current.clientWidth,
@@ -144,14 +145,16 @@ export function Overview({ may }) {
   const ready = workers.filter((each) => each.healthy).length;
   const waiting = workers.reduce((sum, each) => sum + each.queue_depth, 0);
   const well = told.replicas.filter((each) => stateOf(each)[0] === "ok").length;
-  const writer = told.head ? told.head.writer.state : "unknown";
+  const writer = told.head ? told.head.writer.state : "–";
+  // Each telling of the replicas is a point of the chart: before the first, nobody knows how many.
+  const counted = told.points.length > 0;
   const last = newest.value && newest.value.entries[0];
   return html`
     <${Problems} problems=${problems} known=${told.head && (!may.gateway || health || cluster.error)} gateway=${may.gateway} />
     <dl class="tiles">
       <${Tile} title="Head" value=${epoch || "–"}>${last && html`<${Ago} ts=${last.ts} /> by <${Name} mono=${false}>${last.actor}<//>`}<//>
       <${Tile} title="Writer" value=${writer} tone=${!told.head || writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>
-      <${Tile} title="Replicas" value="${well} / ${told.total}" tone=${well < told.total ? "warn" : ""}>at the head<//>
+      <${Tile} title="Replicas" value=${counted ? `${well} / ${told.total}` : "–"} tone=${well < told.total ? "warn" : ""}>at the head<//>
       ${may.gateway && html`
         <${Tile} title="Workers" value=${health ? `${ready} / ${workers.length}` : "–"} tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>
         <${Tile} title="Queue" value=${health ? waiting : "–"}>items waiting<//>
