@@ -74,7 +74,7 @@ class Stream:
     kind=KINDS,
     deliveries=st.integers(1, 9),
     failure=st.none()
-    | st.builds(JobFailure, WORDS, st.just("why ") | st.just("x" * (REASON_MAX + 9))),
+    | st.builds(JobFailure, WORDS, st.just("why ") | st.just("why" + "y" * REASON_MAX)),
     is_kept=st.booleans(),
     is_apart=st.booleans(),
 )
