@@ -68,7 +68,7 @@ _FAMILIES: dict[str, PreTrainedConfig] = {
     "gemma2": Gemma2Config(
         **_SHAPE,
         query_pre_attn_scalar=8,
-        attn_logit_softcapping=None,  # type: ignore[arg-type]
+        attn_logit_softcapping=None,
         final_logit_softcapping=0.5,
     ),
 }
