@@ -9,6 +9,7 @@ from tests.mutants.cli import CLI_MUTANTS
 from tests.mutants.config_doors import CONFIG_DOORS_MUTANTS
 from tests.mutants.config_replicas import CONFIG_REPLICAS_MUTANTS
 from tests.mutants.config_start import CONFIG_START_MUTANTS
+from tests.mutants.config_stream import CONFIG_STREAM_MUTANTS
 from tests.mutants.core import CORE_MUTANTS
 from tests.mutants.execution import EXECUTION_MUTANTS
 from tests.mutants.execution_extraction import EXECUTION_EXTRACTION_MUTANTS
@@ -56,6 +57,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LOG_MUTANTS,
     *JOURNAL_MUTANTS,
     *CONFIG_START_MUTANTS,
+    *CONFIG_STREAM_MUTANTS,
     *WRITER_MUTANTS,
     *OPERATIONS_MUTANTS,
     *PAST_MUTANTS,

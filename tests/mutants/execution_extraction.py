@@ -232,4 +232,16 @@ EXECUTION_EXTRACTION_MUTANTS = (
             "a_form_of_messages_is_the_one_of_the_reference",
         ),
     ),
+    edit(
+        "a-soft-bound-of-logits-is-forgotten",
+        "a reranker of the Gemma 2 family is refused, as its logits are not those of the model",
+        "data_plane/sie_server/backends/score/decoder.py",
+        "        if self._cap is not None:\n"
+        "            logits = torch.tanh(logits / self._cap) * self._cap\n",
+        "",
+        (
+            "tests/unit/test_conformance_decoders.py::test_logits_of_a_soft_bound_score_as_their"
+            "_reference_does",
+        ),
+    ),
 )

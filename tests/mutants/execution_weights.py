@@ -1,4 +1,4 @@
-"""Mutants of weights, layers in files, pooling and steps of vectors.
+"""Mutants of weights, layers in files, pooling, steps of vectors, and who stays resident.
 
 *types.*
 """
@@ -266,6 +266,26 @@ EXECUTION_WEIGHTS_MUTANTS = (
         'or folder.startswith("..")',
         (
             "tests/unit/test_layout_reading.py::test_a_file_that_says_what_is_not_done_is_named_with_its_key",
+        ),
+    ),
+    edit(
+        "a-use-keeps-the-place",
+        "the adapter that is used most leaves first, and is read again",
+        "data_plane/sie_server/device/residency.py",
+        "        self._sizes[name] = self._sizes.pop(name)\n",
+        "",
+        (
+            "tests/property/test_residents_laws.py::test_without_a_worth_the_least_recently_used_leave_first_and_no_more_than_needed",
+        ),
+    ),
+    edit(
+        "an-interest-keeps-its-place",
+        "of a thousand models the one that is asked for most is taken for a stranger",
+        "data_plane/sie_server/device/residency.py",
+        "        self._counts.pop(name, None)\n",
+        "",
+        (
+            "tests/property/test_residents_laws.py::test_of_what_was_asked_for_a_half_is_forgotten_each_minute_and_who_was_not_asked_for_longest",
         ),
     ),
 )

@@ -157,4 +157,42 @@ RUNTIME_MUTANTS = (
         "        except ZeroDivisionError as error:\n",
         (f"{PARSER_LAWS}test_a_message_that_the_library_cannot_read_is_told_and_the_next_is_read",),
     ),
+    edit(
+        "a-header-ends-at-its-last-colon",
+        "an id with a colon is another one behind the broker",
+        "shared/runtime/sie_runtime/broker/direct_parser.py",
+        'line.partition(":")',
+        'line.rpartition(":")',
+        (
+            "tests/property/test_bus_parser_laws.py::test_headers_are_read_with_the_status_among_them",
+        ),
+    ),
+    edit(
+        "send-again-is-rounded-down",
+        "clients come again before there is room, and are refused once more",
+        "shared/runtime/sie_runtime/http/error_headers.py",
+        "math.ceil(retry_after_s)",
+        "math.floor(retry_after_s)",
+        (
+            "tests/unit/test_http_words.py::test_when_to_send_again_is_told_in_whole_seconds_never_too_soon_and_in_milliseconds",
+        ),
+    ),
+    edit(
+        "send-again-at-once",
+        "a short wait is told as none, and a crowd comes again at once",
+        "shared/runtime/sie_runtime/http/error_headers.py",
+        "max(1, math.ceil(retry_after_s))",
+        "math.ceil(retry_after_s)",
+        (
+            "tests/unit/test_http_words.py::test_when_to_send_again_is_told_in_whole_seconds_never_too_soon_and_in_milliseconds",
+        ),
+    ),
+    edit(
+        "a-coding-has-one-case",
+        "a client that writes GZIP is refused",
+        "shared/runtime/sie_runtime/http/encodings.py",
+        "coding.strip().lower()",
+        "coding.strip()",
+        ("tests/unit/test_http_words.py::test_a_coding_is_known_in_any_case",),
+    ),
 )

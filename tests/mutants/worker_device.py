@@ -213,4 +213,54 @@ WORKER_DEVICE_MUTANTS = (
         "own + sum((each.memory_bytes",
         _HOMES,
     ),
+    edit(
+        "options-are-lost-on-the-way",
+        "a threshold is taken by the gateway and not applied",
+        "data_plane/sie_worker/device/batch_runs.py",
+        "options=msgspec.json.decode(lane.options) if lane.options else {},",
+        "options={},",
+        (
+            "tests/property/test_batch_run_laws.py::test_a_batch_is_told_whole_and_what_it_read_is_counted_for_its_own_job",
+        ),
+    ),
+    edit(
+        "labels-are-sorted-on-the-way",
+        "scores of labels are given to other labels than they are of",
+        "data_plane/sie_worker/device/batch_runs.py",
+        "labels=lane.labels,",
+        "labels=tuple(sorted(lane.labels)),",
+        (
+            "tests/property/test_batch_run_laws.py::test_a_batch_is_told_whole_and_what_it_read_is_counted_for_its_own_job",
+        ),
+    ),
+    edit(
+        "tokens-are-those-of-the-last-item",
+        "a request of many items is billed for one",
+        "data_plane/sie_worker/device/batch_counts.py",
+        "hold.input_tokens += tokens",
+        "hold.input_tokens = tokens",
+        (
+            "tests/property/test_batch_run_laws.py::test_a_batch_is_told_whole_and_what_it_read_is_counted_for_its_own_job",
+        ),
+    ),
+    edit(
+        "a-lane-is-counted-by-batches",
+        "the inputs of a lane on its dashboard are the number of its batches",
+        "data_plane/sie_worker/device/batch_counts.py",
+        "lane.inputs.inc(len(batch.inputs))",
+        "lane.inputs.inc()",
+        (
+            "tests/property/test_batch_run_laws.py::test_a_batch_that_begins_is_counted_once_under_its_lane",
+        ),
+    ),
+    edit(
+        "a-lane-is-of-its-first-jobs-adapter",
+        "a fused batch of many adapters is counted for one of them",
+        "data_plane/sie_worker/device/batch_counts.py",
+        'adapter = lane.adapter.name if lane.adapter is not None else ""',
+        'adapter = hold.adapter.name if hold.adapter is not None else ""',
+        (
+            "tests/property/test_batch_run_laws.py::test_a_batch_that_begins_is_counted_once_under_its_lane",
+        ),
+    ),
 )

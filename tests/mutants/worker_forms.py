@@ -301,4 +301,34 @@ WORKER_FORMS_MUTANTS = (
             "_cut_that_may_be",
         ),
     ),
+    edit(
+        "a-side-is-cut-at-the-larger-bound",
+        "queries of late interaction are longer than the model was trained on",
+        "data_plane/sie_worker/forms/late_sides.py",
+        "max_length=min(limits), direction",
+        "max_length=max(limits), direction",
+        (
+            "tests/property/test_late_side_laws.py::test_a_text_is_cut_at_the_lesser_bound_and_filled_up_with_what_is_looked_at_or_not",
+        ),
+    ),
+    edit(
+        "an-empty-text-is-filled-up",
+        "an empty document is scored by its fillers",
+        "data_plane/sie_worker/forms/late_sides.py",
+        "form.filled_to if count or form.attended else 0",
+        "form.filled_to",
+        (
+            "tests/property/test_late_side_laws.py::test_a_text_is_cut_at_the_lesser_bound_and_filled_up_with_what_is_looked_at_or_not",
+        ),
+    ),
+    edit(
+        "a-filled-text-is-too-long",
+        "a query that is filled up beyond its cut is refused as too long",
+        "data_plane/sie_worker/forms/late_sides.py",
+        "cut and max(cut, self.form.filled_to)",
+        "cut",
+        (
+            "tests/property/test_late_side_laws.py::test_a_text_is_cut_at_the_lesser_bound_and_filled_up_with_what_is_looked_at_or_not",
+        ),
+    ),
 )

@@ -258,4 +258,54 @@ WORKER_INTAKE_MUTANTS = (
             "_is_not_run_again",
         ),
     ),
+    edit(
+        "a-letter-of-the-bundles-pool",
+        "a failed job stands among the letters of a pool that it is not of",
+        "data_plane/sie_worker/intake/letters.py",
+        "pool=self._kind.pool,",
+        "pool=self._kind.bundle,",
+        (
+            "tests/property/test_letter_laws.py::test_a_letter_tells_of_its_job_and_keeps_its_contents_only_where_that_is_wanted",
+        ),
+    ),
+    edit(
+        "a-letter-keeps-contents-unasked",
+        "the texts of users are kept for weeks although nobody wanted it",
+        "data_plane/sie_worker/intake/letters.py",
+        "keep_payload=self._letters.settings.dead_letter_payloads",
+        "keep_payload=True",
+        (
+            "tests/property/test_letter_laws.py::test_a_letter_tells_of_its_job_and_keeps_its_contents_only_where_that_is_wanted",
+        ),
+    ),
+    edit(
+        "a-letter-keeps-a-reference",
+        "a letter says that it can be run again, and its contents are gone",
+        "shared/schemas/sie_schemas/dead_letters.py",
+        "is_whole = keep_payload and JOB_DECODER.decode(message).payload is None",
+        "is_whole = keep_payload",
+        (
+            "tests/property/test_letter_laws.py::test_a_letter_tells_of_its_job_and_keeps_its_contents_only_where_that_is_wanted",
+        ),
+    ),
+    edit(
+        "a-letter-has-the-end-of-its-reason",
+        "of a long error an operator reads the end of a trace, and not what happened",
+        "shared/schemas/sie_schemas/dead_letters.py",
+        "message=reason[:_TEXT_MAX]",
+        "message=reason[-_TEXT_MAX:]",
+        (
+            "tests/property/test_letter_laws.py::test_a_letter_tells_of_its_job_and_keeps_its_contents_only_where_that_is_wanted",
+        ),
+    ),
+    edit(
+        "a-letter-is-named-by-its-job-alone",
+        "who hears a job's id keeps its letter out by one of his own",
+        "shared/runtime/sie_runtime/streams/dead_letters.py",
+        'f"{reply_to} {letter.job_id}"',
+        'f"{letter.job_id}"',
+        (
+            "tests/property/test_letter_laws.py::test_a_letter_tells_of_its_job_and_keeps_its_contents_only_where_that_is_wanted",
+        ),
+    ),
 )

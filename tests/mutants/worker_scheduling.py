@@ -171,4 +171,24 @@ WORKER_SCHEDULING_MUTANTS = (
             "_here",
         ),
     ),
+    edit(
+        "the-newest-way-is-forgotten",
+        "beyond a thousand models no new one gathers its batches",
+        "data_plane/sie_worker/scheduling/returning.py",
+        "del self._seen[next(iter(self._seen))]",
+        "self._seen.popitem()",
+        (
+            "tests/property/test_gathering_laws.py::test_of_too_many_ways_the_one_is_forgotten_that_was_answered_longest_ago",
+        ),
+    ),
+    edit(
+        "a-way-keeps-its-first-place",
+        "the busiest model of a worker is the first that is forgotten",
+        "data_plane/sie_worker/scheduling/returning.py",
+        "seen = self._seen.pop(way, None) or _Seen()",
+        "seen = self._seen.get(way) or _Seen()",
+        (
+            "tests/property/test_gathering_laws.py::test_of_too_many_ways_the_one_is_forgotten_that_was_answered_longest_ago",
+        ),
+    ),
 )

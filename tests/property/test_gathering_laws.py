@@ -214,3 +214,22 @@ def test_who_left_is_not_expected_while_all_that_stay_are_here(stay, leave, turn
         away ^= {client}
         if not away and now - left_at > 0.101:
             assert returns.due(LANE.way, now) is None
+
+
+@settings(max_examples=20)
+@given(ways=st.integers(1022, 1028), again=st.frozensets(st.integers(0, 6)))
+def test_of_too_many_ways_the_one_is_forgotten_that_was_answered_longest_ago(ways, again):
+    returns = Returns()
+    # Some of the first are answered again before the last of all have come.
+    turns = [*range(1000), *sorted(again), *range(1000, ways)]
+    order = [each for place, each in enumerate(turns) if each not in turns[place + 1 :]]
+    for each in turns:
+        returns.answered((str(each), "default", "encode", False), 40, 0.0)
+        returns.came((str(each), "default", "encode", False), 40, 0.01)
+    known = [
+        each
+        for each in order
+        if returns.due((str(each), "default", "encode", False), 0.01, running=1, free_at=0.01)
+        is not None
+    ]
+    assert known == order[-1024:]

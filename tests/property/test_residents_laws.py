@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sie_server.device.residency import Interest
+from sie_server.device.residency import Interest, Residency
 from sie_server.execution.residents import Pressure, Resident, Residents
 
 BUDGET = 100
@@ -221,9 +221,59 @@ class ResidentsMachine(RuleBasedStateMachine):
         assert len(left) == one
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "touch", "touch", "remove", "pass"]),
+            NAMES,
+            st.sampled_from([10, 40, 70]),
+        ),
+        max_size=25,
+    ),
+    st.sampled_from([0, 60, 100]),
+    SOME,
+    st.sampled_from([0, 30, 200]),
+)
+def test_without_a_worth_the_least_recently_used_leave_first_and_no_more_than_needed(
+    steps, bytes_max, pinned, coming
+):
+    residency, here, now = Residency[str](bytes_max), dict[str, tuple[int, float]](), 0.0
+    for what, name, size in steps:
+        if what == "pass":
+            now += size
+        elif what == "put":
+            residency.put(name, size, now)
+            here.pop(name, None)
+            here[name] = (size, now)
+        elif what == "remove":
+            residency.remove(name)
+            here.pop(name, None)
+        elif name in here:
+            residency.touch(name, now)
+            here[name] = (here.pop(name)[0], now)
+    movable = [name for name in here if name not in pinned]
+    assert {name: residency.size(name) for name in "abcde"} == {
+        name: here.get(name, (0, 0.0))[0] for name in "abcde"
+    }
+    assert [name for name in "abcde" if name in residency] == sorted(here)
+    total = sum(size for size, _ in here.values())
+    assert residency.used_bytes == total
+    assert residency.first_out(pinned) == (movable[0] if movable else None)
+    leaving: list[str] = []
+    while bytes_max and total + coming > bytes_max and len(leaving) < len(movable):
+        leaving.append(movable[len(leaving)])
+        total -= here[leaving[-1]][0]
+    assert residency.excess(pinned, coming=coming) == tuple(leaving)
+    for since in (now, now - 40):
+        idle = tuple(name for name in movable if here[name][1] <= since)
+        assert residency.idle(since, pinned) == idle
+
+
 REMEMBERED = 1024
 
 
+# Who was asked for first, and again last of all, is not the one that is forgotten.
+@example([("a", 3, 0.0), ("b", 1, 0.0), ("a", 1, 0.0), ("c", 1, 0.0)], REMEMBERED - 2)
 @given(
     st.lists(
         st.tuples(

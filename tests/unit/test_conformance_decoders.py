@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    Gemma2Config,
     GemmaConfig,
     LlamaConfig,
     PreTrainedConfig,
@@ -63,6 +64,13 @@ _FAMILIES: dict[str, PreTrainedConfig] = {
     "qwen2": Qwen2Config(**_SHAPE),
     "gemma": GemmaConfig(**_SHAPE),
     "llama": LlamaConfig(**_SHAPE),
+    # Its logits have a soft bound, and so small a one moves each of them.
+    "gemma2": Gemma2Config(
+        **_SHAPE,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=None,
+        final_logit_softcapping=0.5,
+    ),
 }
 _SPECIAL = ["<pad>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 _MERGES = [("y", "e"), ("ye", "s"), ("n", "o"), ("Y", "e"), ("Ye", "s"), ("t", "h"), ("th", "e")]
@@ -164,6 +172,10 @@ def test_a_saved_reranker_scores_as_its_reference_does(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["yes less no", "content in parts"])
 def test_a_decoder_without_modules_scores_as_its_reference_does(layout, tmp_path):
     _same(_decoder(tmp_path, chat=_LAYOUTS[layout].get("chat", _CHAT)))
+
+
+def test_logits_of_a_soft_bound_score_as_their_reference_does(tmp_path):
+    _same(_decoder(tmp_path, "gemma2", chat=_CHAT))
 
 
 _TRIMMED = [place.replace("| first }}", "| first | trim }}") for place in _ROLES]

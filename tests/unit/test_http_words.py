@@ -24,6 +24,7 @@ from sie_runtime.access.gate import Gate
 from sie_runtime.http.bodies import read_bounded
 from sie_runtime.http.charsets import check_charset
 from sie_runtime.http.encodings import decoded
+from sie_runtime.http.error_headers import retry_headers
 from sie_runtime.http.etags import is_named
 from sie_schemas.errors import FixRequest
 
@@ -349,3 +350,20 @@ async def test_sie_config_speaks_the_same_words(folder: Path) -> None:
     assert asked.headers["Access-Control-Allow-Origin"] == PAGE
     assert refused.status_code == 403
     assert "Access-Control-Allow-Origin" not in plain.headers
+
+
+@given(st.floats(0, 90))
+def test_when_to_send_again_is_told_in_whole_seconds_never_too_soon_and_in_milliseconds(seconds):
+    told = dict(retry_headers(seconds))
+    whole = int(told[b"retry-after"])
+    # A zero would be read as: at once.
+    assert whole >= 1
+    assert seconds <= whole < max(seconds + 1, 1.5)
+    assert abs(int(told[b"retry-after-ms"]) - seconds * 1000) <= 0.5
+    assert retry_headers(None) == []
+
+
+@pytest.mark.parametrize("coding", [b"GZIP", b" X-GZip", b"Identity"])
+def test_a_coding_is_known_in_any_case(coding: bytes) -> None:
+    body = BODY if coding == b"Identity" else gzip.compress(BODY)
+    assert decoded(coding, body, 1000, too_large=lambda _: AssertionError()) == BODY
