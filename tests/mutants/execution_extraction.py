@@ -172,9 +172,26 @@ EXECUTION_EXTRACTION_MUTANTS = (
         "data_plane/sie_server/backends/extraction/reading_together.py",
         "        found.shape == expected.shape and logits_agree(",
         "        found.shape == expected.shape or logits_agree(",
+        ("tests/unit/test_conformance_gliclass.py::test_scores_are_the_librarys",),
+    ),
+    edit(
+        "a-null-is-a-default",
+        "a GLiNER whose config holds a null where its library wants a name is added, and fails",
+        "shared/layouts/sie_layouts/extraction/gliner_fields.py",
+        "if key in config and not field.fits(config[key]):",
+        "if config.get(key) is not None and not field.fits(config[key]):",
         (
-            "tests/unit/test_conformance_gliclass.py::"
-            "test_scores_are_the_librarys[the mean of a row]",
+            "tests/unit/test_gliner_fields.py::test_a_value_with_which_the_library_ends_is_refused_by_its_key",
+        ),
+    ),
+    edit(
+        "more-layers-than-are-read",
+        "a GLiNER whose config reads fewer layers than its file holds is added, and fails",
+        "shared/layouts/sie_layouts/architectures/tensors/any_labels.py",
+        "int(each.group(1) or 0) >= count)",
+        "int(each.group(1) or 0) > count)",
+        (
+            "tests/unit/test_gliner_fields.py::test_a_value_with_which_the_library_ends_is_refused_by_its_key",
         ),
     ),
     edit(

@@ -86,7 +86,8 @@ _WHOLE = [
     *(f"gliner {kind} deberta-v3" for kind in KINDS),
     "gliner uni-token bert",
     "gliner bi-span modernbert",
-    *(f"gliclass {encoder}" for encoder in ENCODERS),
+    # Of a ConvBERT nothing is declared.
+    *(f"gliclass {encoder}" for encoder in ENCODERS if encoder != "convbert"),
 ]
 
 
@@ -147,6 +148,16 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "an odd width": {"hidden_size": 27},
     "another width than its encoder's": {"hidden_size": 48},
     "another way to see spans": {"span_mode": "query"},
+    "spans by all words inside": {"span_mode": "conv_max"},
+    "spans by a table": {"span_mode": "cat", "max_width": 3},
+    "spans by one layer": {"span_mode": "mlp"},
+    "spans by three words": {"span_mode": "markerV2"},
+    "spans by what is there alone": {"span_mode": "marker"},
+    "layers that are weighed": {"fuse_layers": True},
+    "labels that meet words": {"post_fusion_schema": "l2l-t2l", "num_post_fusion_layers": 2},
+    "words read again": {"span_encoder_config": {"model_type": "rnn", "num_hidden_layers": 2}},
+    "at another width": {"span_encoder_config": {"model_type": "rnn", "hidden_size": 10}},
+    "by an encoder": {"span_encoder_config": {"model_type": "modernbert", "hidden_size": 16}},
     "tokens and spans": {"span_mode": "token_level", "represent_spans": True},
     "the encoder's width alone": {"encoder_config": {"model_type": "bert", "hidden_size": 24}},
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from sie_layouts.extraction.gliner_fields import refuse_fields
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.reader import Reader
 
@@ -35,7 +36,6 @@ _OTHER_WORK: Final = (
     ("labels_decoder", "writes labels of its own, which is not done here"),
     ("precomputed_prompts_mode", "holds labels that were read before, which is not done here"),
 )
-_SPLITTER: Final = "whitespace"
 _ENCODERS: Final = ("uni-encoder",)
 
 
@@ -74,20 +74,16 @@ def read_gliner(files: Files) -> Reading[GlinerLayout]:
     reader = Reader(files)
     config = reader.table(GLINER_FILE)
     for key, what in _OTHER_WORK:
-        if config.get(key):
+        # An empty name of a layer is one to the library: only null is none.
+        if config.get(key) or config.get(key) == "":
             reader.refuse(f"{GLINER_FILE}: {key}", what)
     if config.get("model_type") == "gliner_streaming_span":
         reader.refuse(
             f"{GLINER_FILE}: model_type", "reads a stream of text, which is not done here"
         )
-    splitter = reader.take(GLINER_FILE, config, "words_splitter_type", str, _SPLITTER)
-    if splitter != _SPLITTER:
-        reader.refuse(
-            f"{GLINER_FILE}: words_splitter_type",
-            f"is {splitter}, and words are split at {_SPLITTER} here",
-        )
     _refuse_code(reader, GLINER_FILE, config)
     two = config.get("labels_encoder") is not None
+    refuse_fields(reader, GLINER_FILE, config, two=two)
     layout = GlinerLayout(
         encoders=2 if two else 1,
         finds="tokens" if config.get("span_mode") == "token_level" else "spans",

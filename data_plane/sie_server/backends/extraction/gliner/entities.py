@@ -55,6 +55,15 @@ from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GlinerEntities", "load"]
 
+_FAILS: Final = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    ImportError,
+)
 _OPTIONS: Final = {**PLACES, "threshold": 0.5, "flat_ner": True, "multi_label": False}
 _WEIGHTS: Final = "model.safetensors"
 _MADE_WITH_THE_MODEL: Final = "position_ids"
@@ -97,7 +106,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
             model = gliner.GLiNER.from_pretrained(
                 str(folder), local_files_only=True, map_location=device.name, dtype=torch_dtype
             )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except _FAILS as error:
         raise load_failed(
             f"gliner cannot load {spec.weights.folder}: {error}; restore the folder"
         ) from error
