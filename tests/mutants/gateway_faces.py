@@ -355,8 +355,8 @@ GATEWAY_FACES_MUTANTS = (
         "an-empty-list-is-token-ids",
         "a text of no token at all reaches the model",
         f"{_FACES_TOO}/token_ids.py",
-        "if not ids or min",
-        "if ids and min",
+        "if not ids:",
+        "if ids is None:",
         (f"{_FACES}test_a_list_of_numbers_is_one_input_and_every_other_list_one_of_each",),
     ),
     edit(

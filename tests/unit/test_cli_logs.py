@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sie_cli.local.logs import Following, Wanted, read_lines, rendered
+from sie_cli.local.logs import Following, Wanted, in_words, read_lines, rendered
 from sie_cli.main import build
 
 
@@ -85,3 +85,11 @@ def test_the_command_prints_the_last_lines_and_json_when_asked(tmp_path):
     assert shown.stdout.split()[-1] == "four"
     raw = run.invoke(build(), ["logs", "gateway", "--data", str(tmp_path), "-o", "json"])
     assert [json.loads(text)["msg"] for text in raw.stdout.splitlines()] == ["one", "four"]
+
+
+def test_a_line_of_json_is_told_in_words_and_a_trace_by_its_ends():
+    trace = "Traceback:\n  File x\nOSError: no room"
+    told = in_words(line("t", "it ended", "error", folder="/data", error=trace))
+    assert told == "it ended folder=/data error=Traceback: … OSError: no room"
+    assert in_words("Segmentation fault\n") == "Segmentation fault"
+    assert in_words("") == ""

@@ -902,6 +902,7 @@ async def test_token_ids_are_inputs_of_their_own_in_each_form_that_openai_has() 
         await client.embeddings.create(model="dense", input=[7592, 2088])
         two = await client.embeddings.create(model="dense", input=[[7592], [2088, 7]])
         mixed = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": ["a", 7]})
+        below = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": ["a", [7, -1]]})
         native = {"items": [{"token_ids": [7]}]}
         taken = await post(world, "/v1/encode/dense", native)
         scored = await post(world, "/v1/score/ranker", native | {"query": {"text": "q"}})
@@ -914,6 +915,9 @@ async def test_token_ids_are_inputs_of_their_own_in_each_form_that_openai_has() 
         assert {job.v for job in world.echo.seen} == {JOB_VERSION}
     assert len(two.data) == 2
     assert mixed.json()["error"]["param"] == "input[1]"
+    # The item, the place in it and the number itself: in a list of thousands nobody finds it.
+    assert below.json()["error"]["param"] == "input[1][1]"
+    assert "input[1][1] is -1" in below.json()["error"]["message"]
     assert taken.status_code == 200
     for refused in (scored, both):
         assert refused.json()["detail"]["field"] == "$.items[0].token_ids"

@@ -212,7 +212,6 @@ def test_sparse_vectors_of_a_masked_language_model_are_its_strongest_words(famil
         folder,
         Tasks(encode=EncodeTask(outputs=("sparse",))),
         "transformer",
-        pooling="cls",
     )
     assert backend.describe().execution == "packed", backend.describe().reason
     assert backend.describe().dims == {"sparse": VOCABULARY}

@@ -46,7 +46,7 @@ from sie_server.adapters.lora_format import read_adapter
 from sie_server.backends import echo
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import spacy_pipeline
-from sie_server.backends.names import load_backend
+from sie_server.backends.names import backend_names, find_backend, load_backend
 from sie_server.backends.score import onnx_cross_encoder
 from sie_server.device.residency import Residency
 from sie_server.execution.execution import Execution
@@ -704,10 +704,26 @@ def test_an_echo_refuses_what_is_no_number_of_dimensions(options: dict[str, Any]
 
 
 def test_an_echo_only_encodes_to_dense_vectors():
-    with pytest.raises(SIEError, match="`encode` only, and gives `dense`"):
+    with pytest.raises(SIEError, match="`encode` only"):
         echo.load(_spec(_NOTHING, Tasks(score=ScoreTask()), backend="echo"), DEVICE)
+    with pytest.raises(SIEError, match="gives the output dense, and no other"):
+        echo.load(_spec(_NOTHING, _task("encode", outputs=("sparse",)), backend="echo"), DEVICE)
     backend = echo.load(_spec(_NOTHING, Tasks(encode=EncodeTask()), backend="echo"), DEVICE)
     text = ipc.TextInput("x")
     with pytest.raises(SIEError) as refused:
         backend.run(ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=(text,)))
     assert refused.value.code == "UNSUPPORTED_OPERATION"
+
+
+def _task(name: str, **more: Any) -> Tasks:
+    return Tasks.model_validate({name: more})
+
+
+@pytest.mark.parametrize("name", sorted(set(backend_names()) - {"transformer"}))
+def test_a_document_of_more_tasks_than_its_backend_has_fails_the_load(name):
+    """Four of them took one, and told whoever asked for the other task."""
+    every = ("encode", "extract", "score")
+    for left_out in every:
+        two: dict[str, Any] = {task: {} for task in every if task != left_out}
+        with pytest.raises(SIEError, match=r"does `[a-z]+` only"):
+            find_backend(name)(_spec(_NOTHING, Tasks.model_validate(two), backend=name), DEVICE)

@@ -191,6 +191,9 @@ def test_token_ids_of_another_tokenizer_are_refused_and_not_read_as_other_words(
     assert failure.index == 0
     assert "not of this model's tokenizer" in failure.message
     assert len(found.inputs) == 1
+    if given == (200_000,):
+        assert "item 0: " in failure.message
+        assert "number 0 is 200000, which is none of its 30522 tokens" in failure.message
 
 
 def test_a_token_id_beyond_a_gap_of_the_vocabulary_is_read(tmp_path: Path):

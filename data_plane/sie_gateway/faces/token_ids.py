@@ -4,7 +4,7 @@
 text may be an object that says so, as Jina's clients and Xinference's write it.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ class _Text(Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
+_IDS_END: Final = 2**31
+"""The ids of a job are 32 bits with a sign."""
 Texts: TypeAlias = str | list[str | int | list[int] | _Text]
 
 
@@ -42,8 +44,16 @@ def inputs_of(given: Texts, vocabulary: Vocabulary | None, field: str) -> str | 
 
 
 def _tokens(ids: list[int], where: str, vocabulary: Vocabulary | None) -> Item:
-    if not ids or min(ids) < 0 or max(ids) >= 2**31:
+    if not ids:
         raise FixRequest(f"{where}: token ids are whole numbers, and at least one", field=where)
+    for place, number in enumerate(ids) if min(ids) < 0 or max(ids) >= _IDS_END else ():
+        if not 0 <= number < _IDS_END:
+            field = f"{where}[{place}]"
+            raise FixRequest(
+                f"{field} is {number}: token ids are whole numbers from 0 to {_IDS_END - 1}, and "
+                "below the size of the model's vocabulary",
+                field=field,
+            )
     if vocabulary is not None:
         return Item(text=vocabulary.text_of(ids, where))
     return Item(token_ids=tuple(ids))

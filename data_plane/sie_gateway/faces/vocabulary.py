@@ -42,8 +42,8 @@ class Vocabulary:
             if word is None:
                 field = f"{where}[{place}]"
                 raise FixRequest(
-                    f"{field}: {number} is no token of the vocabulary that this gateway was given "
-                    "(SIE_GATEWAY_TOKEN_VOCABULARY)",
+                    f"{field}: {number} is none of the {len(self._tokens)} tokens of the "
+                    "vocabulary that this gateway was given (SIE_GATEWAY_TOKEN_VOCABULARY)",
                     field=field,
                 )
             words.append(word)

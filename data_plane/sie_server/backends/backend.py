@@ -33,6 +33,7 @@ __all__ = [
     "load_failed",
     "require_only",
     "require_operation",
+    "require_outputs",
     "take",
     "unit_length",
 ]
@@ -170,10 +171,23 @@ class WithoutAdapters:
                 )
 
 
-def require_only(spec: ModelSpec, operation: Operation) -> None:
-    """Refuse a model that is to do anything else as well. Raises MODEL_LOAD_FAILED."""
+def require_only(spec: ModelSpec, operation: Operation, outputs: Set[str] = frozenset()) -> None:
+    """Refuse a model that is to do anything else as well. Raises MODEL_LOAD_FAILED.
+
+    `outputs` are those of an `encode`, each of which it must have and no other.
+    """
     if {name for name, task in spec.tasks if task is not None} != {operation}:
         raise load_failed(f"the backend {spec.profile.backend} does `{operation}` only")
+    require_outputs(spec, outputs)
+
+
+def require_outputs(spec: ModelSpec, outputs: Set[str]) -> None:
+    """Refuse a model whose document names other outputs. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.encode is not None and set(spec.tasks.encode.outputs) != outputs:
+        raise load_failed(
+            f"this model gives the output {' and '.join(sorted(outputs))}, and no other; its "
+            f"document names {', '.join(spec.tasks.encode.outputs)}"
+        )
 
 
 def require_operation(

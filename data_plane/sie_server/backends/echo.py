@@ -16,7 +16,7 @@ from sie_server.backends.backend import (
     DeviceSpec,
     ModelSpec,
     WithoutAdapters,
-    load_failed,
+    require_only,
     take,
     unit_length,
 )
@@ -29,8 +29,7 @@ _DIMS: Final = 64
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Check the profile. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.encode is None or spec.tasks.encode.outputs != ("dense",):
-        raise load_failed("the backend echo does `encode` only, and gives `dense`")
+    require_only(spec, "encode", {"dense"})
     return Echo(spec, int(spec.profile.options.get("dims", _DIMS)))
 
 

@@ -55,11 +55,12 @@ def wanted_cut(job: Job, loaded: Loaded, ways: Collection[str] = ()) -> str | No
     if how not in ways:
         params = "$" if job.operation == "score" else "$.params"
         where = f"{params}.options.truncate"
-        raise FixRequest(
-            f"{where}: {job.model_id} cuts texts that are too long in its own way, and not at "
-            f"{how!r}; leave it out",
-            field=where,
+        does = (
+            f"cuts texts that are too long in its own way, and not at {how!r}"
+            if loaded.truncation_side
+            else "cuts no text"
         )
+        raise FixRequest(f"{where}: {job.model_id} {does}; leave it out", field=where)
     return how
 
 

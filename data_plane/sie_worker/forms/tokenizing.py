@@ -145,9 +145,10 @@ class Tokenizer:
         whole. Raises `FixRequest` where they are none of this tokenizer's: ids of another one are
         other words, and nobody would notice."""
         # Each by itself, and not by their number: some vocabularies have gaps.
-        unknown = next((each for each in ids if self._native.id_to_token(each) is None), None)
-        if unknown is not None:
-            raise _foreign(f"it has no {unknown}")
+        for place, number in enumerate(ids):
+            if self._native.id_to_token(number) is None:
+                size = self._native.get_vocab_size()
+                raise _foreign(f"number {place} is {number}, which is none of its {size} tokens")
         wanted = [number for number in ids if number not in self._special_ids]
         judged = len(wanted)
         if 0 < self._tokens_max < len(wanted) and not whole:
@@ -285,7 +286,8 @@ def _texts_of(
             if item.token_ids:
                 text = tokenizer.text_of(item.token_ids, whole=whole)
         except FixRequest as error:
-            failures.append(ItemFailure(index, error.code, error.message))
+            message = f"item {job.first_item + index}: {error.message}"
+            failures.append(ItemFailure(index, error.code, message))
             continue
         if text is None:
             failures.append(_lacks(index, "text"))

@@ -19,6 +19,7 @@ import httpx
 from sie_cli.access import state
 from sie_cli.access.named_cluster import HERE, Target, target_of
 from sie_cli.access.state import ClusterState
+from sie_cli.local.logs import in_words
 from sie_runtime.http.bounded_answers import ask
 from sie_schemas.errors import FixRequest
 from sie_sdk.wire.transport import reason_of, verify_of
@@ -207,14 +208,14 @@ def _tails(record: ClusterState | None) -> dict[str, str]:
 
 
 def _tail(log: Path) -> str:
-    """The last line of a log; empty where there is none."""
+    """The last line of a log, in words; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1] if lines else ""
+    return in_words(lines[-1]) if lines else ""
 
 
 def _asked(way: _Way, url: str) -> Answer:

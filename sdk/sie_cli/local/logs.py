@@ -9,7 +9,7 @@ import heapq
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,16 @@ from sie_core.counted import counted
 from sie_core.nearest import advice
 from sie_schemas.errors import FixRequest, visible
 
-__all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered", "show_logs"]
+__all__ = [
+    "LEVELS",
+    "Following",
+    "Line",
+    "Wanted",
+    "in_words",
+    "read_lines",
+    "rendered",
+    "show_logs",
+]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _LOOK_S: Final = 0.2
@@ -166,9 +175,20 @@ def rendered(line: Line) -> str:
     """A line for a person."""
     if not line.fields:
         return f"{line.ts:<24} {line.role:<10} {line.text}"
-    more = " ".join(f"{name}={value}" for name, value in line.fields.items() if name not in _PLAIN)
-    message = f"{line.fields.get('msg', '')} {more}".rstrip()
-    return f"{line.ts:<24} {line.role:<10} {line.level:<8} {message}"
+    return f"{line.ts:<24} {line.role:<10} {line.level:<8} {_message(line.fields)}"
+
+
+def in_words(text: str) -> str:
+    """The message of a line as it was written, and what stands beside it; one line of its own."""
+    fields = _fields(text)
+    # Of a trace the last line says what it was.
+    lines = (_message(fields) if fields else text).strip().splitlines()
+    return f"{lines[0]} … {lines[-1]}" if len(lines) > 1 else "".join(lines)
+
+
+def _message(fields: Mapping[str, Any]) -> str:
+    more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _PLAIN)
+    return f"{fields.get('msg', '')} {more}".strip()
 
 
 def _parsed(path: Path) -> Iterator[Line]:

@@ -247,13 +247,27 @@ def inputs_of(name: str) -> tuple[str, ...] | None:
     return _INPUTS.get(name, ("text",)) if name in BACKEND_OPTIONS else None
 
 
+_ONLY_EXTRACT: Final = frozenset(
+    {
+        "gliclass", "gliner", "ocr", "spacy", "text-classification", "token-classification",
+        "zero-shot-classification",
+    }
+)  # fmt: skip
+_OF_WORDING: Final = frozenset({"query_template", "doc_template", "default_instruction"})
+"""Nothing is put around a text of `extract`: in a profile they were taken, and read by nobody."""
+
+
+def _general(name: str, own: tuple[Option, ...]) -> tuple[Option, ...]:
+    left_out = {option.name for option in own} | (_OF_WORDING if name in _ONLY_EXTRACT else set())
+    return tuple(each for each in GENERAL if each.name not in left_out)
+
+
 _WITH_GENERAL: Final[Mapping[str, tuple[Option, ...]]] = {
-    name: (*own, *(each for each in GENERAL if each.name not in {option.name for option in own}))
-    for name, own in BACKEND_OPTIONS.items()
+    name: (*own, *_general(name, own)) for name, own in BACKEND_OPTIONS.items()
 }
 
 
 def of_backend(name: str) -> tuple[Option, ...] | None:
-    """The options of a built-in backend and the general ones that it does not declare itself; None
-    for another's."""
+    """The options of a built-in backend and the general ones that it reads and does not declare
+    itself; None for another's."""
     return _WITH_GENERAL.get(name)

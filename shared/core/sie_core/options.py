@@ -24,6 +24,8 @@ _TEXT_MAX: Final = 8192
 """An instruction of two pages; an option is no place for documents."""
 _TEMPLATES: Final = ("query_template", "doc_template")
 _PAIR_TEMPLATE: Final = "pair_template"
+_CHOSEN: Final = {"query_prompt": "query_template", "document_prompt": "doc_template"}
+"""Two words of a profile for what stands around one text."""
 _BESIDE: Final[Mapping[str, str]] = {
     "profile": "a profile is named with the model: `model:profile`",
     "output_types": "it is a parameter beside `options`",
@@ -96,6 +98,9 @@ def profile_problems(
             yield name, f"the backend {backend} has no option {name[:_TOLD_MAX]!r}; {advice}"
         elif problem := _problem(option, value):
             yield name, problem
+    for prompt, template in _CHOSEN.items():
+        if prompt in given and template in given:
+            yield prompt, f"the profile's {template} stands in its place: leave one of them out"
     if "default_instruction" in given and not _has_place(given):
         yield "default_instruction", "no template of this profile has a place {instruction}"
 

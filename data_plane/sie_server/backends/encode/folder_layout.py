@@ -45,11 +45,15 @@ def read_layout(
         )
     if "pooling" in profile.options:
         mode = _pooling_option(profile)
+        if not any(isinstance(step, PoolingStep) for step in (*layout.document, *layout.query)):
+            raise load_failed(f"the option pooling is {mode!r}, and {folder} pools nothing")
         layout = replace(
             layout, document=_pooled(layout.document, mode), query=_pooled(layout.query, mode)
         )
     if "normalize" in profile.options:
         unit = _normalize_option(profile)
+        if layout.output != "dense":
+            raise load_failed(f"the option normalize is of dense vectors; it gives {layout.output}")
         layout = replace(
             layout, document=ended(layout.document, unit=unit), query=ended(layout.query, unit=unit)
         )

@@ -41,6 +41,7 @@ from sie_server.backends.backend import (
     DeviceSpec,
     ModelSpec,
     load_failed,
+    require_outputs,
     take,
     unit_length,
 )
@@ -108,6 +109,8 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
 def _side(spec: ModelSpec, device: DeviceSpec, layout: SentenceLayout) -> Backend:
     """The backend of a layout's documents. Raises MODEL_LOAD_FAILED."""
     step = layout.document[0]
+    if layout.output == "sparse" or isinstance(step, StaticStep | TokenWeightsStep):
+        require_outputs(spec, {layout.output})
     if isinstance(step, StaticStep | TokenWeightsStep):
         return LookupBackend(spec, device, layout, step)
     assert isinstance(step, TransformerStep), "a layout's first step takes texts in"

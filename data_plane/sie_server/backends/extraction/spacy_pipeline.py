@@ -21,6 +21,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_only,
     take,
 )
 from sie_server.backends.extraction.characters import placed, trimmed, whole
@@ -44,8 +45,7 @@ _READ_BY_ENTITIES: Final = frozenset(
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a pipeline's data folder. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.extract is None:
-        raise load_failed("the backend spacy does `extract` only")
+    require_only(spec, "extract")
     folder = spec.weights.folder
     spec.weights.file(f"{_RECOGNISER}/model", cure="the pipeline needs an entity recogniser")
     try:
@@ -75,6 +75,7 @@ class SpacyPipeline(WithoutAdapters):
             id=0,
             revision=self._spec.revision,
             accepts="text",
+            truncation_side="",
             cost_unit="bytes4",
             execution="padded",
             reason="spaCy batches by itself",

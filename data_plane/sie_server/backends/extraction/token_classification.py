@@ -73,6 +73,8 @@ class TokenClassifier(EncoderBackend):
         return replace(
             self._core.describe(),
             accepts="text",
+            # What is longer than the model reads is read in windows.
+            truncation_side="",
             tokenizer_path="",
             tokenizer_sha256="",
             cost_unit="bytes4",

@@ -64,7 +64,9 @@ class ZeroShotClassifier(SequenceLogits):
         self._entails = entails
         self._tokenizer = read_tokenizer(self.tokenizer.path, tokens_max=self.tokens_max)
         # The first is the text: a hypothesis without its label would be about nothing.
-        self._tokenizer.enable_truncation(self.tokens_max, strategy="only_first")
+        self._tokenizer.enable_truncation(
+            self.tokens_max, strategy="only_first", direction=self.tokenizer.truncation_side
+        )
 
     def describe(self) -> Loaded:
         """Texts in, classes out; a text's cost is a quarter of its bytes, for each label."""

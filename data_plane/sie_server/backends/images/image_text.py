@@ -36,6 +36,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_only,
     unit_length,
 )
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens, token_input
@@ -56,11 +57,7 @@ _LEVELS: Final = 256
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model of two towers. Raises MODEL_LOAD_FAILED."""
-    tasks = spec.tasks
-    if tasks.encode is None or tuple(tasks.encode.outputs) != ("dense",):
-        raise load_failed("the backend image-text does `encode` with the output dense")
-    if tasks.score is not None or tasks.extract is not None:
-        raise load_failed("the backend image-text does `encode` only")
+    require_only(spec, "encode", {"dense"})
     reading = read_image_text(FolderFiles(spec.weights.folder))
     if reading.layout is None:
         said = "; ".join(map(str, reading.refusals))

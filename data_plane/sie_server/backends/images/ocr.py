@@ -83,6 +83,7 @@ class OcrBackend(WithoutAdapters):
             id=0,
             revision=self._spec.revision,
             accepts="image",
+            truncation_side="",
             cost_unit="items",
             item_cost=_COST,
             execution="padded",

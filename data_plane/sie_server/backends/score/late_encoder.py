@@ -26,7 +26,14 @@ from sie_schemas.ipc import (
     TextForm,
     TokensInput,
 )
-from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take, unit_length
+from sie_server.backends.backend import (
+    DeviceSpec,
+    ModelSpec,
+    load_failed,
+    require_outputs,
+    take,
+    unit_length,
+)
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.backends.forward.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.forward.trial_texts import trial_texts
@@ -44,6 +51,8 @@ from sie_server.weights.tokenizer_file import tokenizer_file
 
 __all__ = ["LateEncoder"]
 
+_OF_ONE_VECTOR: Final = frozenset({"document_prompt", "normalize", "pooling", "query_prompt"})
+"""A folder of this kind has the words of each side, and none to choose."""
 _TRIED: Final = ((24, 9), (24, 24), (24, 2), (40, 40))
 """Lengths of the texts that are tried, and at how many tokens each looks. The last is longer than
 the others, which are padded beside it."""
@@ -53,12 +62,9 @@ class LateEncoder(EncoderBackend):
     """One encoder, owned by the device's thread."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec, layout: TokenLayout) -> None:
-        assert spec.tasks.encode is not None
-        if set(spec.tasks.encode.outputs) != {"multivector"}:
-            raise load_failed("this model gives the output multivector, and no other")
-        unknown = sorted(spec.profile.options.keys() & {"pooling", "normalize"})
-        if unknown:
-            raise load_failed(f"the option {unknown[0]} is for one vector a text")
+        require_outputs(spec, {"multivector"})
+        for name in sorted(spec.profile.options.keys() & _OF_ONE_VECTOR):
+            raise load_failed(f"the option {name} is for one vector a text")
         place = torch.device(device.name)
         folder = spec.weights.folder
         text = dataclasses.replace(layout.encoder.text, marks=layout.marks)

@@ -30,6 +30,7 @@ from sie_server.backends.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_only,
     take,
 )
 from sie_server.backends.forward.token_inputs import TokenLimits, read_tokens
@@ -50,8 +51,7 @@ _SESSION_ERRORS: Final = (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotIm
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Open the graph and the tokenizer. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.score is None:
-        raise load_failed("the backend onnx-cross-encoder does `score` only")
+    require_only(spec, "score")
     name = str(spec.profile.options.get("file", _GRAPH))
     path = spec.weights.file(name)
     # A graph may keep its weights in files of their own, which ONNX Runtime opens by itself.

@@ -162,12 +162,13 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `tokens`, `bytes4` (a quarter of the text's bytes) or `items` (each costs `item_cost`). With
     `reads_per_label` a text is read once for each label. `execution` is `packed` or `padded`, as
     the probe decided; `reason` says why it is padded. With `fuses_adapters`, inputs of several
-    adapters may share a batch (`RunBatch.adapters`). Long texts lose tokens at `truncation_side`. A
-    model that `skips_prompts` is told how many tokens each input's prompt has. Without
-    `special_tokens` a text has its own alone. `prompts` are those of a `query`, of a `document`,
-    and by "" of a text that is called neither, where it has another. `query_form` says how queries
-    are tokenized where otherwise. `instruction` is put before the query of a pair; `pair` makes its
-    text. `resident` are the revisions that are loaded now, itself included; None: it does not say.
+    adapters may share a batch (`RunBatch.adapters`). Long texts lose tokens at `truncation_side`;
+    none are lost where it is empty. A model that `skips_prompts` is told how many tokens each
+    input's prompt has. Without `special_tokens` a text has its own alone. `prompts` are those of a
+    `query`, of a `document`, and by "" of a text that is called neither, where it has another.
+    `query_form` says how queries are tokenized where otherwise. `instruction` is put before the
+    query of a pair; `pair` makes its text. `resident` are the revisions that are loaded now, itself
+    included; None: it does not say.
     """
 
     id: int
