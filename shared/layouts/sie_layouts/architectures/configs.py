@@ -172,7 +172,7 @@ def _unlike_counts(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[st
         return value if plain else entry.usual.get(key, 0)
 
     types, layers = config.get("layer_types"), count("num_hidden_layers")
-    if isinstance(types, str):
+    if types is not None and not isinstance(types, list):
         yield "layer_types", "a list with a type for each layer is wanted", _RESTORE
     elif isinstance(types, list) and "num_hidden_layers" in entry.usual and len(types) != layers:
         yield "layer_types", f"a type for each of {layers} layers is wanted", _RESTORE
