@@ -34,6 +34,7 @@ from sie_layouts.architectures.tensors.declared import declared_types
 __all__ = ["common", "entry", "kinds"]
 
 _LAYERS = 2
+"""So that one layer reads what another gave."""
 _JUDGED = frozenset({
     "chunk_size_feed_forward", "d_ff", "d_inner", "d_model", "dim", "embedding_size", "ffn_dim",
     "hidden_dim", "hidden_size", "id2label", "initializer_range", "intermediate_size", "is_causal",
@@ -119,7 +120,7 @@ def _read_only(kind: str) -> Iterator[str]:
 
 
 def _fails(kind: str, **changed: Any) -> str:
-    """What the library says to a config; "" where it reads a text with it."""
+    """The words of the library for a config; "" where it reads a text with it."""
     return _said(kind, json.dumps(changed))
 
 
