@@ -60,6 +60,8 @@ __all__ = [
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOADING_FAILS: Final = (
+    ArithmeticError,
+    AssertionError,
     ImportError,
     OSError,
     ValueError,

@@ -218,7 +218,8 @@ class SequenceLogits:
 
     def _whole(self, ids: Sequence[Tensor], types: Sequence[Tensor | None]) -> Tensor:
         parameters = inspect.signature(self._model.forward).parameters
-        padding = self._model.config.pad_token_id or 0
+        # Some published files say -1, which is no row of a table.
+        padding = max(self._model.config.pad_token_id or 0, 0)
         inputs: dict[str, Any] = {
             "input_ids": self._pad(ids, padding),
             "attention_mask": self._pad([torch.ones_like(own) for own in ids], 0),

@@ -132,16 +132,19 @@ class Encoder:
         config = self._model.config
         # A config of layers that differ tells no value of all.
         configs = config.per_layer_config if config.is_heterogeneous else (config,)
-        return max(
-            int(getattr(each, name, None) or 0)
+        told = [
+            getattr(each, name, None)
             for each in configs
             for name in ("sliding_window", "local_attention")
-        )
+        ]
+        # A family without windows takes any value there.
+        return max((each for each in told if isinstance(each, int)), default=0)
 
     @property
     def padding_id(self) -> int:
         """The id with which texts are filled up."""
-        return self._model.config.pad_token_id or 0
+        # Some published files say -1, which is no row of a table.
+        return max(self._model.config.pad_token_id or 0, 0)
 
     def choose(self, execution: Execution) -> None:
         """From now on this forward is called, and only this one: it selects the attention."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sie_layouts.architectures.configs import untaken
+from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.without_texts import MORE_THAN_TEXTS, WITHOUT_TEXTS
 from sie_layouts.facts import Refusal
 
@@ -48,6 +50,14 @@ def unrunnable(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
     yield from _direction(name, kind, config.get("is_causal"))
     yield from _labels(name, config)
     yield from _positions(name, config.get("max_position_embeddings"))
+    # Code of a model's own has a config class of its own, where an operator allows it.
+    if published_form(config) is None and not _has_own_config(config):
+        yield from untaken(name, kind, config)
+
+
+def _has_own_config(config: Mapping[str, Any]) -> bool:
+    code = config.get("auto_map")
+    return isinstance(code, Mapping) and "AutoConfig" in code
 
 
 def _positions(name: str, value: object) -> Iterator[Refusal]:

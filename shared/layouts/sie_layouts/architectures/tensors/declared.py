@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
+from sie_layouts.architectures.configs import numbers_lacking
 from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
@@ -125,6 +126,7 @@ def wanted(config: Mapping[str, Any], head: Head, names: Iterable[str] = ()) -> 
         return
     yield from _of_family(config, family, "", family.prefixes)
     yield from _lines(family.heads.get(head, ""), "", family.prefixes, _sizes(config, family))
+    yield from (Wanted((each,), None) for each in numbers_lacking(kind, config, names))
 
 
 def _of_family(
@@ -233,17 +235,13 @@ def _pickled(
     names = [
         name
         for name in pickles_wanted(files.names())
-        if name.rpartition("/")[0] == folder and _of_model(name)
+        if name.startswith(f"{folder}/pytorch_model" if folder else "pytorch_model")
     ]
     held = [read_pickle(files, name) for name in names[:_SHARDS_MAX]]
     known = [each for each in held if each is not None]
     if not names or len(known) < len(names):
         return main, None
     return names[0], ({key: each for one in known for key, each in one.items()}, ())
-
-
-def _of_model(name: str) -> bool:
-    return name.rpartition("/")[2].startswith("pytorch_model")
 
 
 def _too_small(name: str, config: Mapping[str, Any]) -> Iterator[Refusal]:

@@ -1,0 +1,272 @@
+"""The values that transformers' config classes take, as `sie add` reads them.
+
+Each family's class says the types of its fields. What a value does is asked of the library: a
+model is made without memory, and reads a text where it can. Whatever fails with each switch of the
+family is written down, and nothing else: a table that refuses more would refuse what loads.
+`python -m tests.support.library_configs` writes the file anew.
+"""
+
+import json
+import logging
+import types
+import typing
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import torch
+import transformers as tf
+from tests.support.library_tensors import kinds as named_kinds
+from transformers.activations import ACT2CLS
+from transformers.configuration_utils import _LEGACY_LAYER_TYPE_REMAP, ALLOWED_ATTN_LAYER_TYPES
+from transformers.initialization import no_init_weights
+from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from sie_layouts.architectures.configs import TABLE, Entry, fits
+from sie_layouts.architectures.tensors.declared import declared_types
+
+__all__ = ["common", "entry", "kinds"]
+
+_LAYERS = 2
+"""So that one layer reads what another gave."""
+_JUDGED = frozenset({
+    "chunk_size_feed_forward", "d_ff", "d_inner", "d_model", "dim", "embedding_size", "ffn_dim",
+    "hidden_dim", "hidden_size", "id2label", "initializer_range", "intermediate_size", "is_causal",
+    "max_position_embeddings", "n_embd", "n_inner", "n_positions", "num_labels",
+    "type_vocab_size", "use_cache", "vocab_size",
+})  # fmt: skip
+"""Keys with a rule of their own, or which a tensor's shape judges."""
+_HEADS = ("num_attention_heads", "num_key_value_heads")
+_SOME = ("gelu_new", "relu2", "silu")
+"""Names that stand for all of them: a family that takes these looks a name up among all."""
+_ATTENTIONS = ("flash_attention_2", "flash_attention_3", "flash_attention_4")
+"""Kernels of packages: a config names them also where one is missing."""
+_BEYOND = 10**9
+"""No vocabulary has as many words."""
+_WORDS = 99
+"""So that a model with memory takes little of it."""
+_UNEVEN = 7
+"""No width of a published model is a multiple of it."""
+_BOUNDS: Mapping[tuple[bool, ...], str] = {
+    (False, False, True): "above", (False, True, True): "none below", (True, False, True): "not",
+    (False, True, False): "share", (False, False, False): "",
+}  # fmt: skip
+"""By whether a value below 0, 0 itself, and one above 1 are taken."""
+_PLAIN = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", Any: "any"}
+
+
+def kinds() -> list[str]:
+    """The types of texts whose tensors are known, by hand or from the library."""
+    return sorted({*named_kinds(), *declared_types()} & set(CONFIG_MAPPING))
+
+
+def _form(kind: Any) -> str:
+    """A type as the table has it; "" of one that no JSON gives."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is None:
+        return "null"
+    if origin in (typing.Union, types.UnionType):
+        return "|".join(
+            dict.fromkeys(each for one in inner for each in _form(one).split("|") if each)
+        )
+    if origin is typing.Literal:
+        return "|".join(f"={each}" for each in inner if isinstance(each, str)) or "any"
+    if kind is list or origin is list:
+        of = _form(inner[0]).replace("|", "/") if inner else ""
+        return f"list:{of}" if of else "list"
+    if kind is dict or origin is dict:
+        of = _form(inner[1]).replace("|", "/") if inner and ":" not in _form(inner[1]) else ""
+        return f"dict:{of}" if of and of != "any" else "dict"
+    # No JSON gives a tuple, nor an object of the library's.
+    return _PLAIN.get(kind, "" if isinstance(kind, type) or origin is tuple else "any")
+
+
+@cache
+def _class(kind: str) -> Any:
+    return CONFIG_MAPPING[kind]
+
+
+def _forms(kind: str) -> dict[str, str]:
+    found = {each.name: _form(each.type) or "any" for each in fields(_class(kind))}
+    # `setattr` by another name ends at the same field.
+    mapped = {key: found[to] for key, to in _class(kind).attribute_map.items() if to in found}
+    return {**mapped, **found, **dict.fromkeys(_read_only(kind), "")}
+
+
+def _by_form(kind: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, form in sorted(_forms(kind).items()):
+        if form != "any":
+            found.setdefault(form, []).append(key)
+    return found
+
+
+def _read_only(kind: str) -> Iterator[str]:
+    for key in dir(_class(kind)):
+        told = getattr(_class(kind), key, None)
+        if isinstance(told, property) and told.fset is None and not key.startswith("_"):
+            try:
+                tf.AutoConfig.for_model(kind, **{key: True})
+            except AttributeError:
+                yield key
+            except Exception:  # of a value, and not of the key
+                continue
+
+
+def _fails(kind: str, **changed: Any) -> str:
+    """The words of the library for a config; "" where it reads a text with it."""
+    return _said(kind, json.dumps(changed))
+
+
+@cache
+def _said(kind: str, written: str) -> str:
+    place = _place(kind)
+    return _tried(kind, place or "meta", json.loads(written), reads=bool(place))
+
+
+@cache
+def _place(kind: str) -> str:
+    """The device on which a family reads a text: some look at values, which `meta` has none of."""
+    return next((each for each in ("meta", "cpu") if not _tried(kind, each, {}, reads=True)), "")
+
+
+def _tried(kind: str, place: str, changed: Mapping[str, Any], *, reads: bool) -> str:
+    words = {"vocab_size": _WORDS, "pad_token_id": 0} if place == "cpu" else {}
+    try:
+        count = _class(kind).attribute_map.get("num_hidden_layers", "num_hidden_layers")
+        config = tf.AutoConfig.for_model(kind, **{count: _LAYERS, **words, **changed})
+        with torch.device(place), no_init_weights(), torch.no_grad():
+            model = tf.AutoModel.from_config(config).eval()
+            one = model.get_encoder() if config.is_encoder_decoder else model
+            # Texts of several tokens, so that what is beside one counts.
+            ids = torch.ones(2, 5, dtype=torch.long)
+            if reads:
+                one(input_ids=ids)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _always(kind: str, **changed: Any) -> bool:
+    """True of values that fail with each switch of the family as well."""
+    if not _fails(kind, **changed):
+        return False
+    usual = tf.AutoConfig.for_model(kind).to_dict()
+    switches = [
+        key for key, is_on in usual.items() if isinstance(is_on, bool) and key not in _JUDGED
+    ]
+    types_of = [("layer_types", ["full_attention"] * _LAYERS)] if "layer_types" in usual else []
+    for key, other in (*((each, not usual[each]) for each in switches), *types_of):
+        both = {**changed, key: other}
+        if key not in changed and not _fails(kind, **{key: other}) and not _fails(kind, **both):
+            return False
+    return True
+
+
+def _bound(kind: str, key: str, form: str) -> str:
+    if key.endswith("_token_id"):
+        return "words" if _always(kind, **{key: _BEYOND}) else ""
+    for values in ((-1.0, 0.0, 2.0), (-1, 0, 2)):
+        if all(fits(each, form) for each in values):
+            found = tuple(not _always(kind, **{key: each}) for each in values[:2])
+            above = not _always(kind, **{key: values[2]}) if isinstance(values[0], float) else True
+            return _BOUNDS.get((*found, above), "")
+    return ""
+
+
+def _words(kind: str, key: str) -> list[str]:
+    """The names that a key takes, where it does not take any: `*` is each of the library's own."""
+    if not _always(kind, **{key: "nope"}):
+        return []
+    forms = ("*", "gated-*")
+    return [
+        each
+        for each in forms
+        if not any(_fails(kind, **{key: each.replace("*", name)}) for name in _SOME)
+    ]
+
+
+def _ropes(kind: str) -> dict[str, list[str]]:
+    """The keys that each type of rotary positions asks for, beside those that the class adds."""
+    found: dict[str, list[str]] = {}
+    for name in ("default", *ROPE_INIT_FUNCTIONS):
+        told, lacks = {"rope_type": name}, list[str]()
+        try:
+            tf.AutoConfig.for_model(kind, rope_scaling=told)
+        except KeyError as error:
+            lacks = sorted(
+                error.args[0].rpartition(": ")[2].strip("{}").replace("'", "").split(", ")
+            )
+        except Exception:
+            return {}
+        found[name] = lacks
+    return found
+
+
+def entry(kind: str) -> Entry:
+    """All that the table says of a family."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _entry(kind)
+
+
+def _entry(kind: str) -> Entry:
+    forms = _forms(kind)
+    usual = tf.AutoConfig.for_model(kind).to_dict()
+    plain = {each.name for each in fields(tf.PreTrainedConfig)}
+    own = {key: form for key, form in forms.items() if key in usual and key not in plain | _JUDGED}
+    if _fails(kind):
+        own = {}  # of a model that fails by itself no value tells anything
+    bounds = {key: found for key, form in own.items() if (found := _bound(kind, key, form))}
+    words = {
+        key: found
+        for key, form in own.items()
+        if isinstance(usual[key], str) and fits("nope", form) and (found := _words(kind, key))
+    }
+    if own and usual.get("layer_types"):
+        named = (*ALLOWED_ATTN_LAYER_TYPES, *_LEGACY_LAYER_TYPE_REMAP)
+        every = {each for each in named if not _fails(kind, layer_types=[each] * _LAYERS)}
+        words["layer_types"] = sorted(every | set(usual["layer_types"]))
+    heads = {to: _class(kind).attribute_map.get(to, to) for to in (*_HEADS, "hidden_size")}
+    told = [heads[each] for each in _HEADS if heads[each] in usual]
+    divided = ""
+    if own and told and usual.get(heads["hidden_size"]):
+        uneven, even = (dict.fromkeys(told, count) for count in (_UNEVEN, 2))
+        if _always(kind, **uneven) and not _fails(kind, **even):
+            divided = told[0]
+    aliases = {to: key for key, to in _class(kind).attribute_map.items()}
+    numbers = {
+        key: usual[own]
+        for key in ("hidden_size", "num_attention_heads", "num_hidden_layers")
+        if isinstance(usual.get(own := _class(kind).attribute_map.get(key, key)), int)
+    }
+    return Entry(_by_form(kind), bounds, words, divided, _ropes(kind), aliases, numbers)
+
+
+def common() -> Entry:
+    """All that is of every family."""
+    dtypes = sorted(key for key in dir(torch) if isinstance(getattr(torch, key), torch.dtype))
+    kernels = ["eager", *_ATTENTIONS, *sorted(ALL_ATTENTION_FUNCTIONS.valid_keys())]
+    experts = ["eager", *sorted({*ALL_EXPERTS_FUNCTIONS.keys(), *ALL_FP8_EXPERTS_FUNCTIONS.keys()})]
+    legacy = sorted({*ALLOWED_ATTN_LAYER_TYPES, *_LEGACY_LAYER_TYPE_REMAP})
+    words = {
+        "*": sorted(ACT2CLS), "dtype": dtypes, "torch_dtype": dtypes,
+        "attn_implementation": kernels, "_attn_implementation": kernels,
+        "experts_implementation": experts, "_experts_implementation": experts,
+        "layer_types": legacy,
+    }  # fmt: skip
+    return Entry({}, {}, words, "", {}, {}, {})
+
+
+if __name__ == "__main__":
+    logging.disable()
+    torch.set_num_threads(1)
+    every = {"": common(), **{kind: entry(kind) for kind in kinds()}}
+    lines = [f"{json.dumps(kind)}: {json.dumps(each)}" for kind, each in every.items()]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
