@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.support.reports import report_at
+from tests.support.reports import bounded_reports, report_at
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.head_file import HeadFile
@@ -172,7 +172,7 @@ def head_of(seen: tuple[WrittenLog, int, bool]) -> Head:
 
 
 def told(said: Sequence[tuple[tuple[WrittenLog, int, bool], str]]) -> Reports:
-    reports = Reports(ttl_s=9, forget_s=9, replicas_max=9)
+    reports = bounded_reports(ttl_s=9, forget_s=9, replicas_max=9)
     for number, (seen, signer) in enumerate(said):
         head, key = head_of(seen), SIGNERS[signer]
         if key is not None:

@@ -225,9 +225,9 @@ def _entry(kind: str) -> Entry:
         own = {}  # of a model that fails by itself no value tells anything
     bounds = {key: found for key, form in own.items() if (found := _bound(kind, key, form))}
     words = {
-        key: found
+        key: names
         for key, form in own.items()
-        if isinstance(usual[key], str) and fits("nope", form) and (found := _words(kind, key))
+        if isinstance(usual[key], str) and fits("nope", form) and (names := _words(kind, key))
     }
     if own and usual.get("layer_types"):
         named = (*ALLOWED_ATTN_LAYER_TYPES, *_LEGACY_LAYER_TYPE_REMAP)

@@ -34,8 +34,9 @@ def test_the_table_is_what_the_program_makes_of_the_library(kind: str) -> None:
 def test_a_type_is_taken_exactly_where_the_class_itself_takes_it() -> None:
     for kind in kinds():
         forms = {key: form for form, keys in _TABLE[kind][0].items() for key in keys}
-        checks = CONFIG_MAPPING[kind].__validators__
-        for each in fields(CONFIG_MAPPING[kind]):
+        family: Any = CONFIG_MAPPING[kind]
+        checks = family.__validators__
+        for each in fields(family):
             for value in _VALUES:
                 try:
                     for check in checks.get(each.name, ()):
