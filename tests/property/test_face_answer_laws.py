@@ -241,15 +241,18 @@ def test_a_ranking_has_every_document_that_was_not_cut_off_on_purpose(
 INPUTS = st.lists(
     st.sampled_from(["a", 0, 5, 2**31 - 1, [3, 4], [0], {"text": "t"}]), min_size=1, max_size=4
 )
-BAD = st.sampled_from([-1, 2**31, []])
+BAD = st.sampled_from([-1, 2**31, [], [7, -1], [2**31, 7]])
 
 
 @given(INPUTS, st.none() | BAD)
 def test_a_list_of_numbers_is_one_input_and_every_other_list_one_of_each(inputs, bad):
     if bad is not None:
-        # Numbers alone are one input, which has no place; a list among others has its own.
+        # Numbers alone are one input, which has no place; a list among others has its own. A number
+        # that is no id is told by its place in its list.
+        ids = bad if isinstance(bad, list) else [bad]
+        inside = next((f"[{at}]" for at, each in enumerate(ids) if not 0 <= each < 2**31), "")
         where = "$.input" if isinstance(bad, int) else "$.input[0]"
-        told = [([bad], where), (["a", bad if isinstance(bad, list) else [bad]], "$.input[1]")]
+        told = [([bad], f"{where}{inside}"), (["a", ids], f"$.input[1]{inside}")]
         for wrong, field in told:
             with pytest.raises(FixRequest) as refused:
                 read(EMBEDDINGS, {"input": wrong})
