@@ -30,6 +30,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sie_layouts.architectures.configs import TABLE, Entry, fits
 from sie_layouts.architectures.tensors.declared import declared_types
+from sie_server.packed.packed_attention import PACKED
 
 __all__ = ["common", "entry", "kinds"]
 
@@ -252,7 +253,9 @@ def _entry(kind: str) -> Entry:
 def common() -> Entry:
     """All that is of every family."""
     dtypes = sorted(key for key in dir(torch) if isinstance(getattr(torch, key), torch.dtype))
-    kernels = ["eager", *_ATTENTIONS, *sorted(ALL_ATTENTION_FUNCTIONS.valid_keys())]
+    # Where model execution was imported, its own kernel is among them.
+    own = {*ALL_ATTENTION_FUNCTIONS.valid_keys()} - {PACKED}
+    kernels = ["eager", *_ATTENTIONS, *sorted(own)]
     experts = ["eager", *sorted({*ALL_EXPERTS_FUNCTIONS.keys(), *ALL_FP8_EXPERTS_FUNCTIONS.keys()})]
     legacy = sorted({*ALLOWED_ATTN_LAYER_TYPES, *_LEGACY_LAYER_TYPE_REMAP})
     words = {

@@ -119,7 +119,7 @@ async def test_the_openai_client_reads_our_errors_and_a_cold_pool_as_its_own() -
             await client.embeddings.create(model="org/dense", input=[[1], [-2]])
     assert (unknown.value.code, unknown.value.type) == ("model_not_found", "invalid_request_error")
     assert (cut.value.code, cut.value.param) == ("invalid_request", "dimensions")
-    assert tokens.value.param == "input[1]"
+    assert tokens.value.param == "input[1][0]"
     async with gateway_world(warm=False) as world, openai_client(world) as client:
         with pytest.raises(openai.InternalServerError) as cold:
             await client.embeddings.create(model="org/dense", input="a")

@@ -39,7 +39,8 @@ def test_a_type_is_taken_exactly_where_the_class_itself_takes_it() -> None:
         for each in fields(family):
             for value in _VALUES:
                 try:
-                    for check in checks.get(each.name, ()):
+                    # The first is of the type; what others hold the value to is a bound.
+                    for check in checks.get(each.name, ())[:1]:
                         check(value)
                     is_taken = True
                 except (TypeError, ValueError):

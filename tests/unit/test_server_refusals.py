@@ -285,7 +285,11 @@ def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
     ("file", "content", "words"),
     [
         ("config.json", '{"hidden_size": 32}', "config.json is missing, or is none of"),
-        ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "mend config.json"),
+        (
+            "config.json",
+            '{"model_type": "bert", "hidden_size": "wide"}',
+            'config.json: hidden_size is "wide", and a whole number is wanted; restore the file',
+        ),
         ("modules.json", '{"a": 1}', "modules.json is no list of modules; restore the file"),
         ("modules.json", '[{"path": ""}]', "modules.json: 0.type is None, and a class is wanted"),
         (
