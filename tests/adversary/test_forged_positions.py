@@ -4,6 +4,7 @@ A credential of the broker was enough once: an entry with a right link and a rig
 applied, stopped the writer, and was taken into the log when it started again.
 """
 
+import asyncio
 import contextlib
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import preview
+from sie_runtime.broker.bus import BusSettings
 from sie_runtime.streams.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_schemas.fleet import Head
@@ -270,6 +272,21 @@ async def test_a_stranger_who_stands_in_for_the_writer_is_not_followed(tmp_path,
             # On purpose, it is an operator's word: the key of the writer at that URL is taken.
             await it.plane.replica_requests.resync("gateway", "g1")
             await same(it, replica)
+
+
+@pytest.mark.parametrize("way", ["unsigned", "another's key"])
+async def test_a_forged_end_of_the_stream_has_no_good_backup_refused(tmp_path, url, way):
+    data, new = tmp_path / "data", tmp_path / "new"
+    async with writer(data, url) as one:
+        await one.put("a")
+        await one.published()
+        forged, position = next_entry(one, way), one.plane.sequencer.position
+    back_up(data / LOG, tmp_path / "copy.sqlite")
+    async with admin(url) as jetstream:
+        await jetstream.publish(entry_subject(forged.log_id), to_envelope(forged))
+    bus = BusSettings(nats_url=url)
+    report = await asyncio.to_thread(restore, tmp_path / "copy.sqlite", new, bus=bus, discard=None)
+    assert (report.sound, report.position) == (True, position)
 
 
 async def test_a_writer_without_its_key_says_so_and_writes_nothing(tmp_path, url):

@@ -9,6 +9,7 @@ import yaml
 from tests.support.config_writer import client_of, put, running
 from tests.support.log_tools import closed_log, run_log, states, tamper
 from tests.support.polling import until
+from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
 from sie_cli.admin.log_commands import app
@@ -119,6 +120,21 @@ def test_a_file_that_nobody_has_open_is_marked_directly(tmp_path):
     status, told = run_log("compact", tmp_path, "--keep", "1")
     assert (status, told["low_water"]) == (0, len(entries))
     assert run_log("compact", tmp_path)[0] == 2
+
+
+def test_through_a_writer_the_mark_moves_in_its_own_log_alone(tmp_path):
+    path, _ = closed_log(tmp_path, 9)
+    theirs = tmp_path / "theirs"
+    with served_config(theirs) as url:
+        file = LogFile.open(path)
+        with pytest.raises(FixRequest, match="give the address of its own sie-config"):
+            compact(path, url, keep=1, low_water=None)
+        file.close()
+        for log in (path, theirs / LOG_FILE):
+            with LogReader.open(log) as reader:
+                assert reader.low_water() == 1, "a mark that is moved stays moved"
+        moved = compact(theirs / LOG_FILE, url, keep=1, low_water=None)
+        assert moved["low_water"] == moved["head"]
 
 
 DAMAGE = (
