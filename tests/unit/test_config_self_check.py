@@ -19,7 +19,7 @@ from sie_config.upkeep.self_check import AskReplica, SelfCheck
 from sie_config.writer_process import LOG_FILE
 from sie_core.apply import apply
 from sie_core.registry import Registry
-from sie_schemas.entry import Entry
+from sie_schemas.entry import Entry, build_entry
 from sie_schemas.errors import TimeRanOut
 from sie_schemas.fleet import Recount
 
@@ -79,6 +79,27 @@ async def test_a_snapshot_that_is_not_the_fold_of_its_entries_is_found(tmp_path)
         checked = await check.check()
         assert checked is not None and not checked.sound
         assert "the snapshot at" in str(checked.damage)
+
+
+async def test_a_snapshot_that_stands_at_another_entry_of_that_epoch_is_found(tmp_path):
+    last = ENTRIES[-1]
+    other = build_entry(
+        log_id=last.log_id,
+        epoch=last.epoch,
+        term=last.term,
+        writer=last.writer,
+        ts=last.ts,
+        actor="somebody else",
+        reason=last.reason,
+        request_id=last.request_id,
+        changes=last.changes,
+        prev_hash=last.prev_hash,
+        state_digest=last.state_digest,
+    )
+    async with check_of(tmp_path, Served(folded(ENTRIES), (ENTRIES[0],), other)) as check:
+        checked = await check.check()
+        assert checked is not None and not checked.sound
+        assert "stands at another entry" in str(checked.damage)
 
 
 @pytest.mark.parametrize(

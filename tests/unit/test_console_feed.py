@@ -78,21 +78,50 @@ async def test_an_id_that_cannot_be_resumed_from_is_said_and_not_guessed_about(t
     async with running(tmp_path) as plane:
         position = plane.sequencer.position
         events = Feed(plane, beat_s=0.01).events(last.format(log=log_id8(position.log_id)))
+        assert parsed(await anext(events))[:2] == ("head", ""), "nothing to go on from"
         assert (await read(events, "reset"))[1] == {"epoch": position.epoch}
         await put(plane, "org/m")
         assert (await read(events, "entry"))[1]["epoch"] == position.epoch + 1
         await events.aclose()
 
 
-async def test_a_client_that_missed_too_much_is_told_to_look_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("missed", "answer"), [(1, "entry"), (2, "entry"), (3, "reset")])
+async def test_a_client_that_missed_too_much_is_told_to_look_anew(
+    tmp_path, monkeypatch, missed, answer
+):
     monkeypatch.setattr("sie_config.http.console.feed._MISSED_MAX", 2)
     async with running(tmp_path) as plane:
-        first = f"{log_id8(plane.sequencer.position.log_id)}.{plane.sequencer.position.epoch}"
-        for number in range(4):
+        first = plane.sequencer.position
+        for number in range(missed):
             await put(plane, f"org/m{number}")
-        events = Feed(plane, beat_s=0.01).events(first)
-        assert (await read(events, "reset"))[1] == {"epoch": plane.sequencer.position.epoch}
+        events = Feed(plane, beat_s=0.01).events(f"{log_id8(first.log_id)}.{first.epoch}")
+        _, head_id, _ = parsed(await anext(events))
+        name, _, told = parsed(await anext(events))
+        assert name == answer
+        if answer == "reset":
+            assert (head_id, told) == ("", {"epoch": plane.sequencer.position.epoch})
+        else:
+            assert told["epoch"] == first.epoch + 1
         await events.aclose()
+
+
+async def test_entries_of_another_log_do_not_follow_those_of_the_one_that_was_shown(tmp_path):
+    """As when a log that supersedes it was taken back: its epochs go on, past those shown."""
+    async with running(tmp_path / "a") as plane, running(tmp_path / "b") as other:
+        for number in range(3):
+            await put(other, f"org/m{number}")
+        events = Feed(plane, beat_s=0.01).events("")
+        await read(events, "replicas")
+        ours = plane.sequencer, plane.journal
+        plane.sequencer, plane.journal = other.sequencer, other.journal
+        try:
+            name, event_id, told = parsed(await anext(events))
+            head = other.sequencer.position
+            assert (name, told) == ("reset", {"epoch": head.epoch})
+            assert event_id == f"{log_id8(head.log_id)}.{head.epoch}"
+            await events.aclose()
+        finally:
+            plane.sequencer, plane.journal = ours
 
 
 async def test_clients_are_bounded_and_one_that_leaves_makes_room(tmp_path):
