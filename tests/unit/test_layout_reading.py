@@ -1,5 +1,6 @@
 """A model folder's layout is read from its small files, and what is not done there is refused."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 
 from sie_layouts.folder import FolderFiles
+from sie_layouts.reader import Reader
 from sie_layouts.reading import read
+from sie_layouts.routes import steps_of
 from sie_layouts.sentence import read_sentence
-from sie_layouts.steps import NormalizeStep, PoolingStep, TransformerStep
+from sie_layouts.steps import AutoEncoderStep, NormalizeStep, PoolingStep, TransformerStep
 
 _MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -326,3 +329,56 @@ def test_a_router_sends_queries_another_way():
         }
     )
     assert "router_config.json: structure has no route for a query" in _refusals(files)
+
+
+_PAIRS = [("query", "text"), ("query", None), (None, "text"), (None, None)]
+"""The keys of a router's mappings for the text of a query, from the nearest on."""
+
+
+@pytest.mark.parametrize(
+    "there", [each for count in (1, 2, 3, 4) for each in itertools.combinations(_PAIRS, count)]
+)
+def test_a_router_takes_the_nearest_of_its_mappings_whatever_their_order(there):
+    static = "sentence_transformers.models.StaticEmbedding"
+    router = {
+        "types": {f"at{place}": static for place in range(4)},
+        "structure": {f"route{place}": [f"at{place}"] for place in range(4)},
+        "parameters": {
+            "route_mappings": {str(pair): f"route{_PAIRS.index(pair)}" for pair in there[::-1]}
+        },
+    }
+    listed = [{"name": "0", "path": "", "type": "sentence_transformers.models.Router"}]
+    files = _folder(**{"modules.json": listed, "router_config.json": router})
+    (taken,) = steps_of(Reader(files), "query")
+    assert taken.file.startswith(f"at{_PAIRS.index(there[0])}/")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["query", "document", "passage", "other", ""])
+@pytest.mark.parametrize("prompts", [{}, {"passage": "p: "}, {"query": "q: ", "": ""}])
+def test_a_default_prompt_is_one_that_is_listed_or_that_every_folder_has(name, prompts):
+    settings = {"default_prompt_name": name, "prompts": prompts}
+    found = read_sentence(_folder(**{"config_sentence_transformers.json": settings}))
+    is_there = name in prompts or name in ("query", "document")
+    assert (found.layout is not None) is is_there
+    if found.layout is not None:
+        assert found.layout.default_prompt == name
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, 4), (3, 3), (9, 9)])
+def test_the_entries_that_a_folder_keeps_are_kept_of_queries_and_documents_alike(said, kept):
+    encoder = {"input_dim": 8, "hidden_dim": 16, "k": 4}
+    path = "sentence_transformers.sparse_encoder.models.SparseAutoEncoder"
+    files = _folder(
+        **{
+            "modules.json": [*_MODULES[:2], {"name": "2", "path": "2_Sparse", "type": path}],
+            "2_Sparse/config.json": encoder,
+            "config_sentence_transformers.json": {
+                "model_type": "SparseEncoder",
+                "max_active_dims": said,
+            },
+        }
+    )
+    found = read_sentence(files)
+    assert found.layout is not None, found.refusals
+    for steps in (found.layout.query, found.layout.document):
+        assert [step.kept for step in steps if isinstance(step, AutoEncoderStep)] == [kept]
