@@ -1,6 +1,7 @@
 """Children and steps of the command, with small real programs in place of the cluster's."""
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -9,11 +10,21 @@ from pathlib import Path
 import pytest
 from tests.support.live_cluster import sie
 
+from sie_cli.access.state import (
+    MARK,
+    ClusterState,
+    ProcessRecord,
+    load,
+    record_process,
+    save,
+)
 from sie_cli.local.checking import Step, run_steps
 from sie_cli.main import build
 from sie_cli.plan.plans import ChildPlan
 from sie_cli.plan.ports import free_ports
+from sie_cli.plan.settings import ClusterSettings
 from sie_cli.supervisor.child import Child, StartFailed
+from sie_cli.supervisor.stopping import stop_leftovers
 from sie_schemas.errors import FixRequest
 
 pytestmark = pytest.mark.integration
@@ -124,6 +135,37 @@ async def test_a_program_that_is_not_there_is_a_failure_that_names_the_role(tmp_
     )
     with pytest.raises(StartFailed, match="toy could not be started"):
         await Child(missing, poll_s=0.01, log_tail_lines=2).start()
+
+
+@pytest.mark.parametrize("turned", range(3))
+def test_what_a_dead_supervisor_left_is_stopped_each_once_in_the_order_of_a_drain(tmp_path, turned):
+    order = ["gateway", "worker-1", "worker-2", "server-1", "config", "nats"]
+    recorded = order[::-1][turned:] + order[::-1][:turned]
+    here = {role: subprocess.Popen(["sleep", "600"]) for role in recorded}
+    marked = {**os.environ, MARK: str(tmp_path.resolve())}
+    unrecorded = subprocess.Popen(["sleep", "600"], env=marked)
+    try:
+        state = ClusterState(
+            supervisor=ProcessRecord(role="supervisor", pid=0, started="", log=""),
+            ready=True,
+            gateway_url="",
+            config_url="",
+            nats_url="",
+            processes=tuple(record_process(role, here[role].pid, tmp_path) for role in recorded),
+        )
+        save(tmp_path, state)
+        stopped = stop_leftovers(tmp_path, ClusterSettings(poll_s=0.01))
+        assert [role.partition("-")[0] for role in stopped[:-1]] == [
+            role.partition("-")[0] for role in order
+        ]
+        assert sorted(stopped) == sorted([*order, "sleep"])
+        for process in (*here.values(), unrecorded):
+            assert process.wait(timeout=20) == -signal.SIGTERM
+        assert load(tmp_path) is None
+    finally:
+        for process in (*here.values(), unrecorded):
+            process.kill()
+            process.wait()
 
 
 def python_step(name: str, script: str, *, budget_s: float = 60) -> Step:

@@ -55,8 +55,8 @@ def _left(data: Path) -> list[ProcessRecord]:
         record.processes if record is not None else (),
         key=lambda process: DRAIN_ORDER.index(process.role.partition("-")[0]),
     )
-    known = {process.pid for process in recorded}
-    return recorded + [process for process in state.marked(data) if process.pid not in known]
+    # Those on record bear the mark too: they are gone when their second turn comes.
+    return recorded + state.marked(data)
 
 
 def _stop(process: ProcessRecord, *, drain_s: float, poll_s: float) -> None:
