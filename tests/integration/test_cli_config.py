@@ -271,6 +271,15 @@ def test_an_edit_over_somebody_elses_change_is_a_conflict_and_keeps_the_text(url
         assert told in line and "kept" not in line, "nobody typed anything"
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("typed", [b"", b"description: caf\xe9\n"], ids=["emptied", "not UTF-8"])
+def test_whatever_was_left_of_the_text_is_kept_byte_for_byte(url, tmp_path, typed):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    fails = editor(tmp_path, f"path.write_bytes({typed!r})\nsys.exit({int(not typed)})")
+    told = sie(url, "edit", "model", "m", status=2, editor=fails).stderr
+    assert Path(told.split("your text is kept in ")[1].strip()).read_bytes() == typed
+
+
 class Interrupted(SIEConfigClient):
     """A client whose user presses Ctrl-C once a text was tried (`writes` 1) or written (2)."""
 
