@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.mutants.cli import CLI_MUTANTS
 from tests.mutants.config_doors import CONFIG_DOORS_MUTANTS
+from tests.mutants.config_offline import CONFIG_OFFLINE_MUTANTS
 from tests.mutants.config_replicas import CONFIG_REPLICAS_MUTANTS
 from tests.mutants.config_start import CONFIG_START_MUTANTS
 from tests.mutants.config_stream import CONFIG_STREAM_MUTANTS
@@ -64,6 +65,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *PAST_AUDIT_MUTANTS,
     *CONFIG_REPLICAS_MUTANTS,
     *CONFIG_DOORS_MUTANTS,
+    *CONFIG_OFFLINE_MUTANTS,
     *GATEWAY_REQUEST_MUTANTS,
     *GATEWAY_REQUEST_WAITING_MUTANTS,
     *GATEWAY_REQUEST_DISPATCH_MUTANTS,

@@ -160,4 +160,44 @@ CLI_MUTANTS = (
         "if cold or demand.in_flight or demand.warm:",
         ("tests/property/test_scaling_laws.py",),
     ),
+    edit(
+        "whoever-answers-at-the-port-is-the-child",
+        "a cluster is called ready while a stranger has the port of its gateway",
+        "sdk/sie_cli/supervisor/child.py",
+        "                    if answered and self._listens():",
+        "                    if answered:",
+        (
+            "tests/integration/test_cli_children.py::test_a_stranger_that_answers_at_its_port_is_not_taken_for_it_and_is_named",
+        ),
+    ),
+    edit(
+        "a-failed-start-shows-an-older-log",
+        "a start that failed is told with the errors of last week",
+        "sdk/sie_cli/supervisor/child.py",
+        "        self._log_start = os.lseek(log, 0, os.SEEK_END)\n",
+        "        self._log_start = 0\n",
+        (
+            "tests/integration/test_cli_children.py::test_a_child_that_ends_early_shows_only_the_end_of_this_starts_log",
+        ),
+    ),
+    edit(
+        "the-broker-is-stopped-first",
+        "what a dead supervisor left loses the jobs that it had accepted",
+        "sdk/sie_cli/supervisor/stopping.py",
+        'key=lambda process: DRAIN_ORDER.index(process.role.partition("-")[0])',
+        'key=lambda process: -DRAIN_ORDER.index(process.role.partition("-")[0])',
+        (
+            "tests/integration/test_cli_children.py::test_what_a_dead_supervisor_left_is_stopped_each_once_in_the_order_of_a_drain",
+        ),
+    ),
+    edit(
+        "a-text-that-cannot-be-read-is-removed",
+        "what somebody typed for minutes in another encoding is deleted",
+        "sdk/sie_cli/config/editing.py",
+        "        if text != self._original:",
+        "        if text and text != self._original:",
+        (
+            "tests/integration/test_cli_config.py::test_whatever_was_left_of_the_text_is_kept_byte_for_byte",
+        ),
+    ),
 )

@@ -288,4 +288,34 @@ EXECUTION_WEIGHTS_MUTANTS = (
             "tests/property/test_residents_laws.py::test_of_what_was_asked_for_a_half_is_forgotten_each_minute_and_who_was_not_asked_for_longest",
         ),
     ),
+    edit(
+        "a-mapping-of-a-form-before-that-of-a-task",
+        "queries take the way that a folder has for any text",
+        "shared/layouts/sie_layouts/routes.py",
+        '((named, "text"), (named, None), (None, "text"), (None, None))',
+        '((named, "text"), (None, "text"), (named, None), (None, None))',
+        (
+            "tests/unit/test_layout_reading.py::test_a_router_takes_the_nearest_of_its_mappings_whatever_their_order",
+        ),
+    ),
+    edit(
+        "only-listed-prompts-are-there",
+        "folders that the reference loads are refused for a name that it always has",
+        "shared/layouts/sie_layouts/sentence.py",
+        'if name not in prompts and name not in ("query", "document"):',
+        "if name not in prompts:",
+        (
+            "tests/unit/test_layout_reading.py::test_a_default_prompt_is_one_that_is_listed_or_that_every_folder_has",
+        ),
+    ),
+    edit(
+        "queries-keep-their-own-number",
+        "queries and documents of one sparse model are of different lengths",
+        "shared/layouts/sie_layouts/sentence.py",
+        "            query=_kept_by(query, kept),",
+        "            query=query,",
+        (
+            "tests/unit/test_layout_reading.py::test_the_entries_that_a_folder_keeps_are_kept_of_queries_and_documents_alike",
+        ),
+    ),
 )
