@@ -280,6 +280,14 @@ def test_whatever_was_left_of_the_text_is_kept_byte_for_byte(url, tmp_path, type
     assert Path(told.split("your text is kept in ")[1].strip()).read_bytes() == typed
 
 
+@pytest.mark.integration
+def test_of_a_text_that_the_editor_removed_nobody_is_told_where_it_is_kept(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    removes = editor(tmp_path, "path.unlink()")
+    told = sie(url, "edit", "model", "m", status=2, editor=removes).stderr
+    assert "cannot be read" in told and "kept" not in told
+
+
 class Interrupted(SIEConfigClient):
     """A client whose user presses Ctrl-C once a text was tried (`writes` 1) or written (2)."""
 

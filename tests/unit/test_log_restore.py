@@ -1,4 +1,4 @@
-"""What a restore tells and writes down of what it could not keep: the range, and the key."""
+"""A restore tells of all that it could not keep: the range that is lost, and the key."""
 
 import shutil
 

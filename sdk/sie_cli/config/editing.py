@@ -109,6 +109,8 @@ class _Draft:
         """Words that tell where the text is kept; none where the user typed none: it is removed."""
         try:
             text = _without_head(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return ""
         except (OSError, UnicodeDecodeError):
             text = ""
         if text != self._original:
