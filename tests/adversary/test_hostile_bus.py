@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.support.polling import until, until_told
 
 from sie_cli.plan.broker import rights
 from sie_runtime.broker.bus import Bus, BusSettings, Message, connected_bus
+from sie_runtime.process.bounded_lines import LINES_MAX
 
 pytestmark = pytest.mark.integration
 
@@ -161,13 +163,14 @@ def resident_kb(pid: int) -> int:
 @contextlib.asynccontextmanager
 async def worker_process(nats_url: str, config_url: str, folder: Path) -> AsyncIterator[int]:
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / "sie-worker"),
-        *("--socket-path", str(folder / "none.sock"), "--port", str(port)),
-        *("--nats-url", nats_url, "--config-url", config_url),
-        stderr=asyncio.subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if not name.startswith("SIE_")},
-    )
+    with (folder / "worker.log").open("wb") as told:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "sie-worker"),
+            *("--socket-path", str(folder / "none.sock"), "--port", str(port)),
+            *("--nats-url", nats_url, "--config-url", config_url),
+            stderr=told,
+            env={name: value for name, value in os.environ.items() if not name.startswith("SIE_")},
+        )
 
     async def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -228,3 +231,41 @@ async def test_no_process_dies_hangs_or_grows_of_what_any_role_publishes(tmp_pat
         told = (tmp_path / "gateway.log").read_text()
         assert "Traceback" not in told, told[-3000:]
         assert '"level": "CRITICAL"' not in told
+
+
+FLOOD = 2_000
+FORGED = b"NATS/1.0\r\nNats-Stream: x\r\n\r\n"
+
+
+async def test_a_flood_of_what_cannot_be_read_fills_no_log(tmp_path: Path) -> None:
+    def as_user(url: str, role: str) -> str:
+        return url.replace("nats://", f"nats://{role}:{role}@")
+
+    def lines(role: str) -> list[dict[str, str]]:
+        return [json.loads(each) for each in (tmp_path / f"{role}.log").read_text().splitlines()]
+
+    begun = time.monotonic()
+    async with (
+        guarded(tmp_path / "nats") as url,
+        config_process(tmp_path / "log", as_user(url, "config")) as (_, http),
+        started_gateway(tmp_path, as_user(url, "gateway"), str(http.base_url)) as (_, port),
+        worker_process(as_user(url, "worker"), str(http.base_url), tmp_path),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as door,
+    ):
+
+        async def is_ready() -> bool:
+            return (await door.get("/v1/configs/epoch")).status_code == 200
+
+        await until_told(is_ready)
+        async with by_hand(url, "worker") as raw:
+            bad = pub(b"sie.health.default", b"\x80") + pub(b"sie.health.default", b"", FORGED)
+            await raw.say(bad * FLOOD)
+
+        async def has_told() -> bool:
+            return sum("cannot be read" in each["msg"] for each in lines("worker")) >= LINES_MAX
+
+        await until_told(has_told)
+        windows = 1 + (time.monotonic() - begun) // 60
+        for role in ("worker", "gateway"):
+            told = Counter(each["msg"][:20] for each in lines(role))
+            assert max(told.values(), default=0) <= 2 * LINES_MAX * windows, told

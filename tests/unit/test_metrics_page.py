@@ -9,7 +9,7 @@ from tests.support.metrics_page import PAGE, declared, table, written_table
 
 from sie_runtime.process.bounded_labels import OTHER, BoundedLabels
 
-PARTS = ("build", "bus", "config", "gateway", "http", "replica", "server", "worker")
+PARTS = ("build", "bus", "config", "gateway", "http", "process", "replica", "server", "worker")
 
 BOUNDED = {
     "sie_gateway_model_request_seconds",

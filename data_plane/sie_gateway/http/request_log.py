@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from sie_gateway.settings import RequestsLogged
+from sie_runtime.process.bounded_lines import EACH
 
 __all__ = ["RequestLog"]
 
@@ -60,6 +61,7 @@ class RequestLog:
             operation,
             status,
             extra={
+                **EACH,
                 "request_id": request_id,
                 "model": model,
                 "tenant": tenant,

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
+from sie_runtime.process.bounded_lines import EACH
 from sie_runtime.process.tracing import trace_id_of
 from sie_runtime.streams.deliveries import acknowledge
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
@@ -268,6 +269,7 @@ def _log_failure(hold: Hold, result: JobResult) -> None:
         "a job failed: %s",
         failure.message,
         extra={
+            **EACH,
             "request_id": job.request_id,
             "job_id": job.job_id,
             **({"trace_id": trace_id_of(job.trace)} if job.trace else {}),

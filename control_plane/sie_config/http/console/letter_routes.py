@@ -22,6 +22,7 @@ from sie_config.http.json_answers import json_answer
 from sie_config.http.write_requests import read_body, shown_text
 from sie_config.writer_process import ControlPlane
 from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.process.bounded_lines import EACH
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.letter_runs import run_again, told_of
 from sie_schemas.api.log import LetterList, LettersDropped, LetterShown
@@ -126,7 +127,7 @@ class _LetterWork:
             )
         finally:
             self._running.discard(body.number)
-        _LOG.info("%s ran dead letter %d again", _actor(request), body.number)
+        _LOG.info("%s ran dead letter %d again", _actor(request), body.number, extra=EACH)
         return json_answer(done)
 
     @door("admin", media=JSON_BODY)
@@ -135,7 +136,7 @@ class _LetterWork:
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), DropBody)
         letters = _letters(_bus(self._plane))
         wanted = ", ".join(map(str, body.numbers))
-        _LOG.info("%s asks to drop dead letters %s", _actor(request), wanted)
+        _LOG.info("%s asks to drop dead letters %s", _actor(request), wanted, extra=EACH)
         await letters.drop_all(body.numbers)
         told: LettersDropped = {"dropped": list(body.numbers)}
         return json_answer(told)

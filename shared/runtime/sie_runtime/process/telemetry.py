@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 from prometheus_client import REGISTRY, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
+from sie_runtime.process.bounded_lines import EACH, BoundedHandler, shortened
 from sie_runtime.process.tracing import task_names
 from sie_schemas.errors import without_password
 
@@ -39,6 +40,7 @@ _PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
     *("message", "asctime", "taskName"),
     # The message once more, as uvicorn colours it for a terminal.
     "color_message",
+    *EACH,
 }
 
 
@@ -58,14 +60,15 @@ class _JsonLines(logging.Formatter):
             "role": self._role,
             "id": self._process_id,
             "logger": record.name,
-            "msg": record.getMessage(),
+            "msg": shortened(record.getMessage()),
         }
         request_id, trace_id = task_names()
         if request_id:
             line["request_id"] = request_id
         if trace_id:
             line["trace_id"] = trace_id
-        line |= {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
+        given = record.__dict__.items()
+        line |= {key: shortened(value) for key, value in given if key not in _PLAIN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return without_password(json.dumps(line, default=str))
@@ -73,7 +76,7 @@ class _JsonLines(logging.Formatter):
 
 def configure_logs(*, role: str, process_id: str, level: str, stream: TextIO | None = None) -> None:
     """Send every logger of the process to stderr, or a `stream`, as JSON lines."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = BoundedHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(role, process_id))
     root = logging.getLogger()
     root.handlers = [handler]
