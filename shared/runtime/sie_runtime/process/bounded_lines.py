@@ -17,10 +17,10 @@ from prometheus_client import Counter
 
 __all__ = ["EACH", "LINES_MAX", "WINDOW_S", "BoundedHandler", "BoundedLines", "shortened"]
 
-LINES_MAX: Final = 20
-"""Of one place in a window. A trouble of which somebody reads repeats itself long before."""
+LINES_MAX: Final = 100
+"""Of one place in a window: a worker that loads dozens of small models at once tells each."""
 WINDOW_S: Final = 60.0
-"""Twenty lines of 1 KB in each are 29 MB a day."""
+"""A hundred lines of 200 bytes in each are 29 MB a day."""
 _TEXT_MAX: Final = 4_000
 """Letters of one text in a line. The words for a bad value repeat it, and a message has a MB."""
 _MARK: Final = "each_is_told"
