@@ -99,7 +99,19 @@ def _forms(kind: str) -> dict[str, str]:
     found = {each.name: _form(each.type) or "any" for each in fields(_class(kind))}
     # `setattr` by another name ends at the same field.
     mapped = {key: found[to] for key, to in _class(kind).attribute_map.items() if to in found}
-    return {**mapped, **found, **dict.fromkeys(_read_only(kind), "")}
+    return {**mapped, **found, **_settable(kind), **dict.fromkeys(_read_only(kind), "")}
+
+
+def _settable(kind: str) -> dict[str, str]:
+    """The names of a class's own by which a number is set, and nothing else."""
+    names = {key for key, each in vars(_class(kind)).items() if isinstance(each, property)}
+    return {
+        key: "int" if _fails(kind, **{key: True}) else "bool|int"
+        for key in sorted(names)
+        if not key.startswith("_") and getattr(_class(kind), key).fset is not None
+        if not _fails(kind, **{key: 2})
+        and all(_fails(kind, **{key: other}) for other in (None, "2", [2], 2.5))
+    }
 
 
 def _by_form(kind: str) -> dict[str, list[str]]:

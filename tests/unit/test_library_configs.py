@@ -92,6 +92,8 @@ def test_a_size_by_its_other_name_is_the_class_s_own() -> None:
         ("qwen3", {"_attn_implementation": {"": 1}}, "and a text or null is wanted"),
         ("deberta-v2", {"num_hidden_layers": 0}, "a number above 0 is wanted"),
         ("gemma2", {"query_pre_attn_scalar": 0}, "a number other than 0 is wanted"),
+        ("modernbert", {"sliding_window": [1]}, "a whole number is wanted"),
+        ("modernbert", {"sliding_window": None}, "a whole number is wanted"),
         ("gemma2", {"sliding_window": "x"}, "a whole number or null is wanted"),
         ("qwen3", {"rope_parameters": {"rope_type": "linar"}}, "the nearest is linear"),
         ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": "x"}}, "wanted for factor"),
