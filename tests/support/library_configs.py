@@ -32,7 +32,7 @@ from sie_layouts.architectures.configs import TABLE, Entry, fits
 from sie_layouts.architectures.tensors.declared import declared_types
 from sie_server.packed.packed_attention import PACKED
 
-__all__ = ["common", "entry", "kinds"]
+__all__ = ["common", "entry", "kinds", "strays"]
 
 _LAYERS = 2
 """So that one layer reads what another gave."""
@@ -43,6 +43,8 @@ _JUDGED = frozenset({
     "type_vocab_size", "use_cache", "vocab_size",
 })  # fmt: skip
 """Keys with a rule of their own, or which a tensor's shape judges."""
+_SIZES = {"embedding_size": 8, "head_dim": 8, "num_key_value_heads": 1}
+"""Sizes that only some families have, each with a value that is nobody's usual one."""
 _HEADS = ("num_attention_heads", "num_key_value_heads")
 _SOME = ("gelu_new", "relu2", "silu")
 """Names that stand for all of them: a family that takes these looks a name up among all."""
@@ -97,7 +99,19 @@ def _forms(kind: str) -> dict[str, str]:
     found = {each.name: _form(each.type) or "any" for each in fields(_class(kind))}
     # `setattr` by another name ends at the same field.
     mapped = {key: found[to] for key, to in _class(kind).attribute_map.items() if to in found}
-    return {**mapped, **found, **dict.fromkeys(_read_only(kind), "")}
+    return {**mapped, **found, **_settable(kind), **dict.fromkeys(_read_only(kind), "")}
+
+
+def _settable(kind: str) -> dict[str, str]:
+    """The names of a class's own by which a number is set, and nothing else."""
+    names = {key for key, each in vars(_class(kind)).items() if isinstance(each, property)}
+    return {
+        key: "int" if _fails(kind, **{key: True}) else "bool|int"
+        for key in sorted(names)
+        if not key.startswith("_") and getattr(_class(kind), key).fset is not None
+        if not _fails(kind, **{key: 2})
+        and all(_fails(kind, **{key: other}) for other in (None, "2", [2], 2.5))
+    }
 
 
 def _by_form(kind: str) -> dict[str, list[str]]:
@@ -210,6 +224,26 @@ def _ropes(kind: str) -> dict[str, list[str]]:
     return found
 
 
+def strays(kind: str) -> list[str]:
+    """The sizes of other families with which no tensor of this one changes."""
+    usual = _shapes(kind)
+    return [
+        key for key, value in _SIZES.items() if usual and _shapes(kind, **{key: value}) == usual
+    ]
+
+
+def _shapes(kind: str, **changed: Any) -> dict[str, Any]:
+    """The shapes of a family's tensors; none where no model is made."""
+    count = _class(kind).attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    try:
+        config = tf.AutoConfig.for_model(kind, **{count: _LAYERS, **changed})
+        with torch.device("meta"), no_init_weights():
+            model = tf.AutoModel.from_config(config)
+    except Exception:
+        return {}
+    return {name: tuple(each.shape) for name, each in model.state_dict().items()}
+
+
 def entry(kind: str) -> Entry:
     """All that the table says of a family."""
     with warnings.catch_warnings():
@@ -247,7 +281,9 @@ def _entry(kind: str) -> Entry:
         for key in ("hidden_size", "num_attention_heads", "num_hidden_layers")
         if isinstance(usual.get(own := _class(kind).attribute_map.get(key, key)), int)
     }
-    return Entry(_by_form(kind), bounds, words, divided, _ropes(kind), aliases, numbers)
+    return Entry(
+        _by_form(kind), bounds, words, divided, _ropes(kind), aliases, numbers, strays(kind)
+    )
 
 
 def common() -> Entry:
@@ -264,7 +300,12 @@ def common() -> Entry:
         "experts_implementation": experts, "_experts_implementation": experts,
         "layer_types": legacy,
     }  # fmt: skip
-    return Entry({}, {}, words, "", {}, {}, {})
+    # No class looks at these before it reads them.
+    forms = {
+        "list:str|null": ["architectures"],
+        "str|null": sorted(key for key in words if key.endswith("_implementation")),
+    }
+    return Entry(forms, {}, words, "", {}, {}, {}, [])
 
 
 if __name__ == "__main__":

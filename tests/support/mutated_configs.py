@@ -19,12 +19,12 @@ __all__ = ["draw_mutated", "lawful"]
 
 Verdict = Literal["equal", "refused by both", "refused here", "not drawn"]
 
-_LEFT: Final = frozenset({"architectures", "model_type", "transformers_version"})
+_LEFT: Final = frozenset({"model_type", "transformers_version"})
 """Names of the model itself, by which another reader judges."""
-_KERNELS: Final = ("_attn_implementation", "attn_implementation", "experts_implementation")
 _MORE: Final = (
-    "_attn_implementation", "attn_implementation", "dtype", "experts_implementation", "head_dim",
-    "layer_types", "max_position_embeddings", "pad_token_id", "rope_parameters", "rope_scaling",
+    "_attn_implementation", "_experts_implementation", "architectures", "attn_implementation",
+    "dtype", "experts_implementation", "head_dim", "layer_types",
+    "max_position_embeddings", "pad_token_id", "rope_parameters", "rope_scaling",
     "sliding_window", "torch_dtype", "use_return_dict",
 )  # fmt: skip
 _VALUES: Final[tuple[Any, ...]] = (
@@ -34,12 +34,13 @@ _VALUES: Final[tuple[Any, ...]] = (
     {"rope_type": "linear", "factor": "x"}, {"rope_type": "linear", "factor": 2.0},
     {"rope_type": "default", "rope_theta": 0}, {"type": "dynamic", "factor": 2.0},
     {"rope_type": "llama3", "factor": 2.0}, {"rope_type": "yarn", "factor": 2},
+    "sdpa", "Eager", {"": "eager"}, {"": "nope"},
     {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]},
 )  # fmt: skip
-_NAMES: Final = (None, "eager", "sdpa", "nope", "Eager")
 _OWN: Final = frozenset({
-    "chunk_size_feed_forward", "id2label", "is_causal", "is_decoder", "max_position_embeddings",
-    "num_labels", "quantization_config", "rope_parameters", "rope_scaling",
+    "architectures", "chunk_size_feed_forward", "id2label", "is_causal", "is_decoder",
+    "max_position_embeddings", "num_labels", "quantization_config", "rope_parameters",
+    "rope_scaling",
 })  # fmt: skip
 """Keys of which this project refuses values that the reference answers, each by a written rule.
 
@@ -56,7 +57,7 @@ def draw_mutated(seed: int, folder: Path) -> Drawn | None:
     told = json.loads(file.read_text())
     keys = {*told, *_MORE} - _LEFT
     key = choices.one("key", sorted(keys))
-    told[key] = choices.one("value", _NAMES if key in _KERNELS else _VALUES)
+    told[key] = choices.one("value", _VALUES)
     file.write_text(json.dumps(told))
     return Drawn(plain, "dense", choices.made)
 

@@ -12,7 +12,7 @@ import transformers as tf
 from tests.support.library_configs import common, entry, kinds
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from sie_layouts.architectures.configs import TABLE, fits, untaken
+from sie_layouts.architectures.configs import TABLE, fits, read_of, untaken
 
 _TABLE = json.loads(TABLE.read_text())
 _VALUES: tuple[Any, ...] = (
@@ -56,6 +56,18 @@ def test_the_config_that_a_class_writes_itself_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "key", "is_read"),
+    [("deberta-v2", "head_dim", False), ("bert", "head_dim", False), ("qwen2", "head_dim", True)],
+)
+def test_a_size_counts_only_in_a_family_whose_tensors_change_with_it(kind, key, is_read) -> None:
+    assert (key in read_of({"model_type": kind, key: 8})) == is_read
+
+
+def test_a_size_by_its_other_name_is_the_class_s_own() -> None:
+    assert read_of({"model_type": "t5", "head_dim": 8, "d_kv": 4})["d_kv"] == 8
+
+
+@pytest.mark.parametrize(
     ("kind", "told", "said"),
     [
         ("bert", {"layer_norm_eps": 0}, "layer_norm_eps is 0, and a number with a point is wanted"),
@@ -71,8 +83,17 @@ def test_the_config_that_a_class_writes_itself_is_taken() -> None:
         ("bert", {"rope_scaling": {"type": "linear"}}, "linear asks for factor"),
         ("bert", {"_attn_implementation": "spda"}, "the nearest is sdpa"),
         ("bert", {"experts_implementation": "nope"}, "is no name that transformers knows there"),
+        ("bert", {"architectures": "BertModel"}, "and a list of a text or null is wanted"),
+        ("bert", {"architectures": {"a": 1}}, "and a list of a text or null is wanted"),
+        ("bert", {"architectures": [None]}, "and a list of a text or null is wanted"),
+        ("qwen3", {"experts_implementation": {"": "nope"}}, "is no name that transformers knows"),
+        ("qwen3", {"_experts_implementation": ["eager"]}, "and a text or null is wanted"),
+        ("qwen3", {"attn_implementation": {"": "spda"}}, "the nearest is sdpa"),
+        ("qwen3", {"_attn_implementation": {"": 1}}, "and a text or null is wanted"),
         ("deberta-v2", {"num_hidden_layers": 0}, "a number above 0 is wanted"),
         ("gemma2", {"query_pre_attn_scalar": 0}, "a number other than 0 is wanted"),
+        ("modernbert", {"sliding_window": [1]}, "a whole number is wanted"),
+        ("modernbert", {"sliding_window": None}, "a whole number is wanted"),
         ("gemma2", {"sliding_window": "x"}, "a whole number or null is wanted"),
         ("qwen3", {"rope_parameters": {"rope_type": "linar"}}, "the nearest is linear"),
         ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": "x"}}, "wanted for factor"),
@@ -94,6 +115,8 @@ def test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one(kind,
         ("bert", {"attn_implementation": "flash_attention_2", "pad_token_id": -1, "vocab_size": 9}),
         ("bert", {"_attn_implementation": "kernels-community/flash-attn"}),
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_theta": 10000}),
+        ("bert", {"_attn_implementation": {"": "eager"}, "architectures": None}),
+        ("bert", {"experts_implementation": {"part": "nope"}, "attn_implementation": {}}),
         ("nobody", {"hidden_act": "nope"}),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sie_layouts.facts import Refusal
 
-__all__ = ["TABLE", "Entry", "fits", "numbers_lacking", "untaken"]
+__all__ = ["TABLE", "Entry", "fits", "numbers_lacking", "read_of", "untaken"]
 
 TABLE: Final = Path(__file__).with_name("configs.json")
 """One line for each family, and one without a name for what is of every family."""
@@ -27,6 +27,7 @@ _NEAR: Final = 3
 """Names that a sentence lists where none is near."""
 _NUMBERS: Final = {"prelu": r"act[^.]*\.weight$", "xielu": r"\.alpha_p$"}
 """The names of an activation's own numbers."""
+_KERNEL: Final = "_implementation"
 _ROPES: Final = ("rope_parameters", "rope_scaling")
 
 
@@ -46,6 +47,8 @@ class Entry(NamedTuple):
     """The library's names of a class's own fields."""
     usual: Mapping[str, int]
     """Values of a config that says none."""
+    strays: list[str]
+    """Sizes of other families, which this one passes over."""
 
 
 _TYPES: Final[Mapping[str, type]] = {
@@ -86,7 +89,11 @@ def untaken(name: str, kind: str, config: Mapping[str, Any]) -> Iterator[Refusal
     entry = _table().get(kind)
     if entry is None:
         return
-    read = {key: value for key, value in config.items() if not _passed_over(key, config)}
+    read = {
+        key: _of_the_whole(key, value)
+        for key, value in config.items()
+        if not _passed_over(key, config)
+    }
     for key, said, cure in _told(entry, read):
         shown = json.dumps(config[key], default=repr)
         shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
@@ -97,9 +104,19 @@ def _passed_over(key: str, config: Mapping[str, Any]) -> bool:
     return key == "torch_dtype" and config.get("dtype") is not None
 
 
+def _of_the_whole(key: str, value: object) -> object:
+    """A value without those of parts: an object names a kernel for each, and "" is the whole."""
+    return value.get("") if key.endswith(_KERNEL) and isinstance(value, dict) else value
+
+
 def _told(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Each field that fails, the thing that is wanted there, and the cure."""
-    forms = {key: form for form, keys in entry.forms.items() for key in keys}
+    forms = {
+        key: form
+        for each in (_table()[""], entry)
+        for form, keys in each.forms.items()
+        for key in keys
+    }
     unfit = {key for key, value in config.items() if not fits(value, forms.get(key, "any"))}
     for key in sorted(unfit):
         if forms[key]:
@@ -214,6 +231,16 @@ def _is_number(value: object) -> bool:
     return value is None or (
         isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     )
+
+
+def read_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a config that its class reads, each by the class's own name too."""
+    given = {key: value for key, value in config.items() if value is not None}
+    entry = _table().get(str(config.get("model_type")))
+    if entry is None:
+        return given
+    named = {own: given[other] for own, other in entry.names.items() if other in given}
+    return {key: value for key, value in (given | named).items() if key not in entry.strays}
 
 
 def numbers_lacking(kind: str, config: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

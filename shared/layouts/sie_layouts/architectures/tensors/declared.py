@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-from sie_layouts.architectures.configs import numbers_lacking
+from sie_layouts.architectures.configs import numbers_lacking, read_of
 from sie_layouts.architectures.counts import PARTS_MAX
 from sie_layouts.architectures.published import published_form
 from sie_layouts.architectures.tensors.families import FAMILIES, Family, Head
@@ -317,7 +317,7 @@ def _sizes(config: Mapping[str, Any], family: Family) -> dict[str, int]:
         for other in others:
             if config.get(other) is not None:
                 given[key] = config[other]
-    given |= {key: value for key, value in config.items() if value is not None}
+    given |= read_of(config)
     labels = given.get("id2label")
     named = len(labels) if isinstance(labels, Mapping) and labels else 2
     if given.setdefault("num_labels", named) != named and labels:
