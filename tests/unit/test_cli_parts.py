@@ -150,6 +150,15 @@ def test_free_ports_are_distinct_and_their_neighbours_are_free_too():
     assert len({*ports, *(port + 1 for port in ports)}) == 10
 
 
+def test_no_port_is_given_twice_that_is_promised_to_who_does_not_listen_yet():
+    promised = free_ports(5, adjacent=2)
+    every = range(1, 65_536)
+    kept = {promised[0], promised[0] + 1}
+    assert free_ports(1, adjacent=2, spoken_for={*every} - kept) == [promised[0]]
+    with pytest.raises(FixRequest, match="no free port"):
+        free_ports(1, adjacent=2, spoken_for={*every} - {promised[0]})
+
+
 def test_the_brokers_file_is_for_its_owner_only_even_if_it_was_open_before(tmp_path):
     layout = prepare(tmp_path)
     layout.broker_config.write_text("old")

@@ -7,7 +7,7 @@ port: a stranger may take one between the answer and its use.
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from sie_cli.plan.listeners import holder
@@ -48,12 +48,15 @@ def check_free(port: int, role: str) -> None:
         )
 
 
-def free_ports(count: int, *, adjacent: int = 1) -> list[int]:
-    """`count` distinct free ports, each with `adjacent - 1` free ones right after it."""
+def free_ports(count: int, *, adjacent: int = 1, spoken_for: Collection[int] = ()) -> list[int]:
+    """`count` distinct free ports, each with `adjacent - 1` free ones right after it.
+
+    None of them is `spoken_for`: those are promised to processes that do not listen yet.
+    """
     found: list[int] = []
     for port in _candidates():
         block = range(port, port + adjacent)
-        if all(map(is_free, block)):
+        if not {*block} & {*spoken_for} and all(map(is_free, block)):
             found.append(port)
         if len(found) == count:
             return found
