@@ -312,7 +312,7 @@ def _plan(
 ) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
     workers = options.all_workers
-    # Both are free still, and may lie in the same range: the broker took one, and the gateway ended.
+    # Both are free still, and may lie in that range: the broker took one, and the gateway ended.
     spoken_for = (options.port, options.config_port)
     count = 2 + workers + options.all_devices
     broker_port, monitor_port, *ports = free_ports(count, spoken_for=spoken_for)
