@@ -111,7 +111,7 @@ class Worker:
     async def open(self) -> None:
         """Be there."""
         self._world.echo.answer = lambda job: None
-        await self._world.bus.subscribe("sie.holding.aa", self._asked)
+        await self._world.bus.subscribe("sie.holding.default.aa", self._asked)
         await self._world.hear(heartbeat("w1", life="aa"))
 
     async def leave(self) -> None:

@@ -200,4 +200,12 @@ CLI_MUTANTS = (
             "tests/integration/test_cli_config.py::test_whatever_was_left_of_the_text_is_kept_byte_for_byte",
         ),
     ),
+    edit(
+        "a-worker-hears-what-every-pool-is-asked",
+        "a worker of one pool answers for another pool's, whose jobs are then run twice",
+        "sdk/sie_cli/plan/broker.py",
+        '*(f"sie.holding.{name}.>" for name in names),',
+        '"sie.holding.>",',
+        ("tests/property/test_cli_broker_laws.py",),
+    ),
 )

@@ -15,6 +15,7 @@ from sie_cli.plan.gpus import count_gpus
 from sie_cli.plan.plans import Layout, plan_cluster
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import holding_subject, queue_subject
 from sie_schemas.jobs import stream_name, token
 
 PORTS = st.integers(1024, 65000)
@@ -153,6 +154,9 @@ def test_a_workers_user_reads_the_work_of_its_pools_and_no_other(pools, pool):
         f"sie.dead.{name}",
     ):
         assert may_publish("worker", subject, pools) == (pool in pools)
+    for asked in (holding_subject(pool, "life"), queue_subject(pool, "life")):
+        heard = any(matches(each, asked) for each in broker.rights("worker", pools).subscribe)
+        assert heard == (pool in pools)
     for stream in ("DEAD_LETTERS", "KV_sie_leases", "OBJ_sie_jobs", "SWEEP_ADVISORIES"):
         assert not may_publish("worker", f"$JS.API.DIRECT.GET.{stream}", pools)
     assert may_publish("worker", "$JS.API.DIRECT.GET.CFG_1", pools)

@@ -187,7 +187,7 @@ async def turned_away(
     async with gateway_world(warm=False, **fast) as world:
         world.echo.answer = lambda job: None
         first = heartbeat("w1", life="aa")
-        await world.bus.subscribe("sie.holding.aa", lambda asked: asked.answer(NOTHING))
+        await world.bus.subscribe("sie.holding.default.aa", lambda asked: asked.answer(NOTHING))
         transport = httpx.ASGITransport(app=world.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://g") as http:
             loop = asyncio.get_running_loop()

@@ -25,7 +25,8 @@ class Workers:
             for number, (way, _) in enumerate(ways)
         ]
         self._ways = {
-            holding_subject(life.name): way for life, way in zip(self.lives, ways, strict=True)
+            holding_subject(KIND.pool, life.name): way
+            for life, way in zip(self.lives, ways, strict=True)
         }
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:

@@ -64,7 +64,9 @@ class Holders:
             asked = HoldingAsked(job_ids=tuple(job_ids[start : start + _IDS_MAX]))
             try:
                 answer = await self._asker.request(
-                    holding_subject(life.name), _ENCODER.encode(asked), timeout_s=self._answer_s
+                    holding_subject(life.kind.pool, life.name),
+                    _ENCODER.encode(asked),
+                    timeout_s=self._answer_s,
                 )
                 held.update(HOLDING_ANSWER_DECODER.decode(answer).job_ids)
             # The broker's own word that the connection is gone: then its pulls are gone too, and
@@ -88,7 +90,9 @@ class Holders:
 
     async def _ask_queue(self, speaker: Life, asked: HandedOutAsked | GiveBack) -> QueueAnswer:
         data = await self._asker.request(
-            queue_subject(speaker.name), _ENCODER.encode(asked), timeout_s=self._queue_s
+            queue_subject(speaker.kind.pool, speaker.name),
+            _ENCODER.encode(asked),
+            timeout_s=self._queue_s,
         )
         try:
             answer = QUEUE_ANSWER_DECODER.decode(data)

@@ -61,8 +61,8 @@ class Holding:
     async def open(self) -> None:
         """Listen. Called before the first heartbeat, and so before the first job."""
         self._listening = [
-            await self._bus.subscribe(holding_subject(self.life), self._asked),
-            await self._bus.subscribe(queue_subject(self.life), self._queue_asked),
+            await self._bus.subscribe(holding_subject(self._pool, self.life), self._asked),
+            await self._bus.subscribe(queue_subject(self._pool, self.life), self._queue_asked),
         ]
 
     async def close(self) -> None:

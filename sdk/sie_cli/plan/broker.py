@@ -178,8 +178,8 @@ def _worker(pools: tuple[str, ...]) -> Rights:
             "sie.cancel.*",
             *_follows("worker"),
             *(f"sie.demand.models.{name}.*.*" for name in names),
+            *(f"sie.holding.{name}.>" for name in names),
             "sie.health.*",
-            "sie.holding.>",
         ),
         never=_NOT_THE_LOG,
     )

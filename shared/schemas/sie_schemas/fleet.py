@@ -5,10 +5,10 @@
 What a kind of worker is wanted for is msgpack on `wanted_subject`; a worker that starts asks for it
 on `DEMAND_SUBJECT`.
 
-What gateways ask workers when one of them has died is msgpack too. `holding_subject(life)` and
-`queue_subject(life)` are core NATS requests. Only the life that is asked listens there, so that "no
-responders" says that its connection is gone. A gateway cannot speak for a consumer of the queue; a
-worker of the pool can.
+What gateways ask workers when one of them has died is msgpack too. `holding_subject(pool, life)`
+and `queue_subject(pool, life)` are core NATS requests. Only the life that is asked listens there,
+so that "no responders" says that its connection is gone. A gateway cannot speak for a consumer of
+the queue; a worker of the pool can.
 """
 
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
@@ -168,7 +168,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Mean share of their budgets that batches used, over the same time; 0 where none ran."""
     life: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$(?!\n)")] = ""
     """Random, of this process alone: another one under the same name says that it is over. It is
-    asked on `holding_subject(life)` for what it holds; empty of an older release."""
+    asked on `holding_subject(pool, life)` for what it holds; empty of an older release."""
     sent_at: float = 0.0
     """Unix time at which it was said, by the worker's clock; 0 of an older release."""
     devices_trouble: str = ""
@@ -267,14 +267,17 @@ class QueueAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
-def holding_subject(life: str) -> str:
-    """The subject on which one life of a worker is asked what it holds. `life` is hexadecimal."""
-    return f"sie.holding.{life}"
+def holding_subject(pool: str, life: str) -> str:
+    """The subject on which one life of a worker is asked what it holds. `life` is hexadecimal.
+
+    The pool is in front: its workers' user hears what is asked there, and no other pool's.
+    """
+    return f"sie.holding.{token(pool)}.{life}"
 
 
-def queue_subject(life: str) -> str:
+def queue_subject(pool: str, life: str) -> str:
     """The subject on which it is asked to speak with the queue."""
-    return f"sie.holding.{life}.queue"
+    return f"{holding_subject(pool, life)}.queue"
 
 
 HOLDING_ASKED_DECODER: Final = msgspec.msgpack.Decoder(HoldingAsked)
