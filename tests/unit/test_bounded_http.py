@@ -142,7 +142,7 @@ WEBSOCKET = HOST + (
 @pytest.mark.parametrize("ahead", [1, 2, 5])
 async def test_a_websocket_behind_a_request_under_way_is_an_offer_that_is_passed_over(ahead):
     # Answers in HTTP went into the WebSocket, and what the requests held was counted for ever.
-    asked = post(b"/hold", b"x" * 1000) * ahead + get(b"/b", WEBSOCKET)
+    asked = post(b"/hold", b"x" * 100) * ahead + get(b"/b", WEBSOCKET)
     async with serving(http_bodies_bytes_max=20_000) as (application, port):
         told_all = asyncio.create_task(told(port, asked + get(b"/c", LAST)))
         await until(lambda: application.held == 1)
