@@ -66,7 +66,7 @@ DOORS = {
     ),
     "a file of the owner": (lambda path: write_private(path, b"a"), ["write", "sync", "name"]),
 }
-"""What must be of the old or of the new after the power went. Where a name may be lost with it,
+"""Each is of the old or of the new after the power went. Where a name may be lost with it,
 nobody relies on the new one yet."""
 
 
