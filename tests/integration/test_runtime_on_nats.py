@@ -121,6 +121,31 @@ async def test_a_subscription_made_before_the_connection_hears(url):
     await bus.close()
 
 
+@pytest.mark.parametrize("ticks", range(1, 6))
+async def test_who_leaves_while_it_subscribes_is_gone_and_hears_nothing(bus, ticks):
+    # More at once than the library takes: the others waited, and it swallowed that they were told
+    # to end. They went on, and their subscriptions with them.
+    heard: set[str] = set()
+    names = [f"crowd.{number}" for number in range(1500)]
+    asking = {
+        name: asyncio.create_task(bus.subscribe(name, lambda message: heard.add(message.subject)))
+        for name in names
+    }
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    leaving = [name for name in names if asking[name].cancel()]
+    await asyncio.wait(asking.values())
+    assert all(asking[name].cancelled() for name in leaving)
+    staying = set(names) - set(leaving)
+    await bus.client.flush()
+    for name in names:
+        bus.send(name, b"x")
+    await bus.client.flush()
+    await until(lambda: heard >= staying)
+    assert heard == staying
+    assert len(bus._subscriptions) == len(staying)
+
+
 async def test_a_callback_that_fails_does_not_keep_the_next_message_from_being_read(bus):
     heard: list[bytes] = []
 
@@ -539,6 +564,20 @@ async def test_a_bus_tells_a_broker_that_is_absent_from_one_that_is_silent():
         some = f"{nobody},nats://127.0.0.1:{silent.getsockname()[1]}"
         async with away(nobody) as absent, away(some) as one:
             await until(lambda: absent.absent)
+            assert not one.absent
+
+
+async def test_a_broker_that_once_was_there_is_never_taken_for_none(tmp_path):
+    # A sie-config with an empty file would begin a log beside the one that the broker holds.
+    port = free_port()
+    async with away(f"nats://127.0.0.1:{port}") as one:
+        await until(lambda: one.absent)
+        for life in range(2):
+            async with nats_server(tmp_path, port=port):
+                while not one.connected:
+                    assert life == 0 or not one.absent
+                    await asyncio.sleep(0)
+            await until(lambda: not one.connected)
             assert not one.absent
 
 

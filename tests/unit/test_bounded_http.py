@@ -133,6 +133,35 @@ async def test_a_request_that_offers_another_protocol_has_its_body_and_not_the_o
     assert b'["POST", "/a", 5, ["connection", "content-length", "host"]]' in answer.data
 
 
+WEBSOCKET = HOST + (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+async def test_a_websocket_behind_a_request_under_way_is_an_offer_that_is_passed_over(ahead):
+    # Answers in HTTP went into the WebSocket, and what the requests held was counted for ever.
+    asked = post(b"/hold", b"x" * 100) * ahead + get(b"/b", WEBSOCKET)
+    async with serving(http_bodies_bytes_max=20_000) as (application, port):
+        told_all = asyncio.create_task(told(port, asked + get(b"/c", LAST)))
+        await until(lambda: application.held == 1)
+        leaving = [await asyncio.open_connection("127.0.0.1", port) for _ in range(15)]
+        for _, writer in leaving:
+            writer.write(asked)
+        await until(lambda: application.held == 1 + len(leaving))
+        for _, writer in leaving:
+            writer.transport.abort()
+        application.go_on.set()
+        answer = await told_all
+        assert (answer.statuses, answer.closed) == ([200] * (ahead + 2), True)
+
+        async def is_taken() -> bool:
+            return (await told(port, post(b"/a", b"x" * 19_000, LAST))).statuses == [200]
+
+        await until_told(is_taken)
+
+
 async def test_what_stands_behind_a_body_is_no_header_of_the_request():
     async with serving() as (_, port):
         late = b"5\r\nhello\r\n0\r\nAuthorization: Bearer x\r\nHost: other\r\n\r\n"

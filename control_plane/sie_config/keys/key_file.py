@@ -1,8 +1,9 @@
 """The file of the private key that signs a log: PKCS #8 in PEM, as `openssl genpkey` writes it.
 
 *shell.* Beside the log, or where a setting says: a mounted secret. Promises that a key is made only
-for a log that has none, and that only its owner may read it. It is on disk before it signs
-anything. A change of keys is in two steps, so that a crash between them leaves both keys here.
+for a log that has none, and that only its owner may read it. It is on disk, whole, before it has
+its name and signs anything. A change of keys is in two steps, so that a crash between them leaves
+both keys here.
 """
 
 import os
@@ -20,6 +21,7 @@ from sie_schemas.errors import FixRequest, Untrusted
 
 __all__ = ["begin_change", "end_change", "key_of_log", "key_path", "make_key", "read_key"]
 
+_MAKING: Final = ".making"
 _NEXT: Final = ".next"
 
 
@@ -74,16 +76,24 @@ def make_key(path: Path, key: SigningKey | None = None) -> SigningKey:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    making = path.with_name(path.name + _MAKING)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # A crash left it before it had its name: it signed nothing.
+        making.unlink(missing_ok=True)
+        descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, and no new name for it, which would replace a key that came meanwhile.
+            os.link(making, path)
+        finally:
+            making.unlink(missing_ok=True)
     except FileExistsError as error:
         raise FixRequest(f"{path} is there already; a key is never replaced") from error
     except OSError as error:
         raise FixRequest(f"no key can be made at {path}: {error.strerror}") from error
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
     _sync(path.parent)
     return key
 

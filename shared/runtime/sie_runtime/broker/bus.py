@@ -19,9 +19,8 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError, SlowConsumerError
+from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.errors import APIError
 
 from sie_runtime.broker.bus_messages import (
     ANSWERS,
@@ -31,6 +30,8 @@ from sie_runtime.broker.bus_messages import (
     Subscription,
     direct,
     is_of_broker,
+    kind_of,
+    reason_of,
     turned_down,
 )
 from sie_runtime.broker.direct_client import DirectClient, Taker
@@ -66,13 +67,6 @@ class BusUnavailable(Later):
     """The broker cannot be reached now; nothing was sent."""
 
     code = "QUEUE_UNAVAILABLE"
-
-
-def reason_of(error: BaseException) -> str:
-    """An error of the client in words: a timeout has none of its own."""
-    if isinstance(error, APIError):
-        return error.description or type(error).__name__
-    return str(error) or type(error).__name__
 
 
 class NoResponders(SIEError):
@@ -136,12 +130,13 @@ class Bus:
 
     @property
     def absent(self) -> bool:
-        """True if each address was tried in turn and nobody is there.
+        """True if each address was tried in turn and nobody was there, now or before.
 
         False while that is not known: a broker that hangs, or a network that swallows what is sent
-        to it, refuses nothing.
+        to it, refuses nothing. One that spoke in the life of this process comes back.
         """
-        return not self.connected and self._found_nobody >= len(self._addresses)
+        never = not self._first_connected.is_set()
+        return never and self._found_nobody >= len(self._addresses)
 
     @property
     def server_id(self) -> str:
@@ -251,7 +246,11 @@ class Bus:
     async def _subscribe(self, subscription: Subscription) -> Subscription:
         self._subscriptions.append(subscription)
         if self._first_connected.is_set():
-            await self._activate(subscription)
+            try:
+                await self._activate(subscription)
+            except BaseException:
+                await subscription.unsubscribe()
+                raise
         return subscription
 
     def _taker(self, callback: Callback, by_broker: bool) -> Taker:
@@ -341,7 +340,7 @@ class Bus:
         unreached = isinstance(error, OSError) and not told
         nobody = unreached and not isinstance(error, (TimeoutError, *_CUT))
         self._found_nobody = self._found_nobody + 1 if nobody else 0
-        ERRORS.inc(kind := _kind(error))
+        ERRORS.inc(kind := kind_of(error))
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
@@ -392,9 +391,3 @@ def _nothing(message: Message) -> None:
 def _finished(result: Awaitable[None] | None) -> None:
     if result is not None:
         raise TypeError("a callback that has to be awaited is given as a coroutine function")
-
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, SlowConsumerError):
-        return "slow_consumer"
-    return "permission" if "permissions violation" in str(error).lower() else "other"

@@ -16,6 +16,8 @@ from typing import Any, Final
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+from nats.js.errors import APIError
 from prometheus_client import Counter, Gauge
 
 from sie_runtime.broker.direct_client import DirectClient, Taker
@@ -30,6 +32,8 @@ __all__ = [
     "Subscription",
     "direct",
     "is_of_broker",
+    "kind_of",
+    "reason_of",
     "turned_down",
 ]
 
@@ -141,6 +145,20 @@ def is_of_broker(message: Message) -> bool:
     ERRORS.inc("broker_speaks_for_another")
     _LOG.warning("dropped what the broker was made to send on %s", message.subject)
     return True
+
+
+def kind_of(error: Exception) -> str:
+    """The kind of an error of the client, as `ERRORS` counts it."""
+    if isinstance(error, SlowConsumerError):
+        return "slow_consumer"
+    return "permission" if "permissions violation" in str(error).lower() else "other"
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of the client in words: a timeout has none of its own."""
+    if isinstance(error, APIError):
+        return error.description or type(error).__name__
+    return str(error) or type(error).__name__
 
 
 def turned_down(

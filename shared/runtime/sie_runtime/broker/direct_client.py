@@ -109,6 +109,9 @@ class DirectClient(Client):
             self._check_sending()
         if size > self._max_payload:
             raise MaxPayloadError
+        self._push(commands)
+
+    def _push(self, commands: bytes) -> None:
         self._pending.append(commands)
         self._pending_data_size += len(commands)
         # One write for all that a turn of the loop sends: at 64 clients some 30 jobs.
@@ -265,6 +268,11 @@ class DirectClient(Client):
                 keep(data)
 
         reader.feed_data = feed  # type: ignore[method-assign, assignment]
+
+    async def _send_subscribe(self, sub: Subscription) -> None:
+        # The library waits here where much is on its way, swallows that whoever subscribes is told
+        # to leave, and gives messages that come meanwhile to nobody's taker.
+        self._push(f"SUB {sub._subject} {sub._queue or ''} {sub._id}\r\n".encode())
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         # The library writes a ping past what waits to be sent. Its answer then says nothing of an

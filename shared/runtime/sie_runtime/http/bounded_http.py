@@ -6,7 +6,8 @@ request has a bounded head, a bounded share of framing in its body, and a time f
 - What is refused costs no more memory than one read of the socket.
 - A refusal waits for the answers of requests before it.
 - No connection is closed under an answer which its client has yet to read.
-- An offer to speak another protocol is passed over, as HTTP has it, unless it is WebSocket.
+- An offer to speak another protocol is passed over, as HTTP has it. A WebSocket begins where no
+  request is under way.
 
 It reaches into the library's exchange, whose version is bounded for that reason.
 """
@@ -251,8 +252,10 @@ class BoundedHttp(DirectHttp):
         if parser.should_upgrade():
             # Its body is not read: it is over, or read once more.
             self._upgrades = True
-            # A WebSocket begins with a GET. Another method is a request like any, with its body.
-            self._declines = parser.get_method() != b"GET" or not self._should_upgrade()
+            # A WebSocket begins with a GET, and has the connection to itself: behind a request
+            # under way its frames would stand among the bytes of answers.
+            is_ours = parser.get_method() == b"GET" and self._should_upgrade()
+            self._declines = not is_ours or not self.is_waiting
             if self._declines:
                 return
         if len(self.pipeline) >= _PIPELINED_MAX:
