@@ -161,6 +161,22 @@ WRITER_MUTANTS = (
         (CONDITIONS,),
     ),
     edit(
+        "an-adapter-is-written-over-any-backend",
+        "an adapter that no request can use is in the log, and each that names it is refused",
+        "control_plane/sie_config/writer/rules.py",
+        "    backends = _without_adapters(msgspec.json.decode(model.document))\n",
+        "    backends = ''\n",
+        ("tests/property/test_rule_laws.py",),
+    ),
+    edit(
+        "a-model-moves-away-from-its-adapters",
+        "a model moves to a backend that takes no adapters, and the requests for its own fail",
+        "control_plane/sie_config/writer/rules.py",
+        '    backends = _without_adapters(command.document) if names else ""\n',
+        "    backends = ''\n",
+        ("tests/property/test_rule_laws.py",),
+    ),
+    edit(
         "who-leaves-takes-the-others-along",
         "of many who send one key, one that gives up has all the others fail",
         _SEQUENCER,

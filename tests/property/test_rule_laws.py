@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sie_cli.models.bases import judged
+from sie_cli.models.examining import Found, Wanted
+from sie_cli.models.proposal import Proposal
 from sie_config.writer.rules import (
     Command,
     Delete,
@@ -19,13 +22,14 @@ from sie_config.writer.rules import (
     admit,
     etag,
 )
+from sie_core.backend_options import BACKEND_OPTIONS, takes_adapters
 from sie_core.registry import Entity, Registry
 from sie_schemas.errors import FixRequest
 
 LOG = "5e" * 16
 MODELS = st.sampled_from(["a", "a", "b", "b", "c", "k", "org/history"])
 POOLS = st.sampled_from(["default", "default", "default", "eu", "blame"])
-BACKENDS = st.sampled_from(["x", "x", "x", "y", "z"])
+BACKENDS = st.sampled_from(["x", "x", "x", "y", "z", "echo", "gliner", "transformer"])
 """Most of what is drawn may be written: a rule is met where the ones before it let pass."""
 State = dict[tuple[str, str], tuple[int, dict[str, Any]]]
 """(kind, key) -> (modified epoch, document)."""
@@ -103,9 +107,23 @@ def refused_puts(state: State, command: Put) -> Iterator[tuple[str, str | None]]
         yield "VALIDATION_ERROR", "model_id" if command.kind == "model" else "name"
     if command.kind == "adapter" and ("model", command.document["model_id"]) not in state:
         yield "MODEL_NOT_FOUND", "model_id"
+    elif command.kind == "adapter" and adds_refuse(state, command.document["model_id"]):
+        yield "VALIDATION_ERROR", "model_id"
     if command.kind == "model":
         yield from refused_places(state, command)
         yield from refused_names(state, command)
+        after = {**state, ("model", command.key): (0, dict(command.document))}
+        adapters = of_kind(state, "adapter").values()
+        mine = [each for each in adapters if each["model_id"] == command.key]
+        if mine and adds_refuse(after, command.key):
+            yield "ENTITY_CONFLICT", "profiles"
+
+
+def adds_refuse(state: State, model_id: str) -> bool:
+    """True if `sie add` refuses an adapter of this model for the backends of its profiles."""
+    found = Found(Proposal(kind="adapter", base=model_id), {}, "tuned")
+    told = judged(found, Wanted("tuned", adapter_of=model_id), of_kind(state, "model").get)
+    return any("takes no adapters" in str(each) for each in told.proposal.refusals)
 
 
 def refused_places(state: State, command: Put) -> Iterator[tuple[str, str | None]]:
@@ -185,7 +203,7 @@ def fold(state: State, index: Index, command: Command, epoch: int) -> None:
 def begun() -> tuple[State, Index]:
     """A state in which something may be written, and its index."""
     state: State = {
-        ("bundle", "default"): (1, {"backends": ["x", "y"]}),
+        ("bundle", "default"): (1, {"backends": ["x", "y", "echo", "gliner", "transformer"]}),
         ("pool", "default"): (1, {"note": 0}),
         ("model", "a"): (1, {"pool": "default", "profiles": {}, "aliases": ["k", "n"]}),
         ("adapter", "a/legal"): (1, {"model_id": "a", "name": "legal"}),
@@ -316,6 +334,39 @@ def test_a_bundle_is_needed_where_no_other_one_runs_a_backend():
     state["bundle", "gpu"] = (3, {"backends": ["x"]})
     registry = registry_of(state)
     assert admit(registry, Index.of(registry), LOG, command).changed
+
+
+@pytest.mark.parametrize("backend", BACKEND_OPTIONS)
+def test_an_adapter_is_over_a_model_and_a_model_under_its_adapters_as_adding_has_it(backend):
+    state, _ = begun()
+    state["bundle", "default"] = (1, {"backends": [backend, "transformer"]})
+    given = {"pool": "default", "profiles": {"p": {"backend": backend}}}
+    state["model", "b"] = (2, given)
+    over = put("adapter", "b/new", {"model_id": "b", "name": "new"})
+    under = put("model", "a", given)
+    refused = adds_refuse(state, "b")
+    assert refused == (takes_adapters(backend) is False)
+    for command, field in ((over, "model_id"), (under, "profiles")):
+        registry = registry_of(state)
+        if not refused:
+            assert admit(registry, Index.of(registry), LOG, command).changed
+            continue
+        with pytest.raises(FixRequest, match=backend) as caught:
+            admit(registry, Index.of(registry), LOG, command)
+        assert caught.value.field == field
+
+
+def test_an_adapter_that_a_log_holds_over_such_a_model_is_in_nobodys_way_and_may_go():
+    state, _ = begun()
+    state["model", "b"] = (2, {"pool": "default", "profiles": {"p": {"backend": "gliner"}}})
+    state["adapter", "b/old"] = (3, {"model_id": "b", "name": "old"})
+    registry = registry_of(state)
+    index = Index.of(registry)
+    for kind, key in (("model", "b"), ("adapter", "b/old"), ("pool", "default")):
+        same = put(kind, key, state[kind, key][1])
+        assert not admit(registry, index, LOG, same).changed
+    for command in (Delete("adapter", "b/old"), put("pool", "default", {"note": 1})):
+        assert admit(registry, index, LOG, command).changed
 
 
 @given(MODELS, st.none() | st.integers(1, 9))

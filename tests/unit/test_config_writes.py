@@ -503,3 +503,35 @@ async def test_a_method_that_is_not_taken_is_told_which_are(client, path, method
     assert answer.status_code == 405
     allowed = set(answer.headers["allow"].split(", "))
     assert allowed - {"HEAD"} == methods - {"HEAD"}
+
+
+async def test_no_write_puts_an_adapter_over_a_model_whose_backends_take_none(client):
+    """In whichever order the two come, and by whichever door; what is there already stays."""
+    none = {"default": {"backend": "gliner"}, "fast": {"backend": "spacy"}}
+    one = {"op": "put", "kind": "adapter", "key": "m/legal", "document": {"source": SOURCE}}
+    before = (await client.post(MODELS, json=model("m", profiles=none))).json()["epoch"]
+    takes_none = "runs on the backend gliner, spacy, which takes no adapters"
+    for query in ("", "?dry_run=true"):
+        refused = await client.put(f"{CONFIGS}/adapters/m/legal{query}", json={"source": SOURCE})
+        told = refused.json()["detail"]
+        assert (refused.status_code, told["code"], told["field"]) == (
+            422, "VALIDATION_ERROR", "model_id"
+        )  # fmt: skip
+        assert takes_none in told["message"]
+    # The model of the batch counts, and not the one that it replaces.
+    new = [put("n", profiles=none), {**one, "key": "n/legal"}]
+    for given, at_once in ((new, False), (new, True), ([put("m", profiles=none), one], False)):
+        body = {"operations": given, "simultaneous": at_once}
+        assert takes_none in (await client.post(BATCH, json=body)).text
+    made = await client.post(BATCH, json={"operations": [put("m"), one]})
+    assert made.status_code == 201, made.text
+
+    moved = await client.put(f"{MODELS}/m", json=model("m", profiles=none))
+    told = moved.json()["detail"]
+    assert (told["code"], told["field"]) == ("ENTITY_CONFLICT", "profiles")
+    assert "has adapters (legal)" in told["message"]
+    body = {"to": before, "entities": [{"kind": "model", "key": "m"}]}
+    back = await client.post(f"{CONFIGS}/revert", json=body)
+    assert "has adapters (legal)" in back.text
+    body = {"to": before}
+    assert (await client.post(f"{CONFIGS}/revert", json=body)).status_code == 200

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 
 from sie_config.writer.dark import Names
+from sie_core.backend_options import without_adapters
 from sie_core.nearest import choice
 from sie_core.registry import Entity, Registry
 from sie_core.stored_documents import DocumentJson
@@ -35,6 +36,8 @@ __all__ = [
 
 _PATHS = frozenset({"blame", "history", "status"})
 """Last parts of API paths, which no entity may have for a name."""
+_SHOWN_MAX = 5
+"""Names in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +223,44 @@ def _check_references(registry: Registry, index: Index, command: Put) -> None:
         _check_backends(index, command)
         _check_pool(registry, command)
         _check_names(registry, index, command)
+        _check_adapted(index, command)
     elif command.kind == "adapter":
-        model_id = command.document["model_id"]
-        if registry.get("model", model_id) is None:
-            raise FixRequest(
-                f"there is no model {model_id!r} for this adapter; register the model first",
-                code="MODEL_NOT_FOUND",
-                field="model_id",
-            )
+        _check_model(registry, command)
+
+
+def _check_model(registry: Registry, command: Put) -> None:
+    """Refuse an adapter of a model that is not there, or that no backend would apply."""
+    model_id = command.document["model_id"]
+    model = registry.get("model", model_id)
+    if model is None:
+        raise FixRequest(
+            f"there is no model {model_id!r} for this adapter; register the model first",
+            code="MODEL_NOT_FOUND",
+            field="model_id",
+        )
+    backends = _without_adapters(msgspec.json.decode(model.document))
+    if backends:
+        raise invalid_field(
+            "model_id",
+            f"model {model_id!r} runs on the backend {backends}, which takes no adapters; merge "
+            "the adapter into its base, and register that as a model",
+        )
+
+
+def _check_adapted(index: Index, command: Put) -> None:
+    """Refuse to move a model away from its adapters, to backends that would not apply them."""
+    names = sorted(index.adapters.get(command.key, ()))
+    backends = _without_adapters(command.document) if names else ""
+    if backends:
+        raise _conflict(
+            "profiles",
+            f"model {command.key!r} has adapters ({', '.join(names[:_SHOWN_MAX])}), and the "
+            f"backend {backends} takes none. Delete them first",
+        )
+
+
+def _without_adapters(model: DocumentJson) -> str:
+    return without_adapters(profile["backend"] for profile in model["profiles"].values())
 
 
 def _check_backends(index: Index, command: Put) -> None:

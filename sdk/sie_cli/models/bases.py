@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from sie_cli.models.examining import REPOSITORY, Found, Wanted
 from sie_cli.models.hub import open_revision
-from sie_core.backend_options import takes_adapters
+from sie_core.backend_options import without_adapters
 from sie_layouts.adapter import refusals_over
 from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.folder import FolderFiles
@@ -59,9 +59,9 @@ def judged(
 
 def _over(found: Found, named: str, document: Mapping[str, Any], *, opens_folders: bool) -> Found:
     """An adapter over one model, by that model's document."""
-    backends = sorted({profile["backend"] for profile in document["profiles"].values()})
-    if all(takes_adapters(name) is False for name in backends):
-        what = f"runs on the backend {', '.join(backends)}, which takes no adapters"
+    backends = without_adapters(profile["backend"] for profile in document["profiles"].values())
+    if backends:
+        what = f"runs on the backend {backends}, which takes no adapters"
         return _refused(found, named, what, "merge it into its base, and register that as a model")
     if found.opened is None:
         return found

@@ -6,14 +6,21 @@ another package declares its own at its loader (`sie_server.backends.backend.dec
 known here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from sie_schemas.ipc import Option
 
-__all__ = ["BACKEND_OPTIONS", "GENERAL", "inputs_of", "of_backend", "takes_adapters"]
+__all__ = [
+    "BACKEND_OPTIONS",
+    "GENERAL",
+    "inputs_of",
+    "of_backend",
+    "takes_adapters",
+    "without_adapters",
+]
 
 _TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before it"
 _POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
@@ -240,6 +247,12 @@ _WITHOUT_ADAPTERS: Final = frozenset(
 def takes_adapters(name: str) -> bool | None:
     """True if a built-in backend applies LoRA adapters; None for another's."""
     return name not in _WITHOUT_ADAPTERS if name in BACKEND_OPTIONS else None
+
+
+def without_adapters(backends: Iterable[str]) -> str:
+    """The names of a model's backends where none of them applies adapters; else empty."""
+    names = sorted(set(backends))
+    return "" if any(takes_adapters(name) is not False for name in names) else ", ".join(names)
 
 
 def inputs_of(name: str) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ from sie_runtime.streams.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_testing.chaos.scene import Fault, Scene
 from sie_testing.chaos.table import LONGER_S
+from sie_testing.processes.echo_execution import BACKEND
 
 __all__ = ["FAULTS"]
 
@@ -195,7 +196,7 @@ async def _dry_runs(scene: Scene) -> None:
         "model_id": "large",
         "source": {"type": "path", "path": str(folder)},
         "tasks": {"encode": {}},
-        "profiles": {"default": {"backend": "echo"}},
+        "profiles": {"default": {"backend": BACKEND}},
     }
     scene.strikes()
     asked = (
@@ -221,7 +222,7 @@ async def _ends_when_asked(scene: Scene) -> None:
 async def _many_models(scene: Scene) -> None:
     """Many models, and readers of the whole list one after the other."""
     names = [f"many/{number}" for number in range(_MANY_MODELS)]
-    document = {"tasks": {"encode": {}}, "profiles": {"default": {"backend": "echo"}}}
+    document = {"tasks": {"encode": {}}, "profiles": {"default": {"backend": BACKEND}}}
     source = {"type": "package", "package": "echo", "distribution": "echo", "version": "0"}
     operations = [
         {"op": "put", "kind": "model", "document": {"model_id": name, "source": source} | document}

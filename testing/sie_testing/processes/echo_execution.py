@@ -18,7 +18,8 @@ from sie_schemas import ipc
 
 __all__ = ["BACKEND", "DIMS", "UNLOADABLE", "echo_vector", "main"]
 
-BACKEND: Final = "echo"
+BACKEND: Final = "hashing"
+"""A name of its own: the built-in `echo` takes no adapters, and this one does."""
 UNLOADABLE: Final = "unloadable"
 """A package whose models never load."""
 DIMS: Final = 8
