@@ -25,8 +25,9 @@ from uvicorn.server import ServerState
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
 from sie_core.resolver import Resolver
+from sie_gateway.application import build_app
 from sie_gateway.http.rules import refusal_body, role_of
-from sie_gateway.main import build_app, opened_parts
+from sie_gateway.parts import opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.access.access import Access
 from sie_runtime.access.gate import Gate

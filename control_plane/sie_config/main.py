@@ -82,44 +82,15 @@ async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
 async def _run(
     settings: ConfigSettings, plane: ControlPlane, access: Access, bus: Bus, stop: asyncio.Event
 ) -> None:
-    def listening(port: int) -> None:
-        _LOG.info(
-            "listening",
-            extra={
-                "port": port,
-                "head": str(plane.sequencer.position),
-                "url": settings.advertised_url,
-            },
-        )
-
-    loops_stop = asyncio.Event()
-    ended_by: list[BaseException] = []
-
-    async def run_plane() -> None:
-        try:
-            await plane.run(loops_stop)
-        except* SIEError as group:
-            # It refuses every write by now: what is on its way is answered before the end.
-            ended_by.append(group)
-            stop.set()
-
-    app = build_app(plane)
     console = Console(
         plane, access, gateway_url=settings.gateway_url, tls=connecting_context(settings)
     )
-    console.mount(app)
-    gate = Gate(
-        app,
-        access,
-        Doors(app).role_of,
-        rates=_rates(settings),
-        on_refused=noting_gate(plane),
-        pages=_pages(settings),
-    )
+    application = _application(settings, plane, access, console)
+    loops_stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
-        tasks.create_task(run_plane())
-        tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
+        running = tasks.create_task(_run_plane(plane, loops_stop, stop))
+        tasks.create_task(keep_queues(plane.sequencer, settings, bus, loops_stop))
         tasks.create_task(
             watch_usage(
                 bus,
@@ -130,24 +101,63 @@ async def _run(
             )
         )
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
-        tasks.create_task(
-            stop_when(
-                loops_stop,
-                serve_http(
-                    NamedRequests(console.before(gate), app.routes),
-                    host=settings.host,
-                    port=settings.port,
-                    stop=stop,
-                    bounds=settings,
-                    drain_s=settings.drain_s,
-                    on_listening=listening,
-                    tls=listening_context(settings),
-                ),
-            )
-        )
+        serving = _serve_http(settings, plane, application, stop)
+        tasks.create_task(stop_when(loops_stop, serving))
     await console.close()
-    if ended_by:
-        raise ended_by[0]
+    ended_by = running.result()
+    if ended_by is not None:
+        raise ended_by
+
+
+async def _run_plane(
+    plane: ControlPlane, loops_stop: asyncio.Event, stop: asyncio.Event
+) -> BaseException | None:
+    """Run the loops, and give the error for which only a fresh process may go on."""
+    try:
+        await plane.run(loops_stop)
+    except* SIEError as group:
+        # It refuses every write by now: what is on its way is answered before the end.
+        ended_by = group
+        stop.set()
+    else:
+        return None
+    return ended_by
+
+
+def _application(
+    settings: ConfigSettings, plane: ControlPlane, access: Access, console: Console
+) -> NamedRequests:
+    """The console before the gate, and the gate before the routes."""
+    app = build_app(plane)
+    console.mount(app)
+    gate = Gate(
+        app,
+        access,
+        Doors(app).role_of,
+        rates=_rates(settings),
+        on_refused=noting_gate(plane),
+        pages=_pages(settings),
+    )
+    return NamedRequests(console.before(gate), app.routes)
+
+
+async def _serve_http(
+    settings: ConfigSettings, plane: ControlPlane, application: NamedRequests, stop: asyncio.Event
+) -> None:
+    def listening(port: int) -> None:
+        head, url = str(plane.sequencer.position), settings.advertised_url
+        _LOG.info("listening", extra={"port": port, "head": head, "url": url})
+
+    await serve_http(
+        application,
+        host=settings.host,
+        port=settings.port,
+        stop=stop,
+        bounds=settings,
+        drain_s=settings.drain_s,
+        on_listening=listening,
+        tls=listening_context(settings),
+    )
 
 
 def _pages(settings: ConfigSettings) -> frozenset[str]:

@@ -6,7 +6,6 @@ taken before the roll call is over. The bus may be absent: everything but the st
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -16,22 +15,15 @@ from typing import Final
 import msgspec
 
 from sie_config.documents.manifests import Manifests
-from sie_config.keys.key_file import key_of_log, key_path
-from sie_config.log.checkpoint import CheckpointFile
-from sie_config.log.head_file import HeadFile
-from sie_config.log.journal import Journal
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.log.store import Store
 from sie_config.past.lookup import Lookup
 from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
-from sie_config.replicas.convergence_watch import ConvergenceWatch
-from sie_config.replicas.hearing import Hearing
-from sie_config.replicas.life_signs import LifeSigns
-from sie_config.replicas.living import LiveReplicas
-from sie_config.replicas.replica_requests import ReplicaRequests
+from sie_config.replicas.parts import ReplicaParts
 from sie_config.replicas.reports import Reports
 from sie_config.settings import ConfigSettings
+from sie_config.start.opened_log import OpenedLog
 from sie_config.start.roll_call import RollCall
 from sie_config.stream.announcer import head_at
 from sie_config.stream.broadcast import Broadcast, streams_of
@@ -44,7 +36,6 @@ from sie_config.upkeep.self_check import Checked, SelfCheck
 from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.gates import Gates
 from sie_config.writer.seed import first_entries
-from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
 from sie_core.troubles import Signals
@@ -57,10 +48,9 @@ from sie_schemas.api.log import Replicas
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
 
-__all__ = ["LOG_FILE", "ControlPlane"]
+__all__ = ["LOOKUP_FILE", "ControlPlane"]
 
 _LOG: Final = logging.getLogger(__name__)
-LOG_FILE: Final = "log.sqlite"
 REFUSED_FILE: Final = "refused.sqlite"
 LOOKUP_FILE: Final = "lookup.sqlite"
 
@@ -75,82 +65,63 @@ class ControlPlane:
     def __init__(
         self,
         settings: ConfigSettings,
-        store: Store,
-        journal: Journal,
-        sequencer: Sequencer,
+        log: OpenedLog,
         *,
-        head_file: HeadFile,
         bus: Bus | None,
         stream_of: Callable[[str], Stream] | None,
-        clock: Callable[[], float] = time.monotonic,
-        checkpoint: CheckpointFile | None = None,
-        taken_over: int = 0,
+        clock: Callable[[], float],
     ) -> None:
-        self._clock = clock
-        self._taken_over = taken_over
+        """`stream_of` gives the stream of a log id."""
         self.settings = settings
-        self.store = store
-        self.journal = journal
-        self.sequencer = sequencer
-        self.exports = Exports()
-        self.reports = _reports_of(settings)
-        sequencer.gates = Gates(
-            LiveReplicas(self.reports, settings.report_ttl_s, clock), settings.entities_max
-        )
+        self.bus = bus
+        self.now = clock
+        """The clock by which reports are dated."""
+        self._log = log
+        self.store, self.journal, self.sequencer = log.store, log.journal, log.sequencer
+
+        self.low_water = 1
+        self.stopping = False
+        self.signals = Signals()
+        """The figures of broker and disk as they were seen last; `watch_usage` brings them."""
+
+        # What bounds those who ask.
         self.bodies = Aside("bodies")
-        self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
         self.pages = Turnstile(settings.pages_at_once_max)
-        self.timeline = Timeline(
-            store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
+        # The other half is for who asks something: with long polls alone a reader's token once
+        # took every connection, and with them the health check.
+        self.waits = Waits(max(1, within_descriptors(settings.http_connections_max) // 2))
+
+        # What is read of the log beside its entries.
+        self.exports = Exports()
+        self.manifests = Manifests(settings)
+        self.timeline = _timeline_of(settings, log)
+        self.lookup = _lookup_of(log)
+        self.refusals = _refusals_of(settings, log.store)
+
+        # What follows the log, and may stop its writer.
+        earlier = self.timeline.entity
+        self.replicas = ReplicaParts(
+            settings, log.sequencer, log.journal, bus=bus, earlier=earlier, clock=clock
         )
-        self.lookup = _lookup_of(store, sequencer)
-        self.refusals = _refusals_of(settings, store)
-        self.convergence = ConvergenceWatch(
-            self.reports,
-            journal,
-            clock=clock,
-            ttl_s=settings.report_ttl_s,
-            commits_max=settings.commits_remembered,
-            resolver=sequencer.resolver,
-            earlier=self.timeline.entity,
-        )
-        self.low_water = 1
-        self.hearing = Hearing(self.reports, self.convergence, sequencer, journal, clock=clock)
-        ask_s = settings.self_check_ask_s
-        self.replica_requests = ReplicaRequests(
-            bus, self.reports, resync_wait_s=settings.ack_wait_s, recount_wait_s=ask_s
-        )
-        self.life_signs = LifeSigns(bus, self.reports, clock=clock)
+        log.sequencer.gates = Gates(self.replicas.live, settings.entities_max)
         self.broadcast = Broadcast(
             settings,
-            sequencer,
-            journal,
+            log.sequencer,
+            log.journal,
             bus=bus,
             stream_of=stream_of,
             low_water=lambda: self.low_water,
         )
-        self.bus = bus
-        self._disk_watch = DiskWatch(store, sequencer, head_file, self._keeper_of(checkpoint))
-        self._roll_call = RollCall(
-            sequencer,
-            journal,
-            self.reports,
-            head_file,
-            bus=bus,
-            stream_of=stream_of,
-            first=partial(first_entries, settings.catalog, settings.pools),
-            listen_s=settings.roll_call_s,
-            broker_wait_s=settings.broker_wait_s,
+        self._roll_call = _roll_call_of(
+            settings, log, self.replicas.reports, bus=bus, stream_of=stream_of
         )
-        self.self_check = self._new_self_check()
-        self.signals = Signals()
-        """The figures of broker and disk as they were seen last; `watch_usage` brings them."""
-        self.stopping = False
-        # The other half is for who asks something: with long polls alone a reader's token once
-        # took every connection, and with them the health check.
-        self.waits = Waits(max(1, within_descriptors(settings.http_connections_max) // 2))
-        show_log(store.path, self.reports, lambda: sequencer.position, clock)
+
+        # What looks after the file.
+        keeper = _keeper_of(settings, log, self.exports)
+        self._disk_watch = DiskWatch(log.store, log.sequencer, log.head_file, keeper)
+        self.self_check = _self_check_of(settings, log, self.exports, self.replicas, clock)
+        show_log(log.store.path, self.replicas.reports, lambda: log.sequencer.position, clock)
 
     @classmethod
     async def open(
@@ -165,64 +136,16 @@ class ControlPlane:
 
         `stream_of` gives the stream of a log id; by default the bus's.
         """
-        store = await Store.open(settings.data_dir / LOG_FILE, bytes_max=settings.store_bytes_max)
-        async with contextlib.AsyncExitStack() as undo:
-            undo.push_async_callback(store.close)
-            checkpoint = CheckpointFile(store.path) if settings.checkpoint_entries else None
-            replayed = await store.replay(checkpoint.read if checkpoint is not None else None)
-            journal = await Journal.open(store.path, tail_entries=settings.tail_entries)
-            undo.push_async_callback(journal.close)
-            sequencer = Sequencer(
-                store,
-                journal,
-                replayed,
-                now_us=now_us,
-                group_writes_max=settings.group_writes_max,
-                waiting_writes_max=settings.waiting_writes_max,
-                signing_key=key_of_log(settings.signing_key or key_path(store.path), replayed),
-            )
-            if stream_of is None and bus is not None:
-                stream_of = streams_of(bus, settings)
-            plane = cls(
-                settings,
-                store,
-                journal,
-                sequencer,
-                head_file=HeadFile(store.path),
-                bus=bus,
-                stream_of=stream_of,
-                checkpoint=checkpoint,
-                taken_over=replayed.taken_over,
-            )
-            await plane.start(replayed.damage)
-            undo.pop_all()
+        if stream_of is None and bus is not None:
+            stream_of = streams_of(bus, settings)
+        log = await OpenedLog.open(settings, now_us=now_us)
+        try:
+            plane = cls(settings, log, bus=bus, stream_of=stream_of, clock=time.monotonic)
+            await plane.start()
+        except BaseException:
+            await log.close()
+            raise
         return plane
-
-    def _new_self_check(self) -> SelfCheck:
-        last = self.sequencer.last
-        # A start from a checkpoint did not fold what is before it; the first round does.
-        known = (
-            (self.sequencer.registry, position_of(last)) if last and not self._taken_over else None
-        )
-        return SelfCheck(
-            self.journal,
-            self.exports,
-            self.sequencer,
-            known=known,
-            replicas=lambda: self.reports.living(self._clock()),
-            ask=self.replica_requests.recount,
-            share=self.settings.full_fold_share,
-            path=self.store.path,
-        )
-
-    def _keeper_of(self, checkpoint: CheckpointFile | None) -> CheckpointKeeper | None:
-        if checkpoint is None:
-            return None
-        checkpoint.epoch = self._taken_over
-        every_entries = self.settings.checkpoint_entries
-        return CheckpointKeeper(
-            checkpoint, self.sequencer, self.exports, every_entries=every_entries
-        )
 
     @property
     def head(self) -> Head:
@@ -241,12 +164,8 @@ class ControlPlane:
         """Write, whatever its key. Raises `SIEError`."""
         outcome = await self.sequencer.submit(write)
         if outcome.changed and not write.dry_run:
-            self.convergence.committed(outcome.entry.epoch)
+            self.replicas.convergence.committed(outcome.entry.epoch)
         return outcome
-
-    def now(self) -> float:
-        """The clock by which reports are dated."""
-        return self._clock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run every loop until `stop`. Raises `SIEError` when only a fresh process may go on."""
@@ -257,7 +176,7 @@ class ControlPlane:
             tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
             if self.settings.lookup_s > 0:
                 tasks.create_task(self.lookup.run(stop, every_s=self.settings.lookup_s))
-            if self._taken_over > 0 or self.settings.self_check_s > 0:
+            if self._log.taken_over > 0 or self.settings.self_check_s > 0:
                 every_s = self.settings.self_check_s
                 tasks.create_task(self.self_check.run(stop, every_s=every_s, found=self.act_on))
             tasks.create_task(self._publish(stop))
@@ -291,7 +210,7 @@ class ControlPlane:
 
     def replicas_view(self) -> Replicas:
         """Every replica that reports, against the head."""
-        return self.reports.view(self.sequencer.position, self._clock())
+        return self.replicas.reports.view(self.sequencer.position, self.now())
 
     async def close(self) -> None:
         """Close readers first, so that the writer leaves one whole file."""
@@ -302,11 +221,11 @@ class ControlPlane:
         await self.refusals.close()
         await self.lookup.close()
         await self.timeline.close()
-        await self.journal.close()
-        await self.store.close()
+        await self._log.close()
 
-    async def start(self, damage: LogDamaged | None) -> None:
+    async def start(self) -> None:
         """Judge the log with witnesses and begin the tenure: once, before anything is served."""
+        damage = self._log.damage
         head = self.sequencer.last.epoch if self.sequencer.last is not None else 0
         # A file that lost entries may have a mark past its end, and what follows is served.
         self.low_water = min(await self.store.low_water(), head + 1)
@@ -314,7 +233,7 @@ class ControlPlane:
             raise damage
         if self.bus is not None:
             # Before the roll call asks: an answer that nobody hears is never given again.
-            await self.hearing.listen(self.bus)
+            await self.replicas.hearing.listen(self.bus)
         if self.store.failed is not None:
             self._start_to_read(self.store.failed, damage)
             return
@@ -371,22 +290,21 @@ class ControlPlane:
             )
 
 
-def _reports_of(settings: ConfigSettings) -> Reports:
-    return Reports(
-        ttl_s=settings.report_ttl_s,
-        forget_s=settings.report_forget_s,
-        replicas_max=settings.replicas_max,
-        report_bytes_max=settings.report_bytes_max,
-        bytes_max=settings.reports_bytes_max,
+def _timeline_of(settings: ConfigSettings, log: OpenedLog) -> Timeline:
+    return Timeline(
+        log.store.path,
+        log.sequencer,
+        registries_max=settings.past_registries,
+        now_us=_unix_us,
     )
 
 
-def _lookup_of(store: Store, sequencer: Sequencer) -> Lookup:
+def _lookup_of(log: OpenedLog) -> Lookup:
     return Lookup(
-        store.path.with_name(LOOKUP_FILE),
-        store.path,
-        head=lambda: sequencer.position.epoch,
-        moved=sequencer.moved,
+        log.store.path.with_name(LOOKUP_FILE),
+        log.store.path,
+        head=lambda: log.sequencer.position.epoch,
+        moved=log.sequencer.moved,
     )
 
 
@@ -396,4 +314,56 @@ def _refusals_of(settings: ConfigSettings, store: Store) -> Refusals:
         now_us=_unix_us,
         rows_max=settings.audit_rows_max,
         rows_per_minute=settings.audit_rows_per_minute,
+    )
+
+
+def _roll_call_of(
+    settings: ConfigSettings,
+    log: OpenedLog,
+    reports: Reports,
+    *,
+    bus: Bus | None,
+    stream_of: Callable[[str], Stream] | None,
+) -> RollCall:
+    return RollCall(
+        log.sequencer,
+        log.journal,
+        reports,
+        log.head_file,
+        bus=bus,
+        stream_of=stream_of,
+        first=partial(first_entries, settings.catalog, settings.pools),
+        listen_s=settings.roll_call_s,
+        broker_wait_s=settings.broker_wait_s,
+    )
+
+
+def _keeper_of(
+    settings: ConfigSettings, log: OpenedLog, exports: Exports
+) -> CheckpointKeeper | None:
+    if log.checkpoint is None:
+        return None
+    every_entries = settings.checkpoint_entries
+    return CheckpointKeeper(log.checkpoint, log.sequencer, exports, every_entries=every_entries)
+
+
+def _self_check_of(
+    settings: ConfigSettings,
+    log: OpenedLog,
+    exports: Exports,
+    replicas: ReplicaParts,
+    clock: Callable[[], float],
+) -> SelfCheck:
+    last = log.sequencer.last
+    # A start from a checkpoint did not fold what is before it; the first round does.
+    known = (log.sequencer.registry, position_of(last)) if last and not log.taken_over else None
+    return SelfCheck(
+        log.journal,
+        exports,
+        log.sequencer,
+        known=known,
+        replicas=lambda: replicas.reports.living(clock()),
+        ask=replicas.requests.recount,
+        share=settings.full_fold_share,
+        path=log.store.path,
     )

@@ -53,19 +53,13 @@ def main() -> None:
     chosen = settings.load(ServerSettings, prefix="SIE_SERVER")
     check_tls(chosen)
     found = choose_device(chosen.device, look_for_cuda() if chosen.device == "auto" else Cuda())
-    threads = use_threads(chosen.threads)
+    threads = _Threads(chosen)
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
-    device = BoundedThreads(queue_max=chosen.queue_max)
-    beside = BoundedThreads(
-        queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading"
-    )
-    loading = BoundedThreads(queue_max=chosen.queue_max, name="loading")
-
     async def serve(stop: asyncio.Event) -> None:
         _LOG.info("the device is %s: %s", found.name, found.why)
-        await _serve(chosen, found, threads, device, beside, loading, stop)
+        await _serve(chosen, found, threads, stop)
 
     status = 0
     try:
@@ -79,42 +73,80 @@ def main() -> None:
         )
     except SystemExit:
         status = 1
-    if not all([device.close(), beside.close(), loading.close()]):
+    if not threads.close():
         # The interpreter would wait for these threads, which may hang or be importing.
         logging.shutdown()
         os._exit(status)
     sys.exit(status)
 
 
+class _Threads:
+    """The threads of this process beside the loop's, and how many of torch's compute."""
+
+    def __init__(self, chosen: ServerSettings) -> None:
+        self.computing = use_threads(chosen.threads)
+        self.device = BoundedThreads(queue_max=chosen.queue_max)
+        self.beside = BoundedThreads(
+            queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading"
+        )
+        self.loading = BoundedThreads(queue_max=chosen.queue_max, name="loading")
+
+    def close(self) -> bool:
+        """Take no more work; false if one of them did not end."""
+        return all([self.device.close(), self.beside.close(), self.loading.close()])
+
+
 async def _serve(
-    chosen: ServerSettings,
-    found: Choice,
-    threads: int,
-    device: BoundedThreads,
-    beside: BoundedThreads,
-    loading: BoundedThreads,
-    stop: asyncio.Event,
+    chosen: ServerSettings, found: Choice, threads: _Threads, stop: asyncio.Event
 ) -> None:
-    shelf = AdapterShelf(chosen.adapter_bytes_max)
-    spec = DeviceSpec(found.name, threads, Path(chosen.cache_folder), shelf)
     hub = HubCache(
         bytes_max=chosen.hub_bytes_max,
         progress_s=chosen.download_progress_s,
         own_code_allowed=chosen.remote_code_models,
         pickles_allowed=chosen.pickled_weights,
     )
-    execution = Execution(
-        spec,
+    execution = _execution(chosen, found, threads, hub)
+    server = _server(chosen, found, threads, execution, hub)
+    _show(found)
+    watchdog = Watchdog(threads.device, threads.loading, loop_hang_s=chosen.loop_hang_s)
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        until_over = [
+            # The first work of the device's thread: a load that comes early waits behind it.
+            group.create_task(threads.device.submit(import_backends)),
+            group.create_task(watchdog.run()),
+            group.create_task(_tend(execution, threads.device, every_s=chosen.tend_s)),
+        ]
+        group.create_task(_serve_status(chosen, server, over))
+        try:
+            await server.run(stop)
+        finally:
+            over.set()
+            for task in until_over:
+                task.cancel()
+
+
+def _execution(
+    chosen: ServerSettings, found: Choice, threads: _Threads, hub: HubCache
+) -> Execution:
+    shelf = AdapterShelf(chosen.adapter_bytes_max)
+    return Execution(
+        DeviceSpec(found.name, threads.computing, Path(chosen.cache_folder), shelf),
         memory_bytes_max=chosen.memory_bytes_max,
         pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
         hub=hub,
     )
-    server = Server(
+
+
+def _server(
+    chosen: ServerSettings, found: Choice, threads: _Threads, execution: Execution, hub: HubCache
+) -> Server:
+    return Server(
         path=Path(chosen.socket),
         hello=_hello(chosen, found),
-        device=device,
-        beside=beside,
-        loading=loading,
+        device=threads.device,
+        beside=threads.beside,
+        loading=threads.loading,
         execution=execution,
         frame_bytes_max=chosen.frame_bytes_max,
         drain_s=chosen.drain_s,
@@ -122,35 +154,25 @@ async def _serve(
         load_hang_s=chosen.load_hang_s,
         downloading=hub.downloads.state,
     )
+
+
+def _show(found: Choice) -> None:
+    """Show the device's memory and the cache's room as metrics, from now on."""
     metrics.DEVICE_BYTES.set(device_bytes(found.name))
     metrics.DEVICE_USED_BYTES.set_function(partial(device_used_bytes, found.name))
     metrics.CACHE_FREE_BYTES.set_function(partial(free_bytes, hub_folder()))
-    over = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        # The first work of the device's thread: a load that comes early waits behind it.
-        imports = group.create_task(device.submit(import_backends))
-        watching = group.create_task(
-            Watchdog(device, loading, loop_hang_s=chosen.loop_hang_s).run()
-        )
-        tending = group.create_task(_tend(execution, device, every_s=chosen.tend_s))
-        group.create_task(
-            lifecycle.serve_http(
-                status_application(server.state),
-                host=chosen.host,
-                port=chosen.port,
-                stop=over,
-                bounds=chosen,
-                on_listening=partial(_LOG.info, "status routes listen on port %d"),
-                tls=listening_context(chosen),
-            )
-        )
-        try:
-            await server.run(stop)
-        finally:
-            over.set()
-            tending.cancel()
-            imports.cancel()
-            watching.cancel()
+
+
+async def _serve_status(chosen: ServerSettings, server: Server, over: asyncio.Event) -> None:
+    await lifecycle.serve_http(
+        status_application(server.state),
+        host=chosen.host,
+        port=chosen.port,
+        stop=over,
+        bounds=chosen,
+        on_listening=partial(_LOG.info, "status routes listen on port %d"),
+        tls=listening_context(chosen),
+    )
 
 
 def _hello(chosen: ServerSettings, found: Choice) -> ipc.Hello:

@@ -87,31 +87,13 @@ class Worker:
         self._heartbeats = Heartbeats(
             bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s
         )
-        self._results = Results(
-            bus,
-            self._holds,
-            worker_id=worker_id,
-            confirm_timeout_s=settings.confirm_timeout_s,
-            retry_s=settings.confirm_retry_s,
-            message_bytes_max=settings.result_bytes_max,
-            chunked_bytes_max=settings.chunked_result_bytes_max,
-            dead_letters=JobLetters(
-                DeadLetters(bus, settings),
-                worker_id=worker_id,
-                kind=settings.kind,
-            ),
-            clock=self._clock,
-        )
+        self._results = self._make_results()
         self._rate = AnswerRate()
         self._fill = MeanFill()
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
-        self._executors = [make_executor(settings, path) for path in settings.socket_path]
         self._gathering = Gathering()
-        self._devices = Devices(
-            [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
-            spread_after=settings.spread_after,
-            piece_cost_min=settings.piece_cost_min,
-        )
+        self._executors = [make_executor(settings, path) for path in settings.socket_path]
+        self._devices = self._make_devices()
         for executor in self._executors:
             executor.on_change(self._executor_changed)
         self._homes = self._make_homes()
@@ -293,6 +275,24 @@ class Worker:
 
     # -- wiring --
 
+    def _make_results(self) -> Results:
+        settings = self._settings
+        return Results(
+            self._bus,
+            self._holds,
+            worker_id=self._worker_id,
+            confirm_timeout_s=settings.confirm_timeout_s,
+            retry_s=settings.confirm_retry_s,
+            message_bytes_max=settings.result_bytes_max,
+            chunked_bytes_max=settings.chunked_result_bytes_max,
+            dead_letters=JobLetters(
+                DeadLetters(self._bus, settings),
+                worker_id=self._worker_id,
+                kind=settings.kind,
+            ),
+            clock=self._clock,
+        )
+
     def _make_homes(self) -> Homes:
         settings = self._settings
         peers = Peers(settings.kind, silence_s=settings.peer_silence_s)
@@ -317,6 +317,14 @@ class Worker:
             placed=self._homes.placed,
             ready=lambda: self.ready,
             look_s=settings.placement_look_s,
+        )
+
+    def _make_devices(self) -> Devices:
+        settings = self._settings
+        return Devices(
+            [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
+            spread_after=settings.spread_after,
+            piece_cost_min=settings.piece_cost_min,
         )
 
     def _make_device(self, name: str, executor: Executor) -> Device:

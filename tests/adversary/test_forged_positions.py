@@ -270,7 +270,7 @@ async def test_a_stranger_who_stands_in_for_the_writer_is_not_followed(tmp_path,
             # What is not believed is not kept either: the next start finds what was verified.
             assert (read(kept), read(empty)) == (before, {})
             # On purpose, it is an operator's word: the key of the writer at that URL is taken.
-            await it.plane.replica_requests.resync("gateway", "g1")
+            await it.plane.replicas.requests.resync("gateway", "g1")
             await same(it, replica)
 
 

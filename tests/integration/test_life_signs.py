@@ -224,13 +224,17 @@ async def test_a_reader_of_the_replicas_is_told_at_once_and_the_ages_show_it(tmp
         now = one.plane.now()
         head = one.plane.sequencer.position
         # Past what the writer waits after its own connection to the broker.
-        one.plane.life_signs = LifeSigns(
-            one.plane.bus, one.plane.reports, clock=one.plane.now, settle_s=0.0, within_s=20.0
+        one.plane.replicas.life_signs = LifeSigns(
+            one.plane.bus,
+            one.plane.replicas.reports,
+            clock=one.plane.now,
+            settle_s=0.0,
+            within_s=20.0,
         )
         for role, name in (("worker", "w1"), ("gateway", "g1")):
             subject = f"sie.config.report.{role}.{name}"
             told = report_at(head, role=role, id=name)
-            one.plane.reports.receive(told, now - SOON_S, subject=subject)
+            one.plane.replicas.reports.receive(told, now - SOON_S, subject=subject)
         rows = (await one.http.get("/v1/configs/replicas")).json()["replicas"]
         assert [(row["id"], row["gone"], row["live"]) for row in rows] == [
             ("g1", True, True),

@@ -20,8 +20,9 @@ from tests.support.log_world import connected, follower, free_port, metric, nowh
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.writer_state import Recovery, Serving
-from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_config.writer_process import ControlPlane
 from sie_core.apply import apply
 from sie_core.chain import check_successor, position_of
 from sie_core.registry import Entity, Registry

@@ -353,7 +353,7 @@ async def test_what_is_no_report_is_refused_and_counted(tmp_path):
         assert (bad.status_code, bad.json()["detail"]["code"]) == (400, "INVALID_REQUEST")
         long = await one.http.post("/v1/configs/replicas", content=b" " * 5000, headers=JSON)
         assert long.json()["detail"]["code"] == "PAYLOAD_TOO_LARGE"
-        assert one.plane.reports.malformed == 1
+        assert one.plane.replicas.reports.malformed == 1
 
 
 async def test_a_report_under_anothers_name_is_not_taken(tmp_path, url):
@@ -365,4 +365,4 @@ async def test_a_report_under_anothers_name_is_not_taken(tmp_path, url):
         await bus.publish("sie.config.report.gateway.g1", data)
 
         await until(lambda: one.plane.replicas_view()["live"] == 1)
-        assert one.plane.reports.malformed == 1
+        assert one.plane.replicas.reports.malformed == 1

@@ -18,8 +18,9 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.rules import Delete
-from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_config.writer_process import ControlPlane
 from sie_core.registry import Entity, Registry
 from sie_core.replica.events import EntryArrived, Fetch, RangeArrived, SnapshotArrived
 from sie_core.replica.replica import Replica

@@ -133,7 +133,7 @@ def state_of(plane: ControlPlane, folder: Path) -> tuple[Any, ...]:
     # A head file in the making comes and goes by itself.
     names = (each.name for each in folder.iterdir() if each.suffix != ".new")
     files = sorted(name for name in names if not name.startswith(DERIVED))
-    heard = [(seen.report, seen.at) for seen in plane.reports.sightings()]
+    heard = [(seen.report, seen.at) for seen in plane.replicas.reports.sightings()]
     return plane.sequencer.position, plane.low_water, files, heard
 
 
@@ -145,7 +145,7 @@ async def holds(folder: Path) -> None:
         app = build_app(plane)
         for name in ("m", "n"):
             await put(plane, name)
-        await plane.hearing.hear(report_at(plane.sequencer.position))
+        await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
         transport = httpx.ASGITransport(Gate(app, access, Doors(app).role_of))
         async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
             before = state_of(plane, data)

@@ -11,7 +11,8 @@ from tests.support.gateway_world import MemoryBus
 from tests.support.provisioned import provide
 
 from sie_core.resolver import Resolver
-from sie_gateway.main import Parts, build_app, opened_parts
+from sie_gateway.application import build_app
+from sie_gateway.parts import Parts, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.streams.lease_store import LeaseStore

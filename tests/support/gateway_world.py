@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
 from sie_core.resolver import Resolver
+from sie_gateway.application import build_app
 from sie_gateway.leases.lease_desk import Leases
-from sie_gateway.main import build_app, opened_parts
+from sie_gateway.parts import opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.broker.protocols import Incoming

@@ -420,6 +420,6 @@ async def test_metrics_tell_how_far_the_slowest_live_replica_of_each_role_is_beh
     head = plane.sequencer.position
     for name, epoch in (("w1", head.epoch), ("w2", head.epoch - 2)):
         told = report_at(head, role="worker", id=name, epoch=epoch)
-        await plane.hearing.hear(told)
+        await plane.replicas.hearing.hear(told)
     assert (lag("worker"), live("worker")) == (2, 2)
     assert (lag("gateway"), live("gateway")) == (0, 0)

@@ -72,8 +72,8 @@ async def test_of_requests_with_one_key_at_once_the_first_alone_is_worked_out(tm
 async def test_names_that_never_come_back_are_not_remembered_for_ever(tmp_path):
     async with running(tmp_path) as plane:
         for number in range(10_100):
-            plane.convergence.heard(Claim(f"worker pod-{number}", "a" * 32, 1, "0" * 64))
-        assert len(plane.convergence._applied) == 10_000
+            plane.replicas.convergence.heard(Claim(f"worker pod-{number}", "a" * 32, 1, "0" * 64))
+        assert len(plane.replicas.convergence._applied) == 10_000
 
 
 def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():

@@ -24,7 +24,7 @@ async def _told(plane, *places: Any, **gateway: Any) -> None:
     for number, place in enumerate(places):
         reports.append(report_at(position, role="worker", id=f"w{number}", place=place))
     for report in reports:
-        await plane.hearing.hear(report)
+        await plane.replicas.hearing.hear(report)
 
 
 async def _names(answer: httpx.Response) -> list[str]:

@@ -28,8 +28,9 @@ from sie_config.past.blame import origins
 from sie_config.past.lookup import Lookup, revisions_of
 from sie_config.past.origins import Origins, _Pages
 from sie_config.past.timeline import Timeline
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.rules import Delete
-from sie_config.writer_process import LOG_FILE, LOOKUP_FILE
+from sie_config.writer_process import LOOKUP_FILE
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 

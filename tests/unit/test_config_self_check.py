@@ -14,9 +14,9 @@ from tests.support.config_writer import client_of, grown_log, new_file, put, run
 from tests.support.polling import until_told
 
 from sie_config.log.journal import Journal
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.upkeep.exports import Exports
 from sie_config.upkeep.self_check import AskReplica, SelfCheck
-from sie_config.writer_process import LOG_FILE
 from sie_core.apply import apply
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, build_entry

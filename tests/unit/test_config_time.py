@@ -18,7 +18,7 @@ from sie_config.http.api import build_app
 from sie_config.http.doors import Doors
 from sie_config.http.refusal_notes import noting_gate
 from sie_config.log.storage_faults import LogDamaged
-from sie_config.writer_process import LOG_FILE
+from sie_config.start.opened_log import LOG_FILE
 from sie_runtime.access.access import Access, AccessSettings, hash_of
 from sie_runtime.access.gate import Gate
 from sie_runtime.access.rates import Rates
@@ -484,7 +484,7 @@ async def test_nobody_is_not_everybody(plane, client):
 
 
 async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
-    await plane.hearing.hear(report_at(plane.sequencer.position))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
     outcome = await put(plane, "m")
     waiting = asyncio.create_task(ask(client, epoch=outcome.entry.epoch, timeout_s=30))
     writing = asyncio.create_task(
@@ -493,7 +493,7 @@ async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
     await until(lambda: plane.sequencer.position.epoch == outcome.entry.epoch + 1)
     assert not waiting.done()
     assert not writing.done()
-    await plane.hearing.hear(report_at(plane.sequencer.position))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
     async with asyncio.timeout(60):
         assert (await waiting)["reached"] is True
         assert (await writing).json()["convergence"]["reached"] is True
@@ -514,8 +514,8 @@ async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
 )
 async def test_a_replica_that_is_behind_stale_or_lying_never_counts(plane, client, fields, cause):
     await put(plane, "m")
-    await plane.hearing.hear(report_at(plane.sequencer.position))
-    await plane.hearing.hear(report_at(plane.sequencer.position, id="g2", **fields))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position, id="g2", **fields))
     told = await ask(client)
     assert (told["reached"], told["selected"], told["satisfied"]) == (False, 2, 1)
     assert told["waiting_for"] == [{"role": "gateway", "id": "g2", "cause": cause}]
@@ -528,9 +528,9 @@ async def test_a_replica_that_is_behind_stale_or_lying_never_counts(plane, clien
 
 async def test_a_replica_that_fell_silent_blocks_until_it_is_forgotten(tmp_path):
     async with running(tmp_path, report_ttl_s=0.05) as plane, client_of(plane) as client:
-        await plane.hearing.hear(report_at(plane.sequencer.position))
+        await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
         await put(plane, "m")
-        await plane.hearing.hear(report_at(plane.sequencer.position))
+        await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
         await until(lambda: not plane.replicas_view()["live"])
         told = await ask(client)
         assert told["reached"] is False
@@ -552,21 +552,21 @@ async def test_effective_wants_the_new_revision_and_no_failure(plane, client):
         (ModelReport(state="available"), True),
     ):
         told = report_at(plane.sequencer.position, role="worker", id="w", models={"m": held})
-        await plane.hearing.hear(told)
+        await plane.replicas.hearing.hear(told)
         assert (await ask(client, until="effective"))["reached"] is reached
         assert (await ask(client))["reached"] is True
 
 
 async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, client):
-    await plane.hearing.hear(report_at(plane.sequencer.position))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
     await put(plane, "m")
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert row["lag"] == 1
     assert 0 <= row["lag_s"] < 60
-    await plane.hearing.hear(report_at(plane.sequencer.position))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position))
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert (row["lag"], row["lag_s"]) == (0, 0.0)
-    await plane.hearing.hear(report_at(plane.sequencer.position, log_id="f" * 32))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position, log_id="f" * 32))
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert (row["lag"], row["lag_s"]) == (None, None), "of another log nobody knows how far it is"
 
@@ -585,7 +585,7 @@ async def test_a_lag_is_told_of_what_an_earlier_process_committed_and_none_where
             with contextlib.closing(sqlite3.connect(tmp_path / LOG_FILE)) as file, file:
                 file.execute("DROP TRIGGER log_refuses_update")
                 file.execute("UPDATE log SET body = x'7b7d' WHERE epoch = ?", [missed])
-        await plane.hearing.hear(late)
+        await plane.replicas.hearing.hear(late)
         for _ in range(2):
             row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
             assert row["lag"] >= 1

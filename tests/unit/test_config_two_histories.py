@@ -111,10 +111,10 @@ async def test_lost_entries_that_a_replica_has_stop_a_writer_that_was_not_witnes
         # It says nothing new of a place that both share.
         shared = await plane.journal.entry(lost[0].epoch - 1)
         assert shared is not None
-        await plane.hearing.hear(report_at(position_of(shared)))
+        await plane.replicas.hearing.hear(report_at(position_of(shared)))
         assert isinstance(plane.sequencer.state, Serving)
 
-        await plane.hearing.hear(witness_of(lost[-1], plane.sequencer.log_keys.own))
+        await plane.replicas.hearing.hear(witness_of(lost[-1], plane.sequencer.log_keys.own))
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {lost[0].log_id[:8]}.{lost[-1].epoch}" in reason
@@ -138,7 +138,7 @@ async def test_a_replica_of_another_writer_stops_one_that_was_witnessed_too(tmp_
         assert plane.sequencer.state == Serving(witnessed=True)
         forks = metric("sie_config_forks_total")
 
-        await plane.hearing.hear(witness_of(strange, plane.sequencer.log_keys.own))
+        await plane.replicas.hearing.hear(witness_of(strange, plane.sequencer.log_keys.own))
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {strange.log_id[:8]}.{strange.epoch}" in reason

@@ -82,7 +82,7 @@ async def test_a_wait_for_replicas_keeps_its_age_however_many_reports_it_hears(t
         await until(lambda: len(plane.waits) == 2)
         for name in ("g1", "g2"):
             data = report_at(plane.sequencer.position, id=name)
-            plane.convergence.heard(plane.reports.receive(data, plane.now()))
+            plane.replicas.convergence.heard(plane.replicas.reports.receive(data, plane.now()))
             for _ in range(50):
                 await asyncio.sleep(0)
         newcomer = poll(plane, client)

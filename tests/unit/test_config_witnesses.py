@@ -14,10 +14,11 @@ from sie_config.log.head_file import HeadFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
 from sie_config.replicas.living import LiveReplicas
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.dark import Names
 from sie_config.writer.gates import Gates, Step
 from sie_config.writer.writer_state import Recovery, Serving
-from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_config.writer_process import ControlPlane
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_schemas.errors import SIEError, Untrusted
@@ -211,7 +212,7 @@ def report(**changes: Any) -> bytes:
 
 async def test_replicas_show_their_position_age_out_and_leave(tmp_path):
     async with running(tmp_path, report_ttl_s=10, report_forget_s=20) as plane:
-        reports = plane.reports
+        reports = plane.replicas.reports
         reports.receive(report(), 0)
         reports.receive(report(id="g2", epoch=4, digest="0" * 64), 5)
         view = reports.view(HEAD, 6)
@@ -233,34 +234,36 @@ NEWER = "rollout.begin"
 async def test_a_kind_that_a_live_replica_cannot_read_is_not_written(tmp_path):
     async with running(tmp_path) as plane:
         here, registry = plane.sequencer.position.log_id, plane.sequencer.registry
-        gates = Gates(LiveReplicas(plane.reports, 30, time.monotonic))
+        gates = Gates(LiveReplicas(plane.replicas.reports, 30, time.monotonic))
 
         def check(*kinds: str) -> None:
             step = Step(here, kinds, (), registry, registry)
             gates.check(step, lambda: Names(frozenset(), {}), forced="", is_trial=False)
 
-        plane.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
+        plane.replicas.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
         with pytest.raises(SIEError, match=r"gateway g1 cannot read .*rollout\.begin") as caught:
             check("model.put", NEWER)
         assert "`sie replica forget gateway g1`" in caught.value.message
         # One that is given up goes on reporting, and holds up nothing any more.
-        assert plane.reports.forget("gateway", "g1")
-        plane.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
+        assert plane.replicas.reports.forget("gateway", "g1")
+        plane.replicas.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
         check("model.put", NEWER)
-        plane.reports.receive(report(id="g2", speaks=[NEWER], log_id=here), time.monotonic())
+        plane.replicas.reports.receive(
+            report(id="g2", speaks=[NEWER], log_id=here), time.monotonic()
+        )
         check("model.put", NEWER)
 
 
 async def test_no_replica_can_say_that_it_lacks_what_every_release_reads(tmp_path):
     async with running(tmp_path) as plane:
         here = plane.sequencer.position.log_id
-        plane.reports.receive(report(speaks=["nothing"], log_id=here), time.monotonic())
-        assert plane.reports.lacking(SPEAKS, time.monotonic(), here) == []
-        assert plane.reports.lacking([NEWER], time.monotonic(), here) == ["gateway g1"]
+        plane.replicas.reports.receive(report(speaks=["nothing"], log_id=here), time.monotonic())
+        assert plane.replicas.reports.lacking(SPEAKS, time.monotonic(), here) == []
+        assert plane.replicas.reports.lacking([NEWER], time.monotonic(), here) == ["gateway g1"]
         # Of one that nobody knows it counts for nothing at all.
         stranger = REPORT_DECODER.decode(report(id="g2", speaks=["nothing"], log_id=here))
-        plane.reports.take(stranger, time.monotonic(), size=1, is_known=False)
-        assert plane.reports.lacking([NEWER], time.monotonic(), here) == ["gateway g1"]
+        plane.replicas.reports.take(stranger, time.monotonic(), size=1, is_known=False)
+        assert plane.replicas.reports.lacking([NEWER], time.monotonic(), here) == ["gateway g1"]
         await put(plane, "m")
 
 

@@ -324,7 +324,7 @@ async def test_a_pool_or_bundle_in_use_goes_only_by_force(client):
 
 async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, plane):
     await client.post(MODELS, json=model("m"))
-    await plane.hearing.hear(
+    await plane.replicas.hearing.hear(
         report_at(plane.sequencer.position, **WORKER, models={"m": ModelReport(state="loaded")}),
     )
     refused = await client.delete(f"{MODELS}/m")
@@ -351,7 +351,7 @@ async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, 
     await client.post(MODELS, json=model("m"))
     await client.post(MODELS, json=model("quiet"))
     told = {"role": "gateway", "id": "g", "traffic": {"m": 3500, "quiet": 3700}}
-    await plane.hearing.hear(report_at(plane.sequencer.position, **(WORKER | told)))
+    await plane.replicas.hearing.hear(report_at(plane.sequencer.position, **(WORKER | told)))
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
     assert "gateway g was asked for it 3500 s ago" in refused.json()["detail"]["message"]
@@ -450,7 +450,7 @@ async def test_writes_that_share_a_commit_do_not_pass_the_bound_together(tmp_pat
 async def test_a_model_that_is_gone_is_told_so_also_while_it_is_still_asked_for(tmp_path):
     async with running(tmp_path) as plane, client_of(plane) as client:
         told = report_at(plane.sequencer.position, traffic={"m": 1})
-        plane.reports.receive(told, time.monotonic())
+        plane.replicas.reports.receive(told, time.monotonic())
         answer = await client.delete(f"{MODELS}/m")
         assert (answer.status_code, answer.json()["detail"]["code"]) == (404, "MODEL_NOT_FOUND")
 

@@ -156,8 +156,8 @@ async def test_replicas_are_told_with_the_worst_first(tmp_path):
         for name, epoch in (("a", head.epoch), ("b", 1), ("c", head.epoch)):
             subject = f"sie.config.report.gateway.{name}"
             told = report_at(head, id=name, epoch=epoch)
-            plane.reports.receive(told, plane.now(), subject=subject)
-        plane.reports.kept.note_gone("gateway", "c", asked_at=plane.now() + 1)
+            plane.replicas.reports.receive(told, plane.now(), subject=subject)
+        plane.replicas.reports.kept.note_gone("gateway", "c", asked_at=plane.now() + 1)
         events = Feed(plane, beat_s=0.01).events("")
         rows = (await read(events, "replicas"))[1]["replicas"]
         assert [(row["id"], row["gone"]) for row in rows] == [

@@ -73,7 +73,7 @@ async def test_a_writer_goes_on_from_golden_files(golden, tmp_path):
     assert adopted.sound
     async with running(data) as plane, client_of(plane) as client:
         assert isinstance(plane.sequencer.state, Serving)
-        assert plane._taken_over == HEAD
+        assert plane._log.taken_over == HEAD
         assert plane.sequencer.position.epoch == HEAD + 2
         assert plane.sequencer.registry.digest == DIGEST
         await put(plane, "more")

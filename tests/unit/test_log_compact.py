@@ -18,7 +18,8 @@ from sie_config.offline.compaction import compact, compact_file, compact_through
 from sie_config.offline.doctor import examine
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
-from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_config.start.opened_log import LOG_FILE
+from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import GENESIS_HASH, parse_envelope
 from sie_schemas.errors import FixRequest
 from sie_testing.contracts.memory_stream import MemoryStream

@@ -11,9 +11,9 @@ from sie_config.keys.key_file import key_path, make_key
 from sie_config.offline.backup import back_up
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.draft import Draft
 from sie_config.writer.rules import Index
-from sie_config.writer_process import LOG_FILE
 from sie_core.chain import begins_log
 from sie_core.registry import Registry
 from sie_schemas.entry import Change, ChangeKind

@@ -18,8 +18,8 @@ from tests.support.config_writer import (
 
 from sie_config.documents.moments import format_ts, parse_ts
 from sie_config.past.timeline import Timeline
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.writer.rules import Delete
-from sie_config.writer_process import LOG_FILE
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
 

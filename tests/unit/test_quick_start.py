@@ -14,10 +14,11 @@ from tests.support.polling import until
 
 from sie_config.log.checkpoint import CheckpointFile
 from sie_config.log.store import Store
+from sie_config.start.opened_log import LOG_FILE
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.writer.draft import Write
 from sie_config.writer.writer_state import Recovery, Serving
-from sie_config.writer_process import LOG_FILE, ControlPlane
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import position_of
 from sie_core.registry import Registry
 from sie_schemas import snapshot as snapshots

@@ -79,7 +79,7 @@ def _add_head(app: DirectApp, plane: ControlPlane) -> None:
         """A replica's report, where the bus brings none; answered with the head."""
         data = await read_body(request, plane.settings.report_bytes_max)
         async with plane.turnstile.turn():
-            await plane.hearing.hear_over_http(data, principal_of(request.scope))
+            await plane.replicas.hearing.hear_over_http(data, principal_of(request.scope))
             return json_answer(head_body(plane))
 
     app.add_plain("POST", "/v1/configs/replicas", report)
@@ -146,11 +146,11 @@ def head_body(plane: ControlPlane) -> HeadWithWriter:
 async def replicas_now(plane: ControlPlane) -> Replicas:
     """Every replica that reports, against the head; those that were quiet are asked for a sign of
     life first. The lag of one on another log is None."""
-    await plane.life_signs.look()
+    await plane.replicas.life_signs.look()
     view = plane.replicas_view()
     for row in view["replicas"]:
         row["lag_s"] = (
-            await plane.convergence.lag_s(row["epoch"])
+            await plane.replicas.convergence.lag_s(row["epoch"])
             if row["lag"]
             else (0.0 if row["lag"] == 0 else None)
         )

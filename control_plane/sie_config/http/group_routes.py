@@ -146,7 +146,7 @@ class _Groups:
         plane = self._plane
         body = await _body(plane, request, WaitBody)
         entry = await _entry_of(plane, body)
-        found = await plane.convergence.wait(
+        found = await plane.replicas.convergence.wait(
             entry,
             Selector(frozenset(body.roles), frozenset(body.ids)),
             body.until,
@@ -168,9 +168,9 @@ class _Groups:
         """Stop counting a replica that will not come back."""
         plane = self._plane
         body = await _body(plane, request, ReplicaBody)
-        known = plane.reports.forget(body.role, body.id)
+        known = plane.replicas.reports.forget(body.role, body.id)
         # Somebody may wait for just this one: all who wait look again.
-        plane.convergence.heard(None)
+        plane.replicas.convergence.heard(None)
         told: Forgotten = {"forgotten": known}
         return json_answer(told)
 
@@ -179,7 +179,7 @@ class _Groups:
         """Have a replica take our snapshot whatever it holds: the way out of a fork."""
         plane = self._plane
         body = await _body(plane, request, ReplicaBody)
-        await plane.replica_requests.resync(body.role, body.id)
+        await plane.replicas.requests.resync(body.role, body.id)
         told: Asked = {"asked": True}
         return json_answer(told)
 

@@ -128,7 +128,7 @@ class Writing:
     def _affected(self, outcome: Outcome) -> list[AffectedReplica]:
         if not outcome.changed:
             return []
-        return self._plane.reports.holders_of(models_met(outcome), self._plane.now())
+        return self._plane.replicas.reports.holders_of(models_met(outcome), self._plane.now())
 
     async def _on_stream(self, epoch: int) -> bool:
         publisher, wait_s = self._plane.broadcast.publisher, self._plane.settings.ack_wait_s
@@ -136,7 +136,7 @@ class Writing:
 
     async def _converge(self, outcome: Outcome, until: Until) -> ReplicaConvergence:
         with inner_span("converge") as span:
-            found = await self._plane.convergence.wait(
+            found = await self._plane.replicas.convergence.wait(
                 outcome.entry,
                 Selector(),
                 until,

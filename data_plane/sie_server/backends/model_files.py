@@ -114,53 +114,51 @@ def load_model(
     says that the caller can run a model of a class that nobody here knows. `config_options` stand
     for values of its config.json.
     """
-    place = torch.device(device.name)
-    # transformers puts it on, or not, by whether peft is installed.
-    if (spec.weights.folder / ADAPTER_FILE).is_file():
-        raise load_failed(
-            f"{spec.weights.folder} holds an {ADAPTER_FILE}, which transformers would put on the "
-            "model unasked; merge it into the model, or register it as an adapter"
-        )
     runs_own_code = takes_own_code and has_own_code(spec.weights)
-    hub_name = spec.weights.hub_name
-    if kind is AutoModel and not runs_own_code and looks_by_code(_config(spec.weights), hub_name):
-        raise load_failed(
-            f"auto_map in config.json {BY_CODE}; that code runs only where an operator allows it: "
-            "read it, then start this worker's sie-server with "
-            f"SIE_SERVER_REMOTE_CODE_MODELS={spec.weights.hub_name or 'ID@COMMIT'}"
-        )
+    _refuse_unasked(spec.weights, kind, runs_own_code=runs_own_code)
     files = _weight_files(spec.weights)
     if not runs_own_code:
         _require_declared(spec.weights, kind, config_options)
     dtype = _DTYPES[dtype_choice(spec, device).name]
+    place = torch.device(device.name)
     changed = tuple(sorted(config_options.items()))
     key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
-    revived = device.skeletons.revive(key, files, place)
-    if revived is not None:
-        own_model(revived, spec.weights)
-        return revived
-    known = architecture_of(_config(spec.weights))
-    if known is not None and kind not in known.kinds:
+    model = device.skeletons.revive(key, files, place)
+    if model is None:
+        wanted = _Wanted(spec.weights, kind, dtype, files, config_options, runs_own_code)
+        try:
+            made, info = _made(wanted)
+        except _LOADING_FAILS as error:
+            raise load_failed(
+                f"transformers cannot load {spec.weights.folder}: {error}; "
+                f"{_cure(spec, error, takes_own_code)}"
+            ) from error
+        _require_complete(spec.weights.folder.name, info, may_lack)
+        # Answers are read by name, as the reference does whatever a config.json says.
+        made.config.return_dict = True
+        model = made.to(place).eval().requires_grad_(False)
+        if not runs_own_code:
+            # Code of the model's own may make it in another way each time.
+            device.skeletons.saw(key, model, files)
+    own_model(model, spec.weights)
+    return model
+
+
+def _refuse_unasked(weights: Weights, kind: Any, *, runs_own_code: bool) -> None:
+    """Refuse what transformers would do without being asked. Raises MODEL_LOAD_FAILED."""
+    # transformers puts it on, or not, by whether peft is installed.
+    if (weights.folder / ADAPTER_FILE).is_file():
         raise load_failed(
-            f"{kind.__name__} is not done for {known.family}: give the model another task"
+            f"{weights.folder} holds an {ADAPTER_FILE}, which transformers would put on the "
+            "model unasked; merge it into the model, or register it as an adapter"
         )
-    wanted = _Wanted(spec.weights, kind, dtype, files, config_options, runs_own_code)
-    try:
-        model, info = _by_transformers(wanted) if known is None else _by_class(wanted, known)
-    except _LOADING_FAILS as error:
+    hub_name = weights.hub_name
+    if kind is AutoModel and not runs_own_code and looks_by_code(_config(weights), hub_name):
         raise load_failed(
-            f"transformers cannot load {spec.weights.folder}: {error}; "
-            f"{_cure(spec, error, takes_own_code)}"
-        ) from error
-    _require_complete(spec.weights.folder.name, info, may_lack)
-    # Answers are read by name, as the reference does whatever a config.json says.
-    model.config.return_dict = True
-    loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
-    if not runs_own_code:
-        # Code of the model's own may make it in another way each time.
-        device.skeletons.saw(key, loaded, files)
-    own_model(loaded, spec.weights)
-    return loaded
+            f"auto_map in config.json {BY_CODE}; that code runs only where an operator allows it: "
+            "read it, then start this worker's sie-server with "
+            f"SIE_SERVER_REMOTE_CODE_MODELS={hub_name or 'ID@COMMIT'}"
+        )
 
 
 def _require_declared(weights: Weights, kind: Any, config_options: ConfigJson) -> None:
@@ -175,6 +173,18 @@ def encoder_kind(weights: Weights) -> Any:
     """The Auto class that gives a folder's encoder, without a decoder that it may have."""
     also_decodes = str(_config(weights).get("model_type")) in _ALSO_DECODE
     return AutoModelForTextEncoding if also_decodes else AutoModel
+
+
+def _made(wanted: _Wanted) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers tells of its weights."""
+    known = architecture_of(_config(wanted.weights))
+    if known is None:
+        return _by_transformers(wanted)
+    if wanted.kind not in known.kinds:
+        raise load_failed(
+            f"{wanted.kind.__name__} is not done for {known.family}: give the model another task"
+        )
+    return _by_class(wanted, known)
 
 
 def _by_transformers(wanted: _Wanted) -> tuple[Any, dict[str, Any]]:

@@ -154,6 +154,20 @@ class _Maker:
             port=port,
         )
 
+    def config(self, options: ClusterOptions, config_url: str, gateway_url: str) -> ChildPlan:
+        """The writer of the log. It is there for the others while its log is in recovery, too."""
+        return self.on_bus(
+            "config",
+            "config",
+            (
+                *("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
+                *("--catalog", options.catalog, "--gateway-url", gateway_url),
+            ),
+            options.config_port,
+            # In recovery its writer waits for what replicas hold, so they have to start.
+            ready="healthz",
+        )
+
     def gateway(
         self, name: str, gateway_id: str, options: ClusterOptions, config_url: str
     ) -> ChildPlan:
@@ -256,6 +270,11 @@ def plan_cluster(
     nats_url = f"nats://{_HOST}:{broker.port}"
     gateway_url = f"http://{_HOST}:{options.port}"
     config_url = f"http://{_HOST}:{options.config_port}"
+    spawner = SpawnerPlan(
+        argv=(str(scripts / "sie-server-spawner"),),
+        environment=environment,
+        log=layout.log("spawner"),
+    )
     maker = _Maker(
         scripts=scripts,
         environment=environment,
@@ -264,29 +283,12 @@ def plan_cluster(
         passwords=broker.passwords,
         settings=settings,
         gpus=options.gpus,
-        spawner=SpawnerPlan(
-            argv=(str(scripts / "sie-server-spawner"),),
-            environment=environment,
-            log=layout.log("spawner"),
-        )
-        if spawns
-        else None,
+        spawner=spawner if spawns else None,
     )
     servers, workers = _serving(maker, options, config_url, worker_ports, server_ports, programs)
     return ClusterPlan(
         broker=maker.broker(broker),
-        config=maker.on_bus(
-            "config",
-            "config",
-            (
-                *("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
-                *("--catalog", options.catalog, "--gateway-url", gateway_url),
-            ),
-            options.config_port,
-            # A log in recovery is served for reads, and its writer waits for what replicas hold:
-            # the others start all the same.
-            ready="healthz",
-        ),
+        config=maker.config(options, config_url, gateway_url),
         gateway=maker.gateway("gateway", "local", options, config_url),
         more_gateways=tuple(
             maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)

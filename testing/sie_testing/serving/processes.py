@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_core.resolver import Resolver
-from sie_gateway.main import Parts, make_inference, opened_parts
+from sie_gateway.parts import Parts, make_inference, opened_parts
 from sie_gateway.request.inference import Inference
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings

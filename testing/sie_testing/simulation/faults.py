@@ -137,7 +137,7 @@ def _twin_replica(world: "World", rng: random.Random) -> str:
 
     def end() -> None:
         plane = world.writer.plane
-        names = plane.reports.kept.shared_names() if plane is not None else []
+        names = plane.replicas.reports.kept.shared_names() if plane is not None else []
         if (replica.role, replica.name) in names:
             world.count("check: two replicas of one name are told apart")
         end_twins(world)

@@ -166,7 +166,7 @@ async def _log(plane: ControlPlane, query: Mapping[str, str]) -> bytes:
 
 
 async def _report(plane: ControlPlane, data: bytes) -> bytes:
-    await plane.hearing.hear_over_http(data, NOBODY)
+    await plane.replicas.hearing.hear_over_http(data, NOBODY)
     return msgspec.json.encode(head_body(plane))
 
 

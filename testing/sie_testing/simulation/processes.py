@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 import httpx
 
 from sie_config.log.own_thread import OwnThread
-from sie_config.log.storage_faults import LogDamaged
 from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
+from sie_config.start.opened_log import OpenedLog
 from sie_config.stream.broadcast import streams_of
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
@@ -113,10 +113,9 @@ class WriterProcess(Process["World"]):
         self.reach, self.warned_of = None, set()
         file = MemoryLogFile(self.volume, on_commit=self._committed)
         self._file = file
-        plane, damage = await self._opened(file, bus)
-        self.plane = plane
+        self.plane = plane = await self._opened(file, bus)
         watch = world.loop.create_task(self._watch(plane.sequencer), name="watch")
-        await plane.start(damage)
+        await plane.start()
         if self.behind_url:
             world.calls.serving = (host, plane)
         world.trace.say(self.name, f"serves {plane.sequencer.position}")
@@ -166,9 +165,7 @@ class WriterProcess(Process["World"]):
             reason = sequencer.state.reason
             self.world.breaks(Broken(f"{self.name} is in recovery without a cause: {reason}"))
 
-    async def _opened(
-        self, file: MemoryLogFile, bus: Bus
-    ) -> tuple[ControlPlane, LogDamaged | None]:
+    async def _opened(self, file: MemoryLogFile, bus: Bus) -> ControlPlane:
         world = self.world
         store = Store(file, LoopThread())
         replayed = await store.replay()
@@ -183,17 +180,22 @@ class WriterProcess(Process["World"]):
             waiting_writes_max=CONFIG_SETTINGS.waiting_writes_max,
             signing_key=self.volume.key,
         )
-        plane = ControlPlane(
-            CONFIG_SETTINGS,
+        log = OpenedLog(
             store,
             journal,
             sequencer,
-            head_file=MemoryHeadFile(self.volume, file),
+            MemoryHeadFile(self.volume, file),
+            damage=replayed.damage,
+            checkpoint=None,
+            taken_over=0,
+        )
+        return ControlPlane(
+            CONFIG_SETTINGS,
+            log,
             bus=bus,
             stream_of=streams_of(bus, CONFIG_SETTINGS),
             clock=world.loop.time,
         )
-        return plane, replayed.damage
 
 
 class ReplicaProcess(Process["World"]):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
+from sie_config.start.opened_log import OpenedLog
 from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.operations import Operation, work_out
 from sie_config.writer.reverting import revert_commands
@@ -153,7 +154,7 @@ class WriterNode:
 
     def hear(self, report: bytes) -> None:
         """A replica's report comes in over the bus."""
-        self._run(self.plane.hearing.hear(report))
+        self._run(self.plane.replicas.hearing.hear(report))
 
     def snapshot(self) -> bytes:
         """The bytes that `/v1/configs/export` gives."""
@@ -186,17 +187,22 @@ class WriterNode:
         )
         self.plane = ControlPlane(
             _SETTINGS,
-            store,
-            journal,
-            sequencer,
-            head_file=MemoryHeadFile(self.volume, self._file),
+            OpenedLog(
+                store,
+                journal,
+                sequencer,
+                MemoryHeadFile(self.volume, self._file),
+                damage=replayed.damage,
+                checkpoint=None,
+                taken_over=0,
+            ),
             bus=None,
             stream_of=streams.of,
             clock=self._loop.time,
         )
         for report in reports:
-            await self.plane.hearing.hear(report)
-        await self.plane.start(replayed.damage)
+            await self.plane.replicas.hearing.hear(report)
+        await self.plane.start()
         self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())
 
     def _run(self, step: Coroutine[Any, Any, T]) -> T:
