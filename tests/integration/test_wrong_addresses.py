@@ -140,6 +140,31 @@ async def test_a_gateway_and_a_worker_with_a_wrong_address_of_the_broker_name_ca
     assert "secret" not in caplog.text + repr(verdict)
 
 
+async def test_what_comes_late_is_not_told_as_unreached_any_more(tmp_path, caplog):
+    caplog.set_level("INFO")
+    own, config, broker = free_port(), free_port(), free_port()
+    nats_url = f"nats://127.0.0.1:{broker}"
+    settings = GatewaySettings(
+        nats_url=nats_url, port=own, config_url=f"http://127.0.0.1:{config}", **QUICK
+    )
+    place = Place(f"http://127.0.0.1:{config}", gateway_url=f"http://127.0.0.1:{own}")
+
+    async def unreached() -> set[str]:
+        verdict = judge(await asyncio.to_thread(gather, place))
+        return {each.id for each in verdict.troubles if each.id.startswith("reach ")}
+
+    async with running(lambda stop: gateway.serve(settings, "g1", stop)):
+        await line(caplog, "sie-config is not reached")
+        await line(caplog, "the broker is not reached")
+        async with (
+            nats_server(tmp_path / "nats", port=broker),
+            writer(tmp_path / "data", nats_url, port=config),
+        ):
+            await line(caplog, "sie-config is reached")
+            await line(caplog, "the broker is reached")
+            assert await unreached() == set()
+
+
 async def test_a_writer_with_a_wrong_address_of_the_broker_says_so_in_readyz_and_the_verdict(
     tmp_path,
 ):

@@ -109,7 +109,9 @@ CONFIG_START_MUTANTS = (
         "control_plane/sie_config/start/roll_call.py",
         "await asyncio.sleep(self._listen_s)",
         "await asyncio.sleep(0.0)",
-        ("tests/property/test_simulated_cluster.py::test_a_seed_that_once_found_something_holds",),
+        (
+            f"{_ROLL_CALL_LAWS}who_answers_a_roll_call_in_its_time_is_heard_however_late_the_broker_connected",
+        ),
     ),
     edit(
         "term-is-used-again",

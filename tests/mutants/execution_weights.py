@@ -318,4 +318,32 @@ EXECUTION_WEIGHTS_MUTANTS = (
             "tests/unit/test_layout_reading.py::test_the_entries_that_a_folder_keeps_are_kept_of_queries_and_documents_alike",
         ),
     ),
+    edit(
+        "outputs-that-a-model-lacks-are-promised",
+        "a client asks for what a document names, and is answered with nothing",
+        "data_plane/sie_server/backends/backend.py",
+        "set(spec.tasks.encode.outputs) != outputs",
+        "outputs - set(spec.tasks.encode.outputs)",
+        ("tests/unit/test_server_refusals.py::test_an_echo_only_encodes_to_dense_vectors",),
+    ),
+    edit(
+        "a-table-has-any-output",
+        "a model of a table is loaded for vectors that it has not",
+        "data_plane/sie_server/backends/encode/transformer.py",
+        "        require_outputs(spec, {layout.output})\n",
+        "",
+        (
+            "tests/unit/test_conformance_routes.py::test_a_table_gives_one_output_and_a_document_that_names_another_is_refused",
+        ),
+    ),
+    edit(
+        "vectors-of-tokens-are-of-any-output",
+        "a model of token vectors is loaded for dense ones, which it has not",
+        "data_plane/sie_server/backends/score/late_encoder.py",
+        '        require_outputs(spec, {"multivector"})\n',
+        "",
+        (
+            "tests/unit/test_conformance_late.py::test_a_document_that_names_vectors_of_whole_texts_is_refused",
+        ),
+    ),
 )

@@ -195,4 +195,44 @@ RUNTIME_MUTANTS = (
         "coding.strip()",
         ("tests/unit/test_http_words.py::test_a_coding_is_known_in_any_case",),
     ),
+    edit(
+        "an-unread-body-is-read-as-it-came",
+        "a packed body says nothing, and a delete is made that was meant as a trial",
+        "shared/runtime/sie_runtime/access/unread_bodies.py",
+        "    body = decoded(coding, body, _BYTES_MAX, too_large=_too_large)\n",
+        "",
+        (
+            "tests/adversary/test_unread_bodies.py::test_a_body_that_no_route_reads_is_refused_by_the_name_in_it",
+        ),
+    ),
+    edit(
+        "an-unread-form-has-no-names",
+        "a trial that was said in a form is refused without its name",
+        "shared/runtime/sie_runtime/access/unread_bodies.py",
+        'return dict(pairs) if b"=" in body and pairs else False',
+        "return False",
+        (
+            "tests/adversary/test_unread_bodies.py::test_a_body_that_no_route_reads_is_refused_by_the_name_in_it",
+        ),
+    ),
+    edit(
+        "what-nobody-can-read-says-nothing",
+        "a delete is made whose body was cut on its way",
+        "shared/runtime/sie_runtime/access/unread_bodies.py",
+        'dict(pairs) if b"=" in body and pairs else False',
+        'dict(pairs) if b"=" in body and pairs else None',
+        (
+            "tests/adversary/test_unread_bodies.py::test_a_body_that_nobody_can_read_is_refused_and_bounded",
+        ),
+    ),
+    edit(
+        "a-bomb-is-unpacked",
+        "a small body that no route reads takes gigabytes",
+        "shared/runtime/sie_runtime/access/unread_bodies.py",
+        "body = decoded(coding, body, _BYTES_MAX, too_large=_too_large)",
+        "body = decoded(coding, body, 2**40, too_large=_too_large)",
+        (
+            "tests/adversary/test_unread_bodies.py::test_a_body_that_nobody_can_read_is_refused_and_bounded",
+        ),
+    ),
 )

@@ -5,7 +5,7 @@ import gc
 import json
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.support.reports import bounded_reports, report_at
+from tests.support.reports import bounded_reports, report_at, witness_of
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.head_file import HeadFile
@@ -342,6 +342,47 @@ def test_a_broker_whose_cluster_finds_a_leader_while_a_start_waits_is_heard(
     else:
         assert not writer.began
         assert isinstance(writer.state, Recovery) if has_file else "the broker has" in refused
+
+
+class LateBroker(Broker):
+    """One that connects at a moment; behind it a replica answers so long after it is asked."""
+
+    def __init__(self, connects_at: float, answers_s: float, hear: Callable[[], object]) -> None:
+        super().__init__("tells", {LOG.log_id: ""})
+        self._connects_at, self._answers_s, self._hear = connects_at, answers_s, hear
+
+    async def wait_connected(self, timeout_s: float) -> bool:
+        await asyncio.sleep(min(self._connects_at, timeout_s))
+        return self._connects_at <= timeout_s
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        assert subject == "sie.config.rollcall"
+        asyncio.get_running_loop().call_later(self._answers_s, self._hear)
+
+
+@given(eighths=st.tuples(st.integers(0, 12), st.integers(0, 12)), turn=st.integers(0, 9))
+@example((8, 7), 0)
+@example((0, 7), 0)
+@settings(max_examples=40)
+def test_who_answers_a_roll_call_in_its_time_is_heard_however_late_the_broker_connected(
+    eighths, turn
+):
+    connects_at, answers_s = (each / 8 for each in eighths)
+    listen_s, reports = 1.0, told([])
+    vouched = witness_of(LOG.position_at(LOG.epoch), WRITER_KEY)
+    broker = LateBroker(connects_at, answers_s, lambda: reports.receive(vouched, 0.0))
+    writer, loop = Writer(3, WRITER_KEY), SimulatedLoop(random.Random(turn))  # type: ignore[abstract]
+    with tempfile.TemporaryDirectory() as folder:
+        call, _ = started(folder, writer, reports, broker, listen_s=listen_s)
+        loop.run_until_complete(call.listen())
+        listened_s = loop.time()
+        loop.run_until_complete(call.resume())
+        loop.close()
+    assert listened_s <= 2 * listen_s
+    if connects_at <= listen_s and answers_s < listen_s:
+        assert isinstance(writer.state, Recovery) and writer.state.lacking == LOG.epoch
+    elif connects_at > listen_s:
+        assert writer.began, "without a broker nobody was asked"
 
 
 @given(answering=st.integers(0, 2), turn=st.integers(0, 9))

@@ -57,6 +57,7 @@ def _is_open(told: Proposal) -> bool:
 def test_a_plain_adapter_of_its_own_model_is_neither_refused_nor_open():
     told = _over(MODEL)
     assert (told.refusals, OPEN in {fact.name for fact in told.facts}) == ((), False)
+    assert told.base == "its/model", "whatever its config names"
 
 
 def test_what_cannot_be_read_here_is_told_as_open(tmp_path, monkeypatch):
@@ -69,6 +70,16 @@ def test_what_cannot_be_read_here_is_told_as_open(tmp_path, monkeypatch):
     (tmp_path / "model/config.json").write_text('{"model_type": "bert"}')
     monkeypatch.chdir(tmp_path)
     assert _is_open(_over(MODEL, source={"type": "package", "package": "one", "path": "model"}))
+
+
+def test_a_hub_that_nobody_reaches_leaves_it_open(monkeypatch):
+    # The discard port: nobody listens there.
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    source = {"type": "hub", "id": "org/one", "revision": "1" * 40}
+    told = _over(MODEL, source=source)
+    assert _is_open(told)
+    assert "HF_ENDPOINT" in str(told.facts[-1])
 
 
 @pytest.mark.parametrize("backend", BACKEND_OPTIONS)

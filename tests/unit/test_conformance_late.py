@@ -300,6 +300,13 @@ _FOLDERS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.parametrize("outputs", [("dense",), ("multivector", "dense")])
+def test_a_document_that_names_vectors_of_whole_texts_is_refused(outputs, tmp_path):
+    tasks = Tasks(encode=EncodeTask(outputs=outputs))
+    with pytest.raises(OurFault, match="gives the output multivector, and no other"):
+        load(_saved(tmp_path), backend="transformer", tasks=tasks)
+
+
 @pytest.mark.parametrize("folder", _FOLDERS)
 def test_a_folder_of_late_interaction_answers_by_its_own_words(folder, tmp_path):
     _same(_FOLDERS[folder](tmp_path))

@@ -201,6 +201,13 @@ def test_a_table_of_weights_alone_is_a_model(bert, tmp_path):
     _require_same(folder, st.SparseEncoder, outputs=("sparse",))
 
 
+@pytest.mark.parametrize("outputs", [("dense", "multivector"), ("dense", "sparse")])
+def test_a_table_gives_one_output_and_a_document_that_names_another_is_refused(outputs, tmp_path):
+    folder = _saved(tmp_path / "model", st.SentenceTransformer, [_static()])
+    with pytest.raises(OurFault, match="gives the output dense, and no other"):
+        load(folder, outputs=outputs)
+
+
 def test_queries_and_documents_share_a_batch(bert, tmp_path):
     router = Router.for_query_document([_static()], [Transformer(str(bert)), Pooling(WIDTH)])
     folder = _saved(tmp_path / "model", st.SentenceTransformer, [router])

@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_gateway.settings import GatewaySettings
-from sie_runtime.reach import _AGAIN_S, _LASTS_S, Reach, why_unreached
+from sie_runtime.reach import Reach, why_unreached
 from sie_runtime.settings import SettingsError, parse
 
+LASTS_S = 2.0
+"""As long as a person looks on who has just started a process with a wrong address."""
+AGAIN_S = 10.0
 STEPS = st.lists(
     st.tuples(st.floats(0, 5, allow_nan=False), st.sampled_from(["", "nobody", "no host"]))
 )
@@ -57,10 +60,10 @@ def test_what_lasts_is_told_once_for_each_reason_and_its_end_is_told_where_it_wa
                 continue
             since = clock.now if since is None else since
             reach.failed(why)
-            lasts = clock.now - since >= _LASTS_S
+            lasts = clock.now - since >= LASTS_S
             assert reach.why_not == (why if lasts else "")
             assert [each.evidence for each in reach.troubles()] == ([why] if lasts else [])
-            news = not told or (told[-1][1] != why and clock.now - told[-1][0] >= _AGAIN_S)
+            news = not told or (told[-1][1] != why and clock.now - told[-1][0] >= AGAIN_S)
             assert len(lines) == (lasts and news)
             if lines:
                 told.append((clock.now, why))
@@ -77,11 +80,33 @@ def test_a_refusal_is_told_at_once():
     assert reach.why_not == "Authorization Violation"
 
 
+def test_the_end_of_a_refusal_is_told_and_the_next_failure_waits_as_the_first_did():
+    clock = SimpleNamespace(now=0.0)
+    reach = Reach("the broker", "nats_url", clock=lambda: clock.now)
+    reach.failed("Authorization Violation", is_refusal=True)
+    with logged() as lines:
+        reach.answered()
+        reach.answered()
+    assert lines == ["the broker is reached"]
+    reach.failed("nobody")
+    assert not reach.why_not
+    clock.now = LASTS_S
+    with logged() as lines:
+        reach.failed("nobody")
+    assert len(lines) == 1
+
+
 def caused(*errors: BaseException) -> BaseException:
     """The last of them, each the cause of the next."""
     for inner, outer in itertools.pairwise(errors):
         outer.__cause__ = inner
     return errors[-1]
+
+
+def in_handling(inner: BaseException, outer: BaseException) -> BaseException:
+    """The outer of them, raised while the inner was handled."""
+    outer.__context__ = inner
+    return outer
 
 
 @pytest.mark.parametrize(
@@ -103,6 +128,7 @@ def caused(*errors: BaseException) -> BaseException:
             ),
             "nobody listens at http://h:1",
         ),
+        (in_handling(ConnectionRefusedError(), httpx.ConnectError("x")), "nobody listens at"),
         (caused(TimeoutError(), httpx.ConnectTimeout("")), "http://h:1: no answer in time"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x"), "it speaks no TLS"),
         (httpx.ReadError("cut off"), "http://h:1: cut off"),

@@ -710,8 +710,9 @@ def test_an_echo_refuses_what_is_no_number_of_dimensions(options: dict[str, Any]
 def test_an_echo_only_encodes_to_dense_vectors():
     with pytest.raises(SIEError, match="`encode` only"):
         echo.load(_spec(_NOTHING, Tasks(score=ScoreTask()), backend="echo"), DEVICE)
-    with pytest.raises(SIEError, match="gives the output dense, and no other"):
-        echo.load(_spec(_NOTHING, _task("encode", outputs=("sparse",)), backend="echo"), DEVICE)
+    for outputs in (("sparse",), ("dense", "sparse")):
+        with pytest.raises(SIEError, match="gives the output dense, and no other"):
+            echo.load(_spec(_NOTHING, _task("encode", outputs=outputs), backend="echo"), DEVICE)
     backend = echo.load(_spec(_NOTHING, Tasks(encode=EncodeTask()), backend="echo"), DEVICE)
     text = ipc.TextInput("x")
     with pytest.raises(SIEError) as refused:

@@ -109,9 +109,8 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
 def _side(spec: ModelSpec, device: DeviceSpec, layout: SentenceLayout) -> Backend:
     """The backend of a layout's documents. Raises MODEL_LOAD_FAILED."""
     step = layout.document[0]
-    if layout.output == "sparse" or isinstance(step, StaticStep | TokenWeightsStep):
-        require_outputs(spec, {layout.output})
     if isinstance(step, StaticStep | TokenWeightsStep):
+        require_outputs(spec, {layout.output})
         return LookupBackend(spec, device, layout, step)
     assert isinstance(step, TransformerStep), "a layout's first step takes texts in"
     inside = spec.weights.inside(step.folder)
