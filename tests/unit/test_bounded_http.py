@@ -245,9 +245,12 @@ async def test_a_body_may_take_the_time_that_it_earns_and_no_more():
         assert (answer.statuses, application.gone) == ([408], 1)
 
 
-async def test_bodies_that_wait_for_an_answer_are_bounded_together():
-    async with serving(http_bodies_bytes_max=300_000) as (application, port):
-        held = [asyncio.create_task(told(port, post(b"/hold", b"x" * 90_000))) for _ in range(3)]
+@pytest.mark.parametrize("ahead", [b"", post(b"/early", b"x"), get(b"/a") + post(b"/a", b"x")])
+async def test_bodies_that_wait_for_an_answer_are_bounded_together(ahead):
+    # Also where another request of the same connection has its answer already.
+    async with serving(http_bodies_bytes_max=200_000) as (application, port):
+        asked = ahead + post(b"/hold", b"x" * 60_000)
+        held = [asyncio.create_task(told(port, asked)) for _ in range(3)]
         await until(lambda: application.held == 3)
         refused = await told(port, post(b"/a", b"x" * 90_000))
         assert refused.statuses == [503]
@@ -258,7 +261,7 @@ async def test_bodies_that_wait_for_an_answer_are_bounded_together():
         # What was held is given back, also where nobody waits for the answer any more.
 
         async def is_taken() -> bool:
-            return (await told(port, post(b"/a", b"x" * 250_000, LAST))).statuses == [200]
+            return (await told(port, post(b"/a", b"x" * 190_000, LAST))).statuses == [200]
 
         await until_told(is_taken)
 
