@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.support.config_writer import client_of, grown_log, new_file, put, running
@@ -115,8 +115,8 @@ class Moving(Served):
 
     first: Entry
 
-    def __getattribute__(self, name: str) -> Entry:
-        found: Entry = super().__getattribute__(name)
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
         if name == "last":
             last, self.__dict__["last"] = self.__dict__["first"], found
             self.__dict__["first"] = found

@@ -117,7 +117,8 @@ async def test_a_port_that_another_has_is_told_and_not_shared_unless_both_share_
         )
         there = await port
         with pytest.raises(OSError, match="in use"):
-            await serve_http(nothing, host="127.0.0.1", port=there, stop=stop)
+            async with asyncio.timeout(10):
+                await serve_http(nothing, host="127.0.0.1", port=there, stop=stop)
         also = asyncio.get_running_loop().create_future()
         tasks.create_task(
             serve_http(
