@@ -20,7 +20,7 @@ from tests.support.polling import until, until_told
 from tests.support.provisioned import provided_consumer
 from tests.support.small_jobs import small_job
 
-from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
+from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, Message, connected_bus
 from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.streams.sweeping import Sweeper, SweepSettings
 from sie_schemas.fleet import HEARTBEAT_DECODER, QUEUE_ASKED_DECODER, HandedOutAsked
@@ -91,6 +91,10 @@ def config(url: str) -> BusSettings:
     return BusSettings(nats_url=url, nats_user="config", nats_password="config")
 
 
+def worker(url: str) -> BusSettings:
+    return BusSettings(nats_url=url, nats_user="worker", nats_password="worker")
+
+
 async def nothing_waits(bus: Bus) -> bool:
     answer = await bus.request("$JS.API.STREAM.INFO.WORK_POOL_default", b"", timeout_s=2)
     return bool(json.loads(answer)["state"]["messages"] == 0)
@@ -117,6 +121,37 @@ async def test_no_way_to_the_broker_takes_a_subject_that_ends_its_line(tmp_path:
                 bus.send_to_all([b"sie.result.a", line.encode()], b"")
         await bus.request("$JS.API.INFO", b"", timeout_s=5)
         assert (bus.connected, bus.server_id) == (True, broker)
+
+
+async def test_who_answered_before_cannot_answer_the_next_question(tmp_path: Path) -> None:
+    async with (
+        guarded(tmp_path / "nats") as url,
+        connected_bus(config(url), role="config", process_id="c") as asking,
+        connected_bus(worker(url), role="worker", process_id="w") as evil,
+        connected_bus(worker(url), role="worker", process_id="x") as honest,
+    ):
+        places: list[str] = []
+
+        async def note(message: Message) -> None:
+            places.append(message.reply)
+            await message.respond(b"first")
+
+        async def answer(message: Message) -> None:
+            for place in places:
+                above, _, last = place.rpartition(".")
+                for guess in (*range(40), *(f"{int(last, 16) + more:x}" for more in range(40))):
+                    evil.send(f"{above}.{guess}", b"forged")
+            await evil.client.flush()
+            await message.respond(b"true")
+
+        await evil.subscribe("sie.config.recount.worker.w", note)
+        await honest.subscribe("sie.config.recount.worker.x", answer)
+        await evil.client.flush()
+        await honest.client.flush()
+        for name, wanted in (("w", b"first"), ("x", b"true")) * 4:
+            asked = f"sie.config.recount.worker.{name}"
+            assert await asking.request(asked, b"", timeout_s=20) == wanted
+        assert len(set(places)) == len(places)
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,8 @@ def test_an_edit_is_shown_written_once_and_nothing_where_nothing_differs(url, tm
     sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
     as_it_is = editor(tmp_path, "path.write_text(text + '# a thought\\n')")
     assert "nothing was changed" in sie(url, "edit", "model", "m", editor=as_it_is).stderr
+    unsaid = editor(tmp_path, "path.write_text(text.replace(\"description: ''\\n\", ''))")
+    assert "nothing was changed" in sie(url, "edit", "model", "m", editor=unsaid).stderr
     changes = editor(tmp_path, "path.write_text(text.replace(\"''\", 'new'))")
     trial = sie(url, "edit", "model", "m", "--dry-run", editor=changes)
     assert trial.stdout == '~ model m  description: "" → "new"\n'
@@ -228,6 +230,14 @@ def test_an_edit_is_shown_written_once_and_nothing_where_nothing_differs(url, tm
     assert "nothing was changed" in sie(url, "edit", "model", "m", editor=changes).stderr
     empty = editor(tmp_path, "path.write_text('')")
     assert "nothing was changed" in sie(url, "edit", "model", "m", editor=empty).stderr
+    # Who changes nothing asks for nothing, and is in nobody's way.
+    beside = editor(
+        tmp_path,
+        "from sie_sdk import SIEConfigClient\n"
+        f"SIEConfigClient({url!r}, actor='eve').patch('model', 'm', {{'description': 'hers'}})\n"
+        "path.write_text(text + '# a thought\\n')",
+    )
+    assert "nothing was changed" in sie(url, "edit", "model", "m", editor=beside).stderr
 
 
 @pytest.mark.integration

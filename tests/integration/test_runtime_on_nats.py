@@ -581,6 +581,18 @@ async def test_a_broker_that_once_was_there_is_never_taken_for_none(tmp_path):
             assert not one.absent
 
 
+async def test_a_refusal_is_of_the_last_attempt_and_of_none_once_it_is_let_in(tmp_path):
+    port, guarded = free_port(), tmp_path / "guarded.conf"
+    guarded.write_text('authorization { user: "a", password: "b" }')
+    async with away(f"nats://127.0.0.1:{port}") as one:
+        async with nats_server(tmp_path / "guarded", port=port, config=guarded):
+            await until(lambda: one.refusal)
+            assert not one.connected
+        async with nats_server(tmp_path / "open", port=port):
+            assert await one.wait_connected(60)
+            assert one.refusal == ""
+
+
 async def test_a_stream_that_continues_a_log_begins_at_its_epoch(bus):
     stream = LogStream(bus, "f" * 32)
     await stream.ensure(first_epoch=41, metadata={})

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable
+from itertools import pairwise
 from typing import Any, cast
 
 import httpx
@@ -229,6 +230,42 @@ def test_a_replica_hears_of_each_log_that_it_follows_what_comes_after_its_place_
         feeds.follow_anew()
         await running
         await bus.close()
+
+    loop.run_until_complete(story())
+
+
+@given(retry_s=st.sampled_from([1.0, 7.0, 60.0]), times=st.integers(2, 6))
+@settings(max_examples=12)
+def test_a_feed_that_ended_begins_again_after_one_pause_however_often_it_ended(retry_s, times):
+    rng = random.Random(1)
+    loop = SimulatedLoop(rng)  # type: ignore[abstract]
+
+    async def story() -> None:
+        bus = await streamed(rng, Broker(loop, Network(rng)))
+        begun: list[float] = []
+
+        def put(event: Event) -> bool:
+            begun.append(loop.time())
+            return False
+
+        feeds = ReplicaFeeds(
+            FeedSettings(replica_retry_s=retry_s, replica_retry_max_s=100 * retry_s),
+            bus=bus,
+            source=cast(Any, None),
+            put=put,
+            position=lambda: position_of(LOGS[0].entries[0]),
+            following=lambda: True,
+            clock=loop.time,
+            rng=rng,
+        )
+        running = asyncio.create_task(feeds.follow_stream(asyncio.Event()))
+        await asyncio.sleep(1.3 * retry_s * times)
+        running.cancel()
+        await asyncio.wait([running])
+        await bus.close()
+        pauses = [after - before for before, after in pairwise(begun)]
+        assert len(pauses) >= times - 1
+        assert all(0.7 * retry_s < pause < 1.3 * retry_s for pause in pauses), pauses
 
     loop.run_until_complete(story())
 

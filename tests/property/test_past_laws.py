@@ -271,6 +271,7 @@ _SHARED: Final = {
 @example(**{**_SHARED, "actor": "ann", "outcome": ACCEPTED})
 @example(**{**_SHARED, "actor": "ann", "named": ("pool", None)})
 @example(**{**_SHARED, "named": ("pool", "a")})
+@example(**{**_SHARED, "named": ("model", "a")})
 @example(**{**_SHARED, "outcome": REFUSED})
 @example(**{**_SHARED, "limit": 9})
 @settings(max_examples=50)

@@ -160,6 +160,8 @@ FLUSHES = st.lists(
 and these; whether it is left there, as by a request whose client has gone."""
 
 
+# Others come while what came before is being written: they wait for the next flush.
+@example([("goes on", 0, IDENTITIES[:1], turns, IDENTITIES[:1], False) for turns in range(7)], True)
 # The last flush comes while one that was left still fails to open the file.
 @example([("goes on", 0, IDENTITIES[:1], turns, [], True) for turns in range(6)], False)
 @given(FLUSHES, st.booleans())

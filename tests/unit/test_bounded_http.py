@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -245,9 +247,26 @@ async def test_a_body_may_take_the_time_that_it_earns_and_no_more():
         assert (answer.statuses, application.gone) == ([408], 1)
 
 
-async def test_bodies_that_wait_for_an_answer_are_bounded_together():
-    async with serving(http_bodies_bytes_max=300_000) as (application, port):
-        held = [asyncio.create_task(told(port, post(b"/hold", b"x" * 90_000))) for _ in range(3)]
+async def test_who_never_asks_has_the_time_of_a_head_and_who_has_asked_may_rest():
+    async with serving(http_head_s=0.1, http_idle_s=3600.0) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get(b"/a"))
+        await reader.readuntil(b"]]")
+        silent = await told(port, within_s=10)
+        assert (silent.data, silent.closed) == (b"", True)
+        half = await told(port, get(b"/a")[:-2], within_s=10)
+        assert (half.statuses, half.closed) == ([408], True)
+        writer.write(get(b"/a", LAST))
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.parametrize("ahead", [b"", post(b"/early", b"x"), get(b"/a") + post(b"/a", b"x")])
+async def test_bodies_that_wait_for_an_answer_are_bounded_together(ahead):
+    # Also where another request of the same connection has its answer already.
+    async with serving(http_bodies_bytes_max=200_000) as (application, port):
+        asked = ahead + post(b"/hold", b"x" * 60_000)
+        held = [asyncio.create_task(told(port, asked)) for _ in range(3)]
         await until(lambda: application.held == 3)
         refused = await told(port, post(b"/a", b"x" * 90_000))
         assert refused.statuses == [503]
@@ -258,7 +277,7 @@ async def test_bodies_that_wait_for_an_answer_are_bounded_together():
         # What was held is given back, also where nobody waits for the answer any more.
 
         async def is_taken() -> bool:
-            return (await told(port, post(b"/a", b"x" * 250_000, LAST))).statuses == [200]
+            return (await told(port, post(b"/a", b"x" * 190_000, LAST))).statuses == [200]
 
         await until_told(is_taken)
 
@@ -371,3 +390,27 @@ async def test_a_websocket_is_not_read_from_while_it_does_not_read():
 def test_bounds_that_cannot_be_are_refused_at_start(changes):
     with pytest.raises(ValueError, match="http_"):
         HttpBounds(**changes)
+
+
+DESCRIPTORS = """
+import resource
+from sie_runtime.http.connections import within_descriptors
+
+for hard in range(1600, 40, -60):
+    for soft in {40, hard // 2, hard - 1, hard}:
+        for wanted in (1, hard // 3, hard - 256, hard, 4096):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            room = within_descriptors(max(1, wanted))
+            after, kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+            needed = max(1, wanted) + 256
+            assert (after, kept) == (max(soft, min(needed, hard)), hard)
+            if after >= needed:
+                assert room == max(1, wanted)
+            else:
+                assert room == max(after - 256, after // 2) < after
+"""
+
+
+def test_as_many_connections_are_taken_as_there_is_room_for_beside_the_other_files():
+    # In a process of its own: a limit that was lowered is not raised again.
+    subprocess.run([sys.executable, "-c", DESCRIPTORS], check=True)

@@ -1,10 +1,13 @@
 """The catalog of published models: its facts, its families, and the documents that are offered."""
 
+import importlib.resources
+import json
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 from tests.support.config_process import config_process
 from tests.support.config_writer import client_of, running
 from tests.support.log_world import nowhere
@@ -96,6 +99,26 @@ def test_a_document_leaves_to_the_files_what_they_say():
     options = judge["profiles"]["default"]["options"]
     assert options["pair_template"] == "qwen3"
     assert options["default_instruction"].startswith("Given a web search query")
+
+
+def test_an_offer_is_of_the_repository_at_the_commit_that_its_row_names():
+    folder = importlib.resources.files("sie_catalog")
+    facts = {
+        told["id"]: told
+        for told in map(json.loads, (folder / "published.jsonl").read_text().splitlines())
+    }
+    where = {name: told.get("hub", name) for name, told in facts.items()}
+    assert {row.id: row.repository for row in ROWS} == where
+    for document in offered("all"):
+        told = facts[document["model_id"]]
+        source = {"type": "hub", "id": where[told["id"]], "revision": told["commit"]}
+        assert document["source"] == source
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 1.0])
+def test_a_threshold_is_offered_whatever_it_is(threshold):
+    row = structs.replace(_row("knowledgator/gliner-pii-base-v1.0"), threshold=threshold)
+    assert document_of(row)["profiles"]["default"]["options"]["threshold"] == threshold
 
 
 def test_a_model_that_is_not_offered_leads_to_one_that_is_or_to_a_command() -> None:

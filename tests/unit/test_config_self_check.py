@@ -7,13 +7,14 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.support.config_writer import client_of, grown_log, new_file, put, running
 from tests.support.polling import until_told
 
 from sie_config.log.journal import Journal
+from sie_config.log.storage_faults import StorageFailed
 from sie_config.start.opened_log import LOG_FILE
 from sie_config.upkeep.exports import Exports
 from sie_config.upkeep.self_check import AskReplica, SelfCheck
@@ -48,7 +49,12 @@ async def nobody(role: str, replica: str) -> Recount:
 
 @contextlib.asynccontextmanager
 async def check_of(
-    folder: Path, served: Served, *, replicas: int = 0, ask: AskReplica = nobody
+    folder: Path,
+    served: Served,
+    *,
+    replicas: int = 0,
+    ask: AskReplica = nobody,
+    path: Path | None = None,
 ) -> AsyncIterator[SelfCheck]:
     new_file(folder / LOG_FILE, ENTRIES).close()
     journal = await Journal.open(folder / LOG_FILE, tail_entries=10)
@@ -61,6 +67,7 @@ async def check_of(
             replicas=lambda: [("gateway", f"g{number}") for number in range(replicas)],
             ask=ask,
             share=1.0,
+            path=path,
             rng=random.Random(1),
         )
     finally:
@@ -100,6 +107,50 @@ async def test_a_snapshot_that_stands_at_another_entry_of_that_epoch_is_found(tm
         checked = await check.check()
         assert checked is not None and not checked.sound
         assert "stands at another entry" in str(checked.damage)
+
+
+@dataclass
+class Moving(Served):
+    """A log that moves on to its `last` while a round is under way."""
+
+    first: Entry
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "last":
+            last, self.__dict__["last"] = self.__dict__["first"], found
+            self.__dict__["first"] = found
+            return last
+        return found
+
+
+@pytest.mark.parametrize("behind", [1, 2, 60])
+async def test_a_log_that_moves_on_is_compared_where_its_snapshot_stands(tmp_path, behind):
+    wrong = folded(ENTRIES).with_changes({("model", "org/model-3"): None})
+    for registry in (folded(ENTRIES), wrong):
+        (folder := tmp_path / registry.digest).mkdir()
+        served = Moving(registry, (ENTRIES[0],), ENTRIES[-1], ENTRIES[-1 - behind])
+        async with check_of(folder, served) as check:
+            checked = await check.check()
+        assert checked is not None
+        assert (checked.epoch, checked.sound) == (ENTRIES[-1].epoch, registry is not wrong)
+
+
+async def test_the_rows_beside_the_entries_are_compared_in_the_first_round_that_ends_alone(
+    tmp_path,
+):
+    served = Served(folded(ENTRIES), (ENTRIES[0],), ENTRIES[-1])
+    beside = tmp_path / "beside.sqlite"
+    async with check_of(tmp_path, served, path=beside) as check:
+        # A disk that gives nothing back has compared nothing: the next round does.
+        with pytest.raises(StorageFailed):
+            await check.check()
+        new_file(beside, ENTRIES).close()
+        for _ in range(2):
+            checked = await check.check()
+            assert checked is not None
+            assert checked.sound
+            beside.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 The log file is the real one, over a disk that fails where it is told to.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +23,8 @@ from tests.support.written_disk import ENTRIES, LOG_NAME, read_back, scratch_fol
 
 from sie_config.log.head_file import HeadFile
 from sie_config.log.log_file import LogFile
-from sie_config.log.storage_faults import StorageFull
+from sie_config.log.storage_faults import StorageFailed, StorageFull
+from sie_config.upkeep.disk_watch import DiskWatch
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import apply
 from sie_core.chain import position_of
@@ -197,6 +202,45 @@ async def test_a_lost_file_beside_its_head_file_begins_no_new_log(tmp_path):
     with pytest.raises(Untrusted, match="the log file is empty"):
         async with running(tmp_path):
             pass
+
+
+@dataclass
+class Failed:
+    """A store whose disk failed; counts how often it is looked at."""
+
+    read_only = False
+    looks = 0
+
+    @property
+    def failed(self) -> StorageFailed:
+        """The failure."""
+        self.looks += 1
+        return StorageFailed("a sync failed")
+
+
+@pytest.mark.parametrize("looks", [1, 2, 9])
+async def test_a_process_whose_disk_failed_ends_once_it_writes_again_and_not_before(
+    tmp_path, looks
+):
+    path = await lived(tmp_path, 4)
+    position = position_of(ENTRIES[3])
+    head = HeadFile(path)
+    await head.write(position)
+    store = Failed()
+    sequencer = SimpleNamespace(last=ENTRIES[3], position=position, state=Serving(True))
+
+    async def settle() -> None:
+        raise AssertionError("nothing has become possible")
+
+    # What stands there is no file that could be written.
+    (blocked := path.with_name(path.name + ".head.new")).mkdir()
+    watch = DiskWatch(cast(Any, store), cast(Any, sequencer), head, None)
+    watching = asyncio.create_task(watch.run(asyncio.Event(), every_s=0.001, settle=settle))
+    await until(lambda: watching.done() or store.looks > looks)
+    assert not watching.done()
+    blocked.rmdir()
+    with pytest.raises(StorageFailed):
+        await watching
 
 
 # ---- what a replica keeps -----------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Backups and what becomes of them: whole or refused, and nothing is given up silently."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -294,6 +295,19 @@ def test_discarding_drops_the_keys_of_what_is_discarded_and_no_others(tmp_path):
     assert verify_log(path).report.sound
     with LogReader.open(path) as reader:
         assert [row.key for row in reader.key_rows()] == ["a"]
+
+
+@pytest.mark.parametrize("mark", range(1, 9))
+@pytest.mark.parametrize("discard", [None, 1, 5, 8])
+def test_what_was_not_served_any_more_is_not_served_once_it_was_restored(tmp_path, mark, discard):
+    path, _ = closed_log(tmp_path / "source", 5)
+    with contextlib.closing(LogFile.open(path)) as file:
+        file.move_low_water(mark)
+    name, _ = back_up(path, tmp_path)
+    given_up = None if discard is None else Discard(discard, "ann", "")
+    restore(name, tmp_path / "new", bus=None, discard=given_up)
+    with LogReader.open(tmp_path / "new" / "log.sqlite") as reader:
+        assert reader.low_water() == min(mark, 9 if discard is None else discard + 1)
 
 
 @pytest.mark.parametrize("after", [0, 9, -1])

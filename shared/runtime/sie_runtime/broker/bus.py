@@ -244,13 +244,9 @@ class Bus:
         )
 
     async def _subscribe(self, subscription: Subscription) -> Subscription:
-        self._subscriptions.append(subscription)
         if self._first_connected.is_set():
-            try:
-                await self._activate(subscription)
-            except BaseException:
-                await subscription.unsubscribe()
-                raise
+            await self._activate(subscription)
+        self._subscriptions.append(subscription)
         return subscription
 
     def _taker(self, callback: Callback, by_broker: bool) -> Taker:
@@ -307,13 +303,13 @@ class Bus:
             **self._tls,
         )
         # Whoever waits for the connection may rely on being heard: interest comes first.
-        while waiting := [one for one in self._subscriptions if one.active is None]:
-            for subscription in waiting:
-                await self._activate(subscription)
+        for subscription in list(self._subscriptions):
+            await self._activate(subscription)
         self._first_connected.set()
         await self._reconnected()
 
     async def _activate(self, subscription: Subscription) -> None:
+        """Tell the broker. It waits for nothing: nobody gives a subscription up meanwhile."""
         callback, client = subscription.callback, self.client
         by_broker = subscription.by_broker
 
@@ -327,9 +323,6 @@ class Bus:
         subscription.active = await client.subscribe(subscription.subject, cb=deliver)
         if isinstance(client, DirectClient) and subscription.taker is not None:
             client.hand_over(subscription.active, subscription.taker)
-        if subscription not in self._subscriptions:
-            # It was given up while the broker was told of it.
-            await subscription.unsubscribe()
 
     @property
     def _addresses(self) -> list[str]:

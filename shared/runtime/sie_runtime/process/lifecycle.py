@@ -173,6 +173,10 @@ async def serve_http(
             await server.serve(sockets=[listener])
         finally:
             looking.cancel()
+            # Cancelled, the library closes nothing: the loop would go on reading a descriptor that
+            # is somebody else's by then.
+            for each in getattr(server, "servers", ()):
+                each.close()
             listener.close()
 
 
