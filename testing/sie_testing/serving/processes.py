@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_core.resolver import Resolver
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.parts import Parts, make_inference, opened_parts
 from sie_gateway.request.inference import Inference
 from sie_gateway.settings import GatewaySettings
@@ -141,7 +142,14 @@ class GatewayProcess(_Serving):
             bus.on_reconnect(parts.watch.begin)
             bus.on_reconnect(parts.lost_jobs.suspect)
             self.parts = parts
-            self.inference = make_inference(settings, parts, resolver, wall=self.wall)
+            self.inference = make_inference(
+                settings,
+                parts,
+                resolver,
+                asked_for=lambda _model_id, _adapter: None,
+                loads=KindLoads(),
+                wall=self.wall,
+            )
             following.hear()
             await parts.run(self.stop)
         await bus.close()
