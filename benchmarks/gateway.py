@@ -26,12 +26,14 @@ from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
 from sie_core.resolver import Resolver
 from sie_gateway.application import build_app
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.parts import opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.access.access import Access
 from sie_runtime.access.gate import Gate
 from sie_runtime.http.bounded_http import BoundedHttp
+from sie_runtime.http.connections import HttpBounds
 from sie_runtime.process import lifecycle
 from sie_runtime.streams.lease_store import LeaseTable
 from sie_schemas import canonical
@@ -167,7 +169,8 @@ class _Clients:
     """Connections that ask all at once."""
 
     def __init__(self, app: Any, bus: _Memory) -> None:
-        config = lifecycle.HttpConfig(app)
+        bounds = HttpBounds()
+        config = lifecycle.HttpConfig(app, bounds=bounds, drain_s=10.0, websockets=False, tls=None)
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
         self._bus = bus
@@ -259,7 +262,16 @@ async def _run(*, calls: bool) -> None:
             epoch=1,
         )
         bus.hear("sie.health.*", JOB_ENCODER.encode(beat))
-        app = build_app(settings, parts, lambda: resolver, asyncio.Event())
+        app = build_app(
+            settings,
+            parts,
+            lambda: resolver,
+            asyncio.Event(),
+            replica_not_ready=str,
+            reaches=(),
+            asked_for=lambda _model_id, _adapter: None,
+            loads=KindLoads(),
+        )
         clients = _Clients(Gate(app, Access.open(settings), role_of, shape=refusal_body), bus)
         lifecycle.spare_collections()
         await clients.ask()

@@ -35,10 +35,10 @@ def build_app(
     resolver: Callable[[], Resolver],
     stop: asyncio.Event,
     *,
-    replica_not_ready: Callable[[], str] = str,
-    reaches: Sequence[Reach] = (),
-    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
-    loads: KindLoads | None = None,
+    replica_not_ready: Callable[[], str],
+    reaches: Sequence[Reach],
+    asked_for: Callable[[str, str | None], None],
+    loads: KindLoads,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
     `reaches` are of what it calls; `asked_for` is told the model and adapter of each request."""
@@ -48,7 +48,6 @@ def build_app(
             return "this gateway is stopping"
         return replica_not_ready() or _unheard(resolver(), parts.watch, reaches)
 
-    loads = loads if loads is not None else KindLoads()
     inference = make_inference(settings, parts, resolver, asked_for=asked_for, loads=loads)
     face_models = _face_models_of(settings, resolver)
     limits = Limits(

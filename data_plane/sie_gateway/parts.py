@@ -153,8 +153,8 @@ def make_inference(
     parts: Parts,
     resolver: Callable[[], Resolver],
     *,
-    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
-    loads: KindLoads | None = None,
+    asked_for: Callable[[str, str | None], None],
+    loads: KindLoads,
     wall: Callable[[], float] = time.time,
 ) -> Inference:
     """The part that answers requests, over those that live. `wall` gives Unix seconds."""

@@ -35,6 +35,7 @@ from sie_sdk.types import (
     ScoreResult,
     Usage,
 )
+from sie_sdk.wire.bearer import bearer_of
 from sie_sdk.wire.call import Call
 from sie_sdk.wire.pieces import cut, older
 
@@ -87,7 +88,7 @@ def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str,
     headers = {"X-SIE-SDK-Version": f"sie-cluster/{version('sie-cluster')}"}
     key = environ.get("SIE_API_KEY") if api_key is None else api_key
     if key:
-        headers["Authorization"] = f"Bearer {key}"
+        headers["Authorization"] = bearer_of(key)
     return headers
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from tests.support.config_writer import client_of, model, running
 
+from sie_cli.access.operator_access import bearer
 from sie_config.documents.secret_rules import secrets_in
 from sie_runtime.process.named_requests import echoed_id
 from sie_runtime.process.telemetry import configure_logs
 from sie_runtime.texts.secret_shapes import without_secrets
+from sie_schemas.errors import FixRequest
+from sie_sdk import SIEClient, SIEConfigClient
 
 HUB = "hf_" + "abcdEFGH12" * 4
 WRITTEN = ("x-sie-actor", "x-sie-reason", "x-sie-force")
@@ -176,3 +179,16 @@ async def test_a_token_is_no_id_of_a_request(
     assert secret.encode() not in kept(tmp_path)
     # As a gateway answers and logs it.
     assert echoed_id(secret.encode()) == ""
+
+
+@pytest.mark.parametrize("token", ["word\n", "wo\x07rd", " word", "wörd", "Bearer word"])
+def test_a_token_that_no_header_carries_is_refused_unsent_and_untold(token: str) -> None:
+    nobody = "http://127.0.0.1:9"
+    for take in (
+        lambda: SIEClient(nobody, api_key=token),
+        lambda: SIEConfigClient(nobody, token=token),
+        lambda: bearer({"SIE_API_KEY": token}),
+    ):
+        with pytest.raises(FixRequest, match="the token") as refused:
+            take()
+        assert "word" not in str(refused.value) and "wörd" not in str(refused.value)

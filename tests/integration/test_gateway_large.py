@@ -122,7 +122,7 @@ def _bus(url: str, role: str, password: str | None = None) -> AbstractAsyncConte
 async def test_an_object_whose_owner_crashed_is_gone_after_its_time(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as url, _bus(url, "gateway") as bus:
         await provide(bus)
-        store = PayloadStore(bus)
+        store = PayloadStore(bus, PayloadSettings())
         data = bytes(range(256)) * 4000
         ref = await store.put("left", data, pool="default", ttl_s=1.0)
         assert await store.get(ref) == data
@@ -150,9 +150,10 @@ async def test_the_brokers_roles_let_a_gateway_store_payloads_and_a_worker_only_
         _bus(url, "worker", passwords["worker"]) as worker_bus,
     ):
         await provide(config_bus)
-        ref = await PayloadStore(gateway_bus).put("job", b"x" * 600_000, pool="default", ttl_s=60)
-        other = await PayloadStore(gateway_bus).put("job", b"y", pool="other", ttl_s=60)
-        reader = PayloadStore(worker_bus)
+        writer = PayloadStore(gateway_bus, PayloadSettings())
+        ref = await writer.put("job", b"x" * 600_000, pool="default", ttl_s=60)
+        other = await writer.put("job", b"y", pool="other", ttl_s=60)
+        reader = PayloadStore(worker_bus, PayloadSettings())
         assert await reader.get(ref) == b"x" * 600_000
         refused = PayloadStore(worker_bus, PayloadSettings(payload_timeout_s=0.3))
         with pytest.raises(BusUnavailable):
@@ -160,6 +161,6 @@ async def test_the_brokers_roles_let_a_gateway_store_payloads_and_a_worker_only_
         with pytest.raises(BusUnavailable):
             await refused.get(other)
         assert await reader.get(ref) == b"x" * 600_000
-        await PayloadStore(gateway_bus).drop(ref)
+        await writer.drop(ref)
         with pytest.raises(PayloadGone):
             await reader.get(ref)

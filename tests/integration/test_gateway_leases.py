@@ -17,7 +17,7 @@ from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
 
 from sie_gateway import metrics
-from sie_runtime.streams.lease_store import LeaseStore
+from sie_runtime.streams.lease_store import LeaseStore, LeaseStoreSettings
 from sie_schemas.jobs import JOB_ENCODER
 
 pytestmark = pytest.mark.integration
@@ -266,7 +266,7 @@ async def test_a_store_that_was_lost_is_made_again(tmp_path: Path) -> None:
         await bus.request("$JS.API.STREAM.DELETE.KV_sie_leases", b"", timeout_s=2)
         assert (await edge.lease("eval")).status_code == 503
         await provide(bus)
-        store = LeaseStore(bus)
+        store = LeaseStore(bus, LeaseStoreSettings())
         assert dict((await store.read()).held) == {}
 
         async def is_back() -> bool:

@@ -201,7 +201,7 @@ def job_subject() -> str:
 
 async def test_jobs_are_pulled_as_demand_allows_and_are_gone_after_their_ack(bus):
     await provided_consumer(bus, LANE)
-    queue = WorkQueue(bus)
+    queue = WorkQueue(bus, WorkQueueSettings())
     for number in range(10):
         await queue.publish_job(subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
     await queue.publish_job(subject=job_subject(), data=b"again", job_id="j3")
@@ -243,7 +243,7 @@ async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_kno
 
 async def test_the_age_of_a_job_is_by_the_brokers_clock_and_by_no_other(bus):
     await provided_consumer(bus, LANE)
-    queue = WorkQueue(bus)
+    queue = WorkQueue(bus, WorkQueueSettings())
     # A clock that only measures begins anywhere.
     measured = BrokerClock(bus, clock=lambda: time.monotonic() - 1e6)
     sent_at = time.monotonic()
@@ -313,7 +313,8 @@ async def test_a_stream_and_a_consumer_that_come_late_are_waited_for(bus):
 
 async def test_what_is_there_becomes_what_the_settings_say_and_keeps_its_messages(bus):
     await provided_consumer(bus, LANE)
-    await WorkQueue(bus).publish_job(subject=job_subject(), data=b"x", job_id="j")
+    queue = WorkQueue(bus, WorkQueueSettings())
+    await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
 
     provisions = await provided_consumer(bus, LANE, queue_messages_max=7, queue_ack_wait_s=3.0)
 
@@ -329,7 +330,7 @@ async def test_the_broker_tells_what_waits_in_each_pool_how_old_it_is_and_what_i
     assert (await read_usage(bus)).queues["p"] == QueueUsage(0, 100_000, 0, None)
     before = time.time()
     for number in range(3):
-        await WorkQueue(bus).publish_job(
+        await WorkQueue(bus, WorkQueueSettings()).publish_job(
             subject=job_subject(), data=b"x" * 1000, job_id=f"j{number}"
         )
     usage = await read_usage(bus)
@@ -353,7 +354,7 @@ async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):
 
 async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
     await provided_consumer(bus, LANE, queue_ack_wait_s=60.0)
-    queue = WorkQueue(bus)
+    queue = WorkQueue(bus, WorkQueueSettings())
     first: list[bytes] = []
     second: list[bytes] = []
     leaving = await queue.open_puller(
@@ -376,7 +377,7 @@ async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
 
 async def test_a_worker_of_an_idle_queue_that_stops_takes_one_job_of_what_comes(bus):
     await provided_consumer(bus, LANE)
-    queue = WorkQueue(bus)
+    queue = WorkQueue(bus, WorkQueueSettings())
     stopped: list[Delivery] = []
     others: list[Delivery] = []
     stopping = await queue.open_puller(
@@ -407,7 +408,7 @@ async def reconnecting(settings: BusSettings) -> Bus:
 
 async def pulling(bus: Bus) -> tuple[WorkQueue, list[Delivery], Puller]:
     """A queue, the first five jobs of the lane as they come, and their puller."""
-    queue = WorkQueue(bus)
+    queue = WorkQueue(bus, WorkQueueSettings())
     got: list[Delivery] = []
     puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
     return queue, got, puller

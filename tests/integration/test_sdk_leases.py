@@ -14,7 +14,7 @@ from tests.support.provisioned import provide
 
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.process.lifecycle import serve_http
-from sie_runtime.streams.lease_store import LeaseStore
+from sie_runtime.streams.lease_store import LeaseStore, LeaseStoreSettings
 from sie_sdk import RequestError, SIEAsyncClient, SIEClient
 
 pytestmark = pytest.mark.integration
@@ -27,7 +27,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[str, LeaseStore]]:
         bus = await Bus.connect(BusSettings(nats_url=url), role="gateway", process_id="one")
         assert await bus.wait_connected(5)
         await provide(bus)
-        store = LeaseStore(bus)
+        store = LeaseStore(bus, LeaseStoreSettings())
         stop, ports = asyncio.Event(), list[int]()
         async with gateway_world(leases=store) as world, asyncio.TaskGroup() as tasks:
             tasks.create_task(

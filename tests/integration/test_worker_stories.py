@@ -16,7 +16,7 @@ from tests.support.worker_world import (
     worker_world,
 )
 
-from sie_runtime.streams.payload_store import PayloadStore
+from sie_runtime.streams.payload_store import PayloadSettings, PayloadStore
 from sie_schemas import arrays, ipc
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item
@@ -219,7 +219,7 @@ async def test_a_large_job_that_is_stored_again_has_the_time_that_its_message_te
         ahead = await world.publish(FIRST, "org/one", "abc")
         await until(lambda: world.execution.batches)
         whole = msgspec.structs.replace(ahead, job_id="large.0", request_id="large")
-        store = PayloadStore(world.bus)
+        store = PayloadStore(world.bus, PayloadSettings())
         ref = await store.put("large.0", JOB_ENCODER.encode(whole), pool="default", ttl_s=20)
         short = {"v": 2, "items": (), "payload": ref, "published_at": whole.deadline - 1.0}
         named = {"job_id": "large.0", "request_id": "large", "deadline": whole.deadline}

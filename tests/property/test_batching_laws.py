@@ -8,9 +8,9 @@ from math import inf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.support.schedulers import scheduler_with
 
 from sie_schemas.ipc import TextInput
-from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 
 LANES = [
@@ -57,7 +57,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.scheduler = Scheduler(ahead_max=2)
+        self.scheduler = scheduler_with(ahead_max=2)
         self.now = 0.0
         self.holds = 0
         self.waiting: list[Waiting] = []
@@ -199,7 +199,7 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
     jobs, chosen
 ):
     assume(chosen < len(jobs))
-    scheduler = Scheduler(ahead_max=1)
+    scheduler = scheduler_with(ahead_max=1)
     for hold, (lane, costs) in enumerate(jobs):
         scheduler.add(lane, LIMITS[lane], inputs_of(hold, "r", costs, inf), now=float(hold))
     older = sum(len(costs) for _, costs in jobs[:chosen])
@@ -224,7 +224,7 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
 )
 @settings(deadline=None)
 def test_what_is_past_its_deadline_is_dropped_at_the_next_look_whatever_came_after_it(jobs, looks):
-    scheduler = Scheduler(ahead_max=1)
+    scheduler = scheduler_with(ahead_max=1)
     due: dict[int, float] = {}
     for hold, (lane, costs, deadline) in enumerate(jobs):
         scheduler.add(lane, LIMITS[lane], inputs_of(hold, "r", costs, deadline), now=0.0)
@@ -238,7 +238,7 @@ def test_what_is_past_its_deadline_is_dropped_at_the_next_look_whatever_came_aft
 @given(st.lists(st.tuples(st.sampled_from(LANES), st.integers(0, 2), COSTS), max_size=15))
 @settings(deadline=None)
 def test_inputs_of_a_request_leave_each_lane_in_the_order_in_which_they_came(jobs):
-    scheduler = Scheduler(ahead_max=1)
+    scheduler = scheduler_with(ahead_max=1)
     came: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
     left: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
     for hold, (lane, request, costs) in enumerate(jobs):

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.polling import until
+from tests.support.schedulers import scheduler_with
 from tests.support.scripted_execution import ScriptedExecution, connected_execution
 from tests.support.worker_world import model_document, resolver_of, results_of
 
@@ -25,7 +26,6 @@ from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
 from sie_worker.intake.cancelled import CancelledRequests
 from sie_worker.jobs.holds import Hold, Holds
-from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 
 MODEL = resolver_of(1, model_document("org/a", cost_max=4, wait_ms=0.0)).resolve("org/a")
@@ -103,7 +103,7 @@ class World:
                 clock=lambda: self.now,
                 on_change=lambda: None,
             ),
-            scheduler=Scheduler(tenant_quantum=tenant_quantum),
+            scheduler=scheduler_with(tenant_quantum=tenant_quantum),
             holds=self.holds,
             results=results_of(self, self.holds, dead_letters=self, clock=lambda: self.now),
             limits=LIMITS,

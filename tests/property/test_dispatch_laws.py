@@ -31,11 +31,18 @@ from sie_schemas.jobs import (
     ResultReceipt,
 )
 
-CAPS = MessageCaps(job_bytes_max=600)
+CAPS = MessageCaps(600, chunked_bytes_max=1 << 28, queue_wait_s=5.0)
 TIMEOUT_S = 60.0
 DEADLINE = 1_700_000_000.0
 ROUNDED_S = 1e-5
 """A float of Unix seconds is not finer."""
+LARGE = MessageCaps(1_000_000, chunked_bytes_max=1 << 28, queue_wait_s=5.0)
+"""Every job of these tests goes as a message."""
+
+
+def plain_dispatcher(broker: MemoryBus, caps: MessageCaps = LARGE) -> Dispatcher:
+    """One that has no place for what is larger than a message."""
+    return Dispatcher(broker, broker, gateway_id="g", objects=None, caps=caps, rng=None)
 
 
 class Broker(MemoryBus):
@@ -288,7 +295,7 @@ async def test_a_request_has_the_first_word_of_its_own_pool_on_each_job_and_leav
 ):
     """A step is a result, or a broker that begins anew; it may be away at the end."""
     broker = Broker()
-    dispatcher = Dispatcher(broker, broker, gateway_id="g", objects=broker, caps=CAPS)
+    dispatcher = Dispatcher(broker, broker, gateway_id="g", objects=broker, caps=CAPS, rng=None)
     inboxes = {pool: await dispatcher.inbox_of(pool) for pool in "ab"}
     jobs = [job_of("r", place, is_large=is_large) for place, is_large in enumerate(large)]
     story = Story(broker, inboxes, jobs)
@@ -319,7 +326,7 @@ async def test_an_inbox_is_opened_once_for_all_who_ask_and_anew_where_that_faile
 ):
     """Of those who ask some leave at once, which takes the inbox from nobody."""
     broker = Broker()
-    dispatcher = Dispatcher(broker, broker, gateway_id="g")
+    dispatcher = plain_dispatcher(broker)
     for attempt in range(fails + 1):
         broker.fails = int(attempt < fails)
         asking = [asyncio.create_task(dispatcher.inbox_of("a")) for _ in range(asks)]
@@ -334,7 +341,7 @@ async def test_an_inbox_is_opened_once_for_all_who_ask_and_anew_where_that_faile
     assert len(set(kept)) <= 1
     assert kept == [await dispatcher.inbox_of("a")] * len(kept)
     # Nor is a name that others can guess another's.
-    twin = Dispatcher(broker, broker, gateway_id="g")
+    twin = plain_dispatcher(broker)
     names = [await each.inbox_of(pool) for each in (dispatcher, twin) for pool in "ab"]
     assert len(set(names)) == len(names)
     await twin.close()
@@ -347,8 +354,8 @@ async def test_an_inbox_is_opened_once_for_all_who_ask_and_anew_where_that_faile
 async def test_a_queue_that_stays_away_is_for_later() -> None:
     broker = Broker()
     broker.refuses = NoResponders("no stream")
-    caps = MessageCaps(queue_wait_s=0.0)
-    dispatcher = Dispatcher(broker, broker, gateway_id="g", caps=caps)
+    caps = MessageCaps(1_000_000, chunked_bytes_max=1 << 28, queue_wait_s=0.0)
+    dispatcher = plain_dispatcher(broker, caps)
     with pytest.raises(BusUnavailable):
         await dispatcher.run(run_of("a", [job_of("r", 0, is_large=False)]))
     assert dispatcher.waiting == 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.support.schedulers import scheduler_with
 
 from sie_schemas.ipc import TextInput
 from sie_worker.scheduling.batching import Scheduler
@@ -46,7 +47,7 @@ def next_batch(scheduler: Scheduler) -> Batch:
 def test_two_tenants_of_one_lane_are_served_alike_however_late_the_second_came(
     first, second, alone
 ):
-    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    scheduler = scheduler_with(ahead_max=1, tenant_quantum=QUANTUM)
     flood = [item("a", cost, number) for number, cost in enumerate(first)]
     late = [item("b", cost, 100 + number) for number, cost in enumerate(second)]
     scheduler.add(ONE, LIMITS, flood, now=0.0)
@@ -69,7 +70,7 @@ def test_two_tenants_of_one_lane_are_served_alike_however_late_the_second_came(
 def test_a_flood_in_one_lane_holds_up_another_tenants_lane_by_two_quanta_and_a_batch_at_most(
     costs, batches
 ):
-    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    scheduler = scheduler_with(ahead_max=1, tenant_quantum=QUANTUM)
     flood = [item("a", cost, number) for number, cost in enumerate(costs)]
     scheduler.add(ONE, LIMITS, flood, now=0.0)
     for _ in range(min(batches, len(costs) // 20)):
@@ -85,7 +86,7 @@ def test_a_flood_in_one_lane_holds_up_another_tenants_lane_by_two_quanta_and_a_b
 @settings(deadline=None)
 def test_a_tenant_that_is_alone_is_served_as_if_there_were_no_turns(jobs, tenant):
     """The oldest head's lane goes first, in order, as it does for the nameless tenant."""
-    alone = Scheduler(ahead_max=1, tenant_quantum=1)
+    alone = scheduler_with(ahead_max=1, tenant_quantum=1)
     expected: list[int] = []
     number = 0
     queues: dict[Lane, list[QueuedInput]] = defaultdict(list)
@@ -110,7 +111,7 @@ def test_a_tenant_that_is_alone_is_served_as_if_there_were_no_turns(jobs, tenant
 def test_nothing_is_lost_and_each_tenants_inputs_leave_a_lane_in_order_also_after_a_cancel(
     jobs, tenant, data
 ):
-    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    scheduler = scheduler_with(ahead_max=1, tenant_quantum=QUANTUM)
     came: dict[tuple[Lane, str], list[int]] = defaultdict(list)
     number = 0
     for lane, owner, costs in jobs:
@@ -162,7 +163,7 @@ def leave(scheduler: Scheduler, how: str) -> None:
 @settings(deadline=None)
 def test_who_has_nothing_waiting_any_more_weighs_nothing_however_it_left(before, ends, jobs):
     """A name that stays among those who wait makes others pay for turns that nobody takes."""
-    used, fresh = (Scheduler(ahead_max=1, tenant_quantum=QUANTUM) for _ in range(2))
+    used, fresh = (scheduler_with(ahead_max=1, tenant_quantum=QUANTUM) for _ in range(2))
     put(used, before, deadline=5.0)
     for how in [*ends, "is late"]:
         if used.waiting:
@@ -186,7 +187,7 @@ def test_while_several_send_a_small_tenant_waits_for_the_rest_of_one_short_batch
 ):
     slice_s = 0.05
     limits = Limits(cost_max=1000, items_max=100, wait_s=0.0)
-    scheduler = Scheduler(tenant_quantum=QUANTUM, slice_s=slice_s)
+    scheduler = scheduler_with(tenant_quantum=QUANTUM, slice_s=slice_s)
     now = 0.0
     # What a batch takes is known from before, when one tenant was alone: nothing was cut then.
     for number, size in enumerate((1, 20)):

@@ -8,9 +8,9 @@ from math import inf
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support.schedulers import scheduler_with
 
 from sie_schemas.ipc import TextInput
-from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.gathering import Gathering
 from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 from sie_worker.scheduling.returning import Returns
@@ -28,7 +28,7 @@ class Crowd:
 
     def __init__(self, devices: int, *, gathers: bool = True):
         gathering = Gathering() if gathers else None
-        self.schedulers = [Scheduler(gathering=gathering) for _ in range(devices)]
+        self.schedulers = [scheduler_with(gathering=gathering) for _ in range(devices)]
         self.running: list[deque[tuple[float, Batch]]] = [deque() for _ in range(devices)]
         self.free_at = [0.0] * devices
         self.now = 0.0

@@ -6,6 +6,7 @@ from math import inf
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support.schedulers import scheduler_with
 
 from sie_schemas.ipc import TextInput
 from sie_worker.scheduling.answer_rate import AnswerRate, MeanFill
@@ -155,7 +156,7 @@ class SimulatedDevice:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.scheduler = Scheduler(ahead_max=2, handover_s=HANDOVER_S)
+        self.scheduler = scheduler_with(ahead_max=2, handover_s=HANDOVER_S)
         self.now = 0.0
         self.running: list[tuple[float, Batch]] = []
         """(end, batch), in order."""
@@ -239,7 +240,7 @@ def handed_over(scheduler: Scheduler, now: float) -> Lane:
 def test_a_full_lane_goes_before_an_older_one_that_may_still_fill_and_not_before_one_that_waited():
     limits = Limits(cost_max=4, items_max=4, wait_s=1.0)
     for now, first in ((0.5, ONE), (1.5, OTHER)):
-        scheduler = Scheduler(ahead_max=1)
+        scheduler = scheduler_with(ahead_max=1)
         scheduler.add(OTHER, limits, [QueuedInput(1, "r", 0, 1, inf, TextInput(""))], now=0.0)
         full = [QueuedInput(2, "s", index, 1, inf, TextInput("")) for index in range(4)]
         scheduler.add(ONE, limits, full, now=0.25)
@@ -250,7 +251,7 @@ def test_a_full_lane_goes_before_an_older_one_that_may_still_fill_and_not_before
 
 def test_lanes_of_one_profile_share_its_pace_also_when_they_were_empty_in_between():
     limits = Limits(cost_max=4, items_max=4, wait_s=0.1, latency_s=1.0)
-    scheduler = Scheduler(ahead_max=2)
+    scheduler = scheduler_with(ahead_max=2)
     first, second = Lane("rev", "default", "encode", alone="1"), Lane("rev", "default", "encode")
     scheduler.add(first, limits, [QueuedInput(1, "r", 0, 1, inf, TextInput(""))], now=0.0)
     batch = scheduler.next_batch(0.0)
@@ -287,7 +288,7 @@ def test_a_batch_runs_no_longer_than_the_target_or_fifty_of_its_prices(
     price_s, unit_s, target_s, cost
 ):
     limits = Limits(cost_max=4096, items_max=256, wait_s=0.0, latency_s=target_s)
-    scheduler, now = Scheduler(ahead_max=1), 0.0
+    scheduler, now = scheduler_with(ahead_max=1), 0.0
 
     def run() -> Batch | None:
         nonlocal now

@@ -20,7 +20,7 @@ from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.routing import Cold, Wanted
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.admission import Caps
-from sie_gateway.request.dispatch import Dispatcher
+from sie_gateway.request.dispatch import Dispatcher, MessageCaps
 from sie_gateway.request.inference import Inference, InferenceLimits
 from sie_gateway.request.jobs import JobCaps
 from sie_gateway.request.requests import Asked
@@ -34,6 +34,7 @@ from sie_testing.stage.loop import SimulatedLoop
 RESOLVERS = [standard_resolver(epoch=7 + number) for number in range(6)]
 BEAT = JOB_ENCODER.encode(heartbeat())
 KIND = WorkerKind("default", "cpu", "default")
+CAPS = MessageCaps(1_000_000, chunked_bytes_max=1 << 28, queue_wait_s=5.0)
 TIMEOUT_S = 30.0
 """Longer than all runs of a story take."""
 BEGAN_AT = 1_700_000_000.0
@@ -80,7 +81,9 @@ class Site:
     async def open(self) -> Inference:
         """The gateway, which hears nobody yet."""
         loop = asyncio.get_running_loop()
-        self.dispatcher = Dispatcher(self.bus, self.bus, gateway_id="g")
+        self.dispatcher = Dispatcher(
+            self.bus, self.bus, gateway_id="g", objects=None, caps=CAPS, rng=None
+        )
         lives = Lives(doubt_s=100.0, dead_s=200.0)
         self.watch = FleetWatch(self.bus, ttl_s=1000.0, settle_s=0.0, lives=lives)
         await self.watch.open()

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from tests.support.gateway_world import MemoryBus
+from tests.support.gateway_world import MemoryBus, quiet_app
 from tests.support.provisioned import provide
 
 from sie_core.resolver import Resolver
-from sie_gateway.application import build_app
 from sie_gateway.parts import Parts, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings
@@ -75,7 +74,7 @@ async def edge_on(
         parts.watch.begin()
         looking = asyncio.create_task(parts.run(stop))
         edge.parts = parts
-        edge.app = build_app(settings, parts, lambda: edge.resolver, asyncio.Event())
+        edge.app = quiet_app(settings, parts, lambda: edge.resolver, asyncio.Event())
         transport = httpx.ASGITransport(app=edge.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             edge.http = http

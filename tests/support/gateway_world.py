@@ -15,8 +15,10 @@ from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
 from sie_core.resolver import Resolver
 from sie_gateway.application import build_app
+from sie_gateway.fleet.kind_loads import KindLoads
+from sie_gateway.http.app import GatewayApp
 from sie_gateway.leases.lease_desk import Leases
-from sie_gateway.parts import opened_parts
+from sie_gateway.parts import Parts, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.broker.protocols import Incoming
@@ -46,12 +48,33 @@ __all__ = [
     "gateway_world",
     "heartbeat",
     "model",
+    "quiet_app",
     "resolver_of",
     "standard_resolver",
 ]
 
 LOG_ID = "ab" * 16
 _SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
+
+
+def quiet_app(
+    settings: GatewaySettings,
+    parts: Parts,
+    resolver: Callable[[], Resolver],
+    stop: asyncio.Event,
+    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+) -> GatewayApp:
+    """The application of a gateway whose replica is ready, and that calls nobody."""
+    return build_app(
+        settings,
+        parts,
+        resolver,
+        stop,
+        replica_not_ready=str,
+        reaches=(),
+        asked_for=asked_for,
+        loads=KindLoads(),
+    )
 
 
 def resolver_of(
@@ -378,7 +401,7 @@ async def gateway_world(
         parts.watch.begin()
         over = asyncio.Event()
         looking = asyncio.create_task(parts.takers.run(over))
-        world.app = build_app(config, parts, resolver, stop, asked_for=world.note_asked)
+        world.app = quiet_app(config, parts, resolver, stop, asked_for=world.note_asked)
         if warm:
             await world.hear(heartbeat())
         for bundle in bundles:

@@ -20,7 +20,7 @@ __all__ = ["LogKeys"]
 class LogKeys:
     """The keys of one log. Owner: its sequencer."""
 
-    def __init__(self, own: SigningKey, lineage: Iterable[Entry] = ()) -> None:
+    def __init__(self, own: SigningKey, lineage: Iterable[Entry]) -> None:
         self.own = own
         """The key of this writer, private half and all."""
         self.trust = Trust(verify)

@@ -44,7 +44,7 @@ class Listing:
             for key in self._keys[kind]:
                 yield kind, key
 
-    def keys_after(self, kind: str, key: str, *, limit: int | None = None) -> Sequence[str]:
+    def keys_after(self, kind: str, key: str, *, limit: int | None) -> Sequence[str]:
         """The keys of a kind that come after this one, at most `limit`."""
         keys = self._keys.get(kind, [])
         first = bisect_right(keys, key)

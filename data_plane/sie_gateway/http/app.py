@@ -95,7 +95,7 @@ class GatewayApp:
         face_models: FaceModels,
         request_log: RequestLog,
         slips: Slips,
-        rates: Rates | None = None,
+        rates: Rates | None,
     ) -> None:
         self._inference = inference
         self._rest = rest

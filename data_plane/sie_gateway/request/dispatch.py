@@ -96,9 +96,9 @@ class MessageCaps:
     """The largest job that goes as a message, and the bytes that chunked results may hold.
     `queue_wait_s` is how long a pool's queue that is not there is waited for."""
 
-    job_bytes_max: int = 1_000_000
-    chunked_bytes_max: int = 256 * 1024 * 1024
-    queue_wait_s: float = 5.0
+    job_bytes_max: int
+    chunked_bytes_max: int
+    queue_wait_s: float
 
 
 class Dispatcher:
@@ -110,14 +110,14 @@ class Dispatcher:
         queue: JobQueue,
         *,
         gateway_id: str,
-        objects: ObjectStore | None = None,
-        caps: MessageCaps | None = None,
-        rng: random.Random | None = None,
+        objects: ObjectStore | None,
+        caps: MessageCaps,
+        rng: random.Random | None,
     ) -> None:
         self._bus = bus
         self._queue = queue
         self._objects = objects
-        self._caps = caps or MessageCaps()
+        self._caps = caps
         self._chunks = Chunks(bytes_max=self._caps.chunked_bytes_max)
         self._stored: dict[str, PayloadRef] = {}
         """Objects of the requests in flight, by job id."""

@@ -7,7 +7,6 @@ it ends. Knows nothing of HTTP.
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -92,8 +91,8 @@ class Inference:
         placed: Callable[[Wanted], Awaitable[Wanted]],
         found_cold: Callable[[WorkerKind, WantedModel], Awaitable[None]],
         asked_for: Callable[[str, str | None], None],
-        wall: Callable[[], float] = time.time,
-        loads: KindLoads | None = None,
+        wall: Callable[[], float],
+        loads: KindLoads,
     ) -> None:
         """`placed` puts a request whose pool is a lease into the pool of the lease. `found_cold` is
         told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
@@ -107,7 +106,7 @@ class Inference:
         self._found_cold = found_cold
         self._asked_for = asked_for
         self._routes = Routes()
-        self._loads = loads if loads is not None else KindLoads()
+        self._loads = loads
         patience_s = min(_PATIENCE_S, limits.timeout_s)
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
         self._old: Overdue[Waiting, None] = Overdue(limits.timeout_s - patience_s, _expire)

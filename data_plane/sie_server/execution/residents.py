@@ -107,7 +107,7 @@ class Residents:
         self._models[revision] = resident
         self.account(revision, running=running)
 
-    def account(self, revision: str, *, running: Collection[str] = ()) -> None:
+    def account(self, revision: str, *, running: Collection[str]) -> None:
         """Note what a model holds now, and let others leave if that is too much together."""
         size = self._models[revision].backend.memory_bytes()
         self._sizes[revision] = size

@@ -41,7 +41,7 @@ class _Revision(msgspec.Struct):
 
 
 def files_of(
-    source: HubSource, token: str | None = None, *, answer_s: float = _ANSWER_S
+    source: HubSource, token: str | None, *, answer_s: float = _ANSWER_S
 ) -> frozenset[str] | None:
     """The names of a revision's files; none where the hub answers anything else.
 

@@ -15,7 +15,7 @@ _BYTES_PER_TOKEN: Final = 4
 
 
 def costs_of(
-    inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded, labels: Sequence[str] = ()
+    inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded, labels: Sequence[str]
 ) -> list[int]:
     """The cost of each input: its tokens, a quarter of its bytes, or what the backend says.
 

@@ -177,7 +177,7 @@ class Tokenizer:
         return [TokensInput(int32(pair.ids), int32(pair.type_ids)) for pair in found]
 
     def side(
-        self, name: str, texts: Sequence[str], cut: str | None = None
+        self, name: str, texts: Sequence[str], cut: str | None
     ) -> tuple[list[TokensInput], list[int]]:
         """Token ids of queries, or of documents, of a model of late interaction; and how many it
         reads of each, 0 where nothing limits them."""

@@ -344,7 +344,7 @@ class Intake:
         """True if nobody waits for it: past its deadline, or its client left."""
         return hold.deadline <= self._clock() or hold.job.request_id in self._cancelled
 
-    def _lane(self, hold: Hold, model: LoadedModel, *, images: bool = False) -> Lane:
+    def _lane(self, hold: Hold, model: LoadedModel, *, images: bool) -> Lane:
         job = hold.job
         # A job that was delivered before may be what took its batch down: no batch-mates then.
         suspect = hold.delivery.delivery_count > self._limits.alone_after_deliveries

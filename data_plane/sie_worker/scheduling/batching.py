@@ -75,11 +75,11 @@ class Scheduler:
     def __init__(
         self,
         *,
-        ahead_max: int = 2,
-        tenant_quantum: int = 64,
-        handover_s: float = 0.0,
-        slice_s: float = inf,
-        gathering: Gathering | None = None,
+        ahead_max: int,
+        tenant_quantum: int,
+        handover_s: float,
+        slice_s: float,
+        gathering: Gathering | None,
     ) -> None:
         if ahead_max < 1:
             raise ValueError("ahead_max is at least 1: the batch that runs")

@@ -86,7 +86,7 @@ def named_target(
     return Target(found.url, token_of(found), name, found.nats_url)
 
 
-def config_url(url: str, data: Path | None, environ: Mapping[str, str] = os.environ) -> str:
+def config_url(url: str, data: Path | None, environ: Mapping[str, str]) -> str:
     """The address of sie-config. `url` and `data` are what the command was given.
 
     Raises `FixRequest` where no cluster is named, `Later` for one that is being started.

@@ -18,6 +18,7 @@ from sie_cli.access.private_files import write_private
 from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
 from sie_runtime.tls import client_tls
 from sie_schemas.errors import FixRequest
+from sie_sdk.wire.bearer import bearer_of
 
 __all__ = ["bearer", "broker_access", "config_bearer", "operator_bus", "write_operator_access"]
 
@@ -59,7 +60,7 @@ def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusS
 def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The headers of a command's requests: the token in `SIE_API_KEY`, where there is one."""
     token = environ.get("SIE_API_KEY")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return {"Authorization": bearer_of(token)} if token else {}
 
 
 def config_bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -22,6 +22,7 @@ from sie_cli.access.state import ClusterState
 from sie_cli.local.logs import in_words
 from sie_runtime.http.bounded_answers import ask
 from sie_schemas.errors import FixRequest
+from sie_sdk.wire.bearer import bearer_of
 from sie_sdk.wire.transport import reason_of, verify_of
 
 __all__ = ["UNANSWERED", "Answer", "Facts", "Place", "gather", "place_of"]
@@ -174,7 +175,7 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
 
 
 def _way(token: str | None, timeout_s: float) -> _Way:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Authorization": bearer_of(token)} if token else {}
 
     def way(url: str) -> httpx.Response:
         return ask(

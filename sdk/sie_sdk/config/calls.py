@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from sie_schemas.errors import FixRequest
 from sie_sdk.patience import Patience
+from sie_sdk.wire.bearer import bearer_of
 from sie_sdk.wire.call import Call
 
 __all__ = [
@@ -86,10 +87,8 @@ def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str])
     headers = {"Accept": "application/json"}
     token = token or environ.get("SIE_CONFIG_TOKEN") or environ.get("SIE_API_KEY")
     actor = actor or environ.get("SIE_ACTOR")
-    if token and token.strip().lower().startswith("bearer "):
-        raise FixRequest("the token begins with 'Bearer': give what comes after it alone")
     if token:
-        headers["Authorization"] = f"Bearer {token}"
+        headers["Authorization"] = bearer_of(token)
     if actor:
         headers["X-SIE-Actor"] = _header(actor)
     return headers

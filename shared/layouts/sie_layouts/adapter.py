@@ -252,7 +252,7 @@ def other_steps(adapter: Files, base: Files) -> str:
     return ""
 
 
-def refusals_over(adapter: Files, base: Files, *, pools: bool = False) -> Iterator[Refusal]:
+def refusals_over(adapter: Files, base: Files, *, pools: bool) -> Iterator[Refusal]:
     """Each reason for which an adapter, plain by itself, is none of this model.
 
     `pools` says that a head of the model reads its pooler.

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from sie_testing.serving.ground import ServingGround
 from sie_testing.serving.laws import RETURN_S
 from sie_testing.serving.models import ADAPTERS, MODELS
 from sie_testing.stage.broker import BROKER, Connection
@@ -80,14 +81,14 @@ def heal(world: "ServingWorld") -> None:
 # ---- processes ----------------------------------------------------------------------------------
 
 
-def _kill(world: "ServingWorld", process: "Process[ServingWorld]") -> str:
+def _kill(world: "ServingWorld", process: Process[ServingGround]) -> str:
     if not process.kill():
         return ""
     world.laws.died()
     return process.name
 
 
-def _pause(world: "ServingWorld", rng: random.Random, process: "Process[ServingWorld]") -> str:
+def _pause(world: "ServingWorld", rng: random.Random, process: Process[ServingGround]) -> str:
     lasts_s = rng.random() * _LONGEST_S
     if not process.pause():
         return ""

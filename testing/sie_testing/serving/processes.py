@@ -6,13 +6,14 @@ epoch late. HTTP is not here: a client's task calls what the routes call.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from nats.aio.client import Client
 
 from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_core.resolver import Resolver
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.parts import Parts, make_inference, opened_parts
 from sie_gateway.request.inference import Inference
 from sie_gateway.settings import GatewaySettings
@@ -20,6 +21,7 @@ from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_testing.serving.execution import Device
+from sie_testing.serving.ground import ServingGround
 from sie_testing.serving.lease_table import WayToLeases
 from sie_testing.serving.models import FUSED
 from sie_testing.serving.queue_client import QueueClient
@@ -27,9 +29,6 @@ from sie_testing.stage.loop import Host
 from sie_testing.stage.process import Process
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
-
-if TYPE_CHECKING:
-    from sie_testing.serving.world import ServingWorld
 
 __all__ = ["ExecutionProcess", "Following", "GatewayProcess", "WorkerProcess", "life_of"]
 
@@ -46,7 +45,7 @@ def life_of(host: Host) -> str:
 class Following:
     """A follower that comes to each epoch a while after it was written; one life's."""
 
-    def __init__(self, world: "ServingWorld", host: Host) -> None:
+    def __init__(self, world: ServingGround, host: Host) -> None:
         self._world = world
         self._host = host
         self._moved = asyncio.Event()
@@ -83,7 +82,7 @@ class Following:
         return True
 
 
-class _Serving(Process["ServingWorld"]):
+class _Serving(Process[ServingGround]):
     """A process that is on the bus and follows the log."""
 
     following: Following | None = None
@@ -112,7 +111,7 @@ class _Serving(Process["ServingWorld"]):
 class GatewayProcess(_Serving):
     """A gateway, as far as a request goes behind its routes."""
 
-    def __init__(self, world: "ServingWorld", name: str, settings: GatewaySettings) -> None:
+    def __init__(self, world: ServingGround, name: str, settings: GatewaySettings) -> None:
         super().__init__(world, name)
         self._settings = settings
         self.inference: Inference | None = None
@@ -143,7 +142,14 @@ class GatewayProcess(_Serving):
             bus.on_reconnect(parts.watch.begin)
             bus.on_reconnect(parts.lost_jobs.suspect)
             self.parts = parts
-            self.inference = make_inference(settings, parts, resolver, wall=self.wall)
+            self.inference = make_inference(
+                settings,
+                parts,
+                resolver,
+                asked_for=lambda _model_id, _adapter: None,
+                loads=KindLoads(),
+                wall=self.wall,
+            )
             following.hear()
             await parts.run(self.stop)
         await bus.close()
@@ -157,7 +163,7 @@ class GatewayProcess(_Serving):
 class WorkerProcess(_Serving):
     """A sidecar: the whole worker of production."""
 
-    def __init__(self, world: "ServingWorld", name: str, settings: WorkerSettings) -> None:
+    def __init__(self, world: ServingGround, name: str, settings: WorkerSettings) -> None:
         super().__init__(world, name)
         self._settings = settings
         self.worker: Worker | None = None
@@ -186,10 +192,10 @@ class WorkerProcess(_Serving):
         self.worker = None
 
 
-class ExecutionProcess(Process["ServingWorld"]):
+class ExecutionProcess(Process[ServingGround]):
     """Model execution behind one socket."""
 
-    def __init__(self, world: "ServingWorld", name: str, path: str) -> None:
+    def __init__(self, world: ServingGround, name: str, path: str) -> None:
         super().__init__(world, name)
         self.path = path
         self.device: Device | None = None

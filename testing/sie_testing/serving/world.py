@@ -21,10 +21,9 @@ from sie_schemas.jobs import (
     subject,
 )
 from sie_schemas.malformed import MALFORMED
-from sie_testing.serving.execution import ServingLoop
+from sie_testing.serving.ground import EPOCH_S, ServingGround
 from sie_testing.serving.laws import Laws
-from sie_testing.serving.lease_table import LeaseBoard
-from sie_testing.serving.models import BUNDLES, LEASABLE, MODELS, POOLS, PROFILE, History, Place
+from sie_testing.serving.models import BUNDLES, MODELS, POOLS, PROFILE, Place
 from sie_testing.serving.processes import (
     ExecutionProcess,
     GatewayProcess,
@@ -37,30 +36,23 @@ from sie_testing.stage.broken import Broken
 from sie_testing.stage.broker import Connection
 from sie_testing.stage.loop import Host
 from sie_testing.stage.process import Process
-from sie_testing.stage.run import Stage
 from sie_testing.stage.surroundings import chance_of
-from sie_testing.stage.trace import Trace
 from sie_worker.settings import WorkerSettings
 
 __all__ = ["ServingWorld", "Word"]
 
-_EPOCH_S: Final = 1_700_000_000.0
 _BROKER_AHEAD_S: Final = 5400.0
 """The broker's clock is nobody else's, and deadlines hold by it alone."""
 _ACK_WAIT_S: Final = 8.0
 _SWEEP_S: Final = 1.0
 _TIMEOUT_S: Final = 30.0
 """Longer than any fault, so that no request may run out of its time."""
-_LOGGERS: Final = ("sie_gateway", "sie_worker", "sie_runtime")
 Word = Callable[[Connection, str, bytes], bool]
 _RECEIPTS: Final = "sie.answer.worker."
 
 
-class ServingWorld(Stage):
+class ServingWorld(ServingGround):
     """See the module. One per seed."""
-
-    loop: ServingLoop
-    broker: QueueBroker
 
     def __init__(
         self,
@@ -73,15 +65,10 @@ class ServingWorld(Stage):
     ) -> None:
         """`workers` are at the models' first place; at each of `places` there is one more."""
 
-        chance = chance_of(f"{seed}/serving")
-        loop = ServingLoop(chance("loop"))  # type: ignore[abstract]
-        super().__init__(chance, loop, Trace(loop.time, loggers=_LOGGERS))
-        self.device_rng: Final = chance("devices")
-        self.history: Final = History()
+        super().__init__(chance_of(f"{seed}/serving"))
         where = [*[Place()] * workers, *places]
         self.pools: Final = [pool for pool in POOLS if any(each.pool == pool for each in where)]
-        self.leases: Final = LeaseBoard(self.loop.time, LEASABLE, self._note_grant)
-        self.laws: Final = Laws(
+        self.laws = Laws(
             self.history,
             self.loop.time,
             calm,
@@ -89,9 +76,6 @@ class ServingWorld(Stage):
             self.leases,
             frozenset(WorkerKind(each.pool, PROFILE, each.bundle) for each in where),
         )
-        self.lives: dict[int, str] = {}
-        """The lives of processes, by the number of their connection."""
-        self._skewed: dict[str, None] = {}
         self.broker = self._made_broker()
         self.overhears: Word = lambda sender, subject, data: True
         """A fault that waits for a message: whether it goes on."""
@@ -108,13 +92,9 @@ class ServingWorld(Stage):
         self._config.linked = self._config.is_connected = True
 
     @property
-    def processes(self) -> "list[Process[ServingWorld]]":
+    def processes(self) -> list[Process[ServingGround]]:
         """Every process that there is."""
         return [*self.gateways, *self.workers, *self.executions]
-
-    def wall(self) -> float:
-        """Unix seconds, by a clock that is right."""
-        return _EPOCH_S + self.loop.time()
 
     @property
     def checks(self) -> Mapping[str, int]:
@@ -138,15 +118,6 @@ class ServingWorld(Stage):
         """True if the gateway that asks for a text has another time than the other hosts."""
         name = self.laws.gateway_of(text)
         return any(each.name == name and each.skew_s for each in self.gateways)
-
-    def skewed(self, name: str) -> None:
-        """A host has looked at a clock that was set."""
-        if name not in self._skewed:
-            self._skewed[name] = None
-            self.took_effect("clocks-apart")
-
-    def _note_grant(self) -> None:
-        self.laws.checks["leases take no more than their pool has"] += 1
 
     def _judged(self, judge: Callable[[], None]) -> None:
         try:
@@ -176,7 +147,7 @@ class ServingWorld(Stage):
         broker.on_end = self._note_end
         broker.on_exceeded = lambda job: self.later(_SWEEP_S, lambda: self._sweep(job))
         broker.carries = self._carries
-        broker.wall = lambda at: _EPOCH_S + _BROKER_AHEAD_S + at
+        broker.wall = lambda at: EPOCH_S + _BROKER_AHEAD_S + at
         return broker
 
     def _note_job(self, stored: StoredJob) -> None:

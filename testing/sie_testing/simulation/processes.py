@@ -7,7 +7,7 @@ client, the disk, HTTP, the clock and chance. Signals, ports and metrics of a ma
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar, cast
 
 import httpx
 
@@ -28,16 +28,13 @@ from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.follower.settings import FollowerSettings
 from sie_schemas.entry import ChangeKind, Entry
-from sie_testing.simulation.evidence import Reach, check_warned, note_vanished
 from sie_testing.simulation.folder import Folder
+from sie_testing.simulation.ground import Asked, Ground
 from sie_testing.simulation.http import ConfigClient
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.loop import Host, host_here
 from sie_testing.stage.process import Process
-
-if TYPE_CHECKING:
-    from sie_testing.simulation.world import World
 
 __all__ = ["LoopThread", "ReplicaProcess", "WriterProcess"]
 
@@ -88,29 +85,27 @@ class LoopThread(OwnThread):
         """Nothing is left behind."""
 
 
-class WriterProcess(Process["World"]):
+class WriterProcess(Process[Ground]):
     """sie-config on a volume. `behind_url`: whether followers and clients reach this one."""
 
-    def __init__(self, world: "World", name: str, volume: Volume) -> None:
+    def __init__(self, world: Ground, name: str, volume: Volume) -> None:
         super().__init__(world, name)
         self.volume = volume
         self.plane: ControlPlane | None = None
         self.behind_url = True
         self.skew_us = 0
         """The microseconds that the clock of its host is ahead of the world's."""
-        self.reach: Reach | None = None
-        self.warned_of: set[str] = set()
-        """The entries that somebody had who was asked by a roll call of this life."""
+        self.asked = Asked()
         self._file: MemoryLogFile | None = None
 
     async def main(self, host: Host) -> None:
         """Open the log, begin the tenure, run until `stop`."""
         world, stop = self.world, self.stop
         bus = await self._bus(host, "config")
-        note_vanished(world, self.volume)
+        world.opened(self.volume)
         if self.volume.key in self.volume.older_keys:
             world.took_effect("key-restored")
-        self.reach, self.warned_of = None, set()
+        self.asked = Asked()
         file = MemoryLogFile(self.volume, on_commit=self._committed)
         self._file = file
         self.plane = plane = await self._opened(file, bus)
@@ -147,12 +142,7 @@ class WriterProcess(Process["World"]):
             world.breaks(Broken(f"{self.name} writes {own[0].epoch} under an older key"))
         for entry in own:
             if any(change.kind == ChangeKind.TERM_BEGIN for change in entry.changes):
-                # Whoever had more when the file was opened may be gone, files and all, unasked.
-                note_vanished(world, self.volume, but=self.warned_of)
-                try:
-                    check_warned(world, self, entry)
-                except Broken as error:
-                    world.breaks(error)
+                world.begins(self.name, self.volume, self.asked, entry)
 
     async def _watch(self, sequencer: Sequencer) -> None:
         while not isinstance(sequencer.state, Recovery):
@@ -198,10 +188,10 @@ class WriterProcess(Process["World"]):
         )
 
 
-class ReplicaProcess(Process["World"]):
+class ReplicaProcess(Process[Ground]):
     """A gateway or a worker, as far as it follows the log."""
 
-    def __init__(self, world: "World", name: str, role: Literal["gateway", "worker"]) -> None:
+    def __init__(self, world: Ground, name: str, role: Literal["gateway", "worker"]) -> None:
         super().__init__(world, name)
         self.folder = Folder()
         self.follower: Follower | None = None

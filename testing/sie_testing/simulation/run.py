@@ -16,7 +16,6 @@ from typing import Final
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
-from sie_testing.simulation.evidence import note_vanished
 from sie_testing.simulation.faults import FAULTS, heal, inject_some
 from sie_testing.simulation.load import sure_command
 from sie_testing.simulation.processes import ReplicaProcess
@@ -152,7 +151,7 @@ def _retire_others(world: World) -> None:
         has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
         old.kill()
         if has_warned:
-            note_vanished(world, world.writer.volume, among=old.volume.entries)
+            world.evidence.note_vanished(world.writer.volume, among=old.volume.entries)
 
 
 def _backup_of_a_newer_log(world: World) -> Volume | None:

@@ -18,20 +18,17 @@ from sie_core.chain import position_of
 from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
-from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, known_to, reach_of
-from sie_testing.simulation.http import Calls, Lost
+from sie_testing.simulation.evidence import ROLL_CALL, Evidence
+from sie_testing.simulation.ground import Asked, Ground
+from sie_testing.simulation.http import Lost
 from sie_testing.simulation.load import commands_of, drawn_commands, keyed, told
 from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
-from sie_testing.simulation.truth import Acknowledged, Truth
+from sie_testing.simulation.truth import Acknowledged
 from sie_testing.simulation.volume import Volume
 from sie_testing.stage.broken import Broken
-from sie_testing.stage.broker import Broker, Connection
-from sie_testing.stage.loop import SimulatedLoop
+from sie_testing.stage.broker import Connection
 from sie_testing.stage.process import Process
-from sie_testing.stage.run import Stage
 from sie_testing.stage.surroundings import chance_of
-from sie_testing.stage.trace import Trace
-from sie_testing.world.writer import EPOCH_US
 
 __all__ = ["FORKING", "World"]
 
@@ -47,28 +44,20 @@ _AGAIN_SHARE: Final = 0.1
 """Now and then a client whose write is stored sends it again: its key has to answer the same."""
 
 
-class World(Stage):
+class World(Ground):
     """See the module. One per seed."""
 
     def __init__(self, seed: int, *, replicas: int, history: Sequence[Entry] = ()) -> None:
-        chance = chance_of(str(seed))
-        loop = SimulatedLoop(chance("loop"))  # type: ignore[abstract]
-        super().__init__(chance, loop, Trace(loop.time))
-        self._id_rng = chance("ids")
-        self.truth: Final = Truth()
-        self.broker = Broker(self.loop, self.network)
+        super().__init__(chance_of(str(seed)), history=history)
         self.broker.on_delete = self._note_deleted
         self.broker.on_message = self._note_message
         self.broker.on_effect = self.took_effect
         self.bookmarks: list[tuple[str, bytes]] = []
         """Heads that were announced on the bus: subject and message."""
-        self.calls: Final = Calls(self.loop, self.network)
-        self.skew_us = 0
         self.backups: list[Volume] = []
         self.wrong_keys: dict[int, tuple[Volume, SigningKey]] = {}
         """Disks whose key file is an older one, and the key that belongs there."""
         volume = Volume(list(history), on_fault=self.took_effect)
-        self.truth.committed(history)
         self.writer = WriterProcess(self, "config", volume)
         self.zombies: list[WriterProcess] = []
         """Writers that hung, and whose place another one took on a clone of their file."""
@@ -82,12 +71,12 @@ class World(Stage):
         ]
         self.twins: list[ReplicaProcess] = []
         """Replicas that somebody started under the name of one that lives."""
-        self._lives = 0
+        self.evidence: Final = Evidence(self, self.replicas, self.twins)
         self._keys = 0
         self._asked: list[asyncio.Task[None]] = []
 
     @property
-    def processes(self) -> "list[Process[World]]":
+    def processes(self) -> list[Process[Ground]]:
         """Every process that there is."""
         return [self.writer, *self.zombies, *self.early, *self.replicas, *self.twins]
 
@@ -102,18 +91,20 @@ class World(Stage):
         """End a fault: at a moment that its own chance draws."""
         self.later(at_least_s + rng.random() * _FAULT_S, callback)
 
-    def now_us(self) -> int:
-        """The wall clock of every host: the loop's time, and what a fault added."""
-        return EPOCH_US + int(self.loop.time() * 1e6) + self.skew_us
+    def opened(self, volume: Volume) -> None:
+        """A writer has opened the file of a volume: what nobody could give back is lost."""
+        self.evidence.note_vanished(volume)
 
-    def new_id(self, size: int) -> str:
-        """A random id, from the seed."""
-        return self._id_rng.randbytes(size).hex()
-
-    def new_life(self) -> str:
-        """The random name of a replica's life; no draw, so that it moves nothing else."""
-        self._lives += 1
-        return f"life-{self._lives}"
+    def begins(self, writer: str, volume: Volume, asked: Asked, entry: Entry) -> None:
+        """A writer begins a term, after it has asked. Breaks the run if it was warned."""
+        # Whoever had more when the file was opened may be gone, files and all, unasked.
+        self.evidence.note_vanished(volume, but=asked.warned_of)
+        try:
+            self.evidence.check_warned(
+                writer, asked.reach, self.evidence.reach_of(self.writer), entry
+            )
+        except Broken as error:
+            self.breaks(error)
 
     def _note_deleted(self, messages: list[bytes]) -> None:
         writers = (self.writer, *self.zombies)
@@ -125,8 +116,9 @@ class World(Stage):
             self.bookmarks.append((subject, data))
         for writer in (self.writer, *self.zombies) if subject == ROLL_CALL else ():
             if writer.host is sender.host:
-                writer.reach = reach_of(self)
-                writer.warned_of |= known_to(self, writer.reach)
+                reach = self.evidence.reach_of(self.writer)
+                writer.asked.reach = reach
+                writer.asked.warned_of |= self.evidence.known_to(reach)
 
     # -- clients --
 
@@ -191,7 +183,7 @@ class World(Stage):
     def discard_after(self, volume: Volume) -> None:
         """`restore --discard-after`: a new log on what this volume holds, superseding the old."""
         last = volume.entries[-1]
-        check_given_up(self, position_of(last))
+        self.evidence.check_given_up(position_of(last))
         if volume.has_retired_key:
             self.trace.say("operator", "moves the old key away, and a new one is made")
             volume.key = SigningKey.of_seed(bytes.fromhex(self.new_id(32)))
@@ -213,12 +205,6 @@ class World(Stage):
         if plane is None or not isinstance(plane.sequencer.state, Serving):
             return False
         return bool(entries) and plane.sequencer.position == position_of(entries[-1])
-
-    @property
-    def disturbances(self) -> int:
-        """The number of times that a link, the broker or a process was interfered with."""
-        pauses = sum(process.pauses for process in self.processes)
-        return self.network.changes + self.broker.changes + pauses
 
     def in_recovery(self) -> bool:
         """True if the writer says that its log is not to be trusted."""

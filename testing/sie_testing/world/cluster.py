@@ -36,10 +36,11 @@ from sie_testing.simulation.load import drawn_commands, keyed
 from sie_testing.simulation.truth import Acknowledged, Truth
 from sie_testing.simulation.volume import Volume
 from sie_testing.stage.broken import Broken
+from sie_testing.stage.epoch import EPOCH_US
 from sie_testing.stage.loop import SimulatedLoop
 from sie_testing.stage.trace import Trace
 from sie_testing.world.follower import FollowerNode
-from sie_testing.world.writer import EPOCH_US, Streams, WriterNode
+from sie_testing.world.writer import Streams, WriterNode
 
 __all__ = ["Message", "Policy", "WiredCluster", "fetch_failed"]
 

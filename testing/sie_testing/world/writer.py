@@ -32,16 +32,15 @@ from sie_testing.simulation.load import keyed
 from sie_testing.simulation.processes import LoopThread
 from sie_testing.simulation.truth import Truth
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
+from sie_testing.stage.epoch import EPOCH_US
 from sie_testing.stage.loop import Host, SimulatedLoop
 
-__all__ = ["EPOCH_US", "Streams", "WriterNode"]
+__all__ = ["Streams", "WriterNode"]
 
 T = TypeVar("T")
 _SETTINGS: Final = ConfigSettings(
     data_dir=Path("/volume"), page_entries_max=4, tail_entries=4, roll_call_s=0.1
 )
-EPOCH_US: Final = 1_700_000_000_000_000
-"""In November 2023: a stamp of as many digits as today's, and no clock's."""
 
 
 class Streams:

@@ -11,7 +11,6 @@ if the client had sent it. Promises:
 
 import hmac
 import secrets
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -54,7 +53,7 @@ class SignIn:
         *,
         log_id: Callable[[], str],
         gateway_url: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         """`access` None lets everyone in, as an open one does."""
         self._access = access

@@ -59,8 +59,8 @@ class ToGateway:
         self,
         url: str,
         *,
-        tls: ssl.SSLContext | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None,
+        transport: httpx.AsyncBaseTransport | None,
         until_stopping: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._until_stopping = until_stopping

@@ -26,7 +26,7 @@ LEAVE_PROMPTS_OUT: Final = frozenset(
 
 
 def read_layout(
-    folder: Path, profile: ProfileDocument, *, sparse: bool = False, hub_name: str = ""
+    folder: Path, profile: ProfileDocument, *, sparse: bool, hub_name: str
 ) -> SentenceLayout:
     """The layout of a folder, the profile's options over it. Raises MODEL_LOAD_FAILED.
 

@@ -59,7 +59,7 @@ def sparse_answers(vectors: Sequence[Sparse]) -> SparseAnswers:
     )
 
 
-def sparse_rows(rows: Tensor, kept: int | None = None) -> SparseAnswers:
+def sparse_rows(rows: Tensor, kept: int | None) -> SparseAnswers:
     """Rows [sequences, width] of which most numbers are zero; at most `kept` each, the greatest."""
     if kept is not None and kept < rows.shape[1]:
         greatest = rows.abs().topk(kept, dim=1).indices

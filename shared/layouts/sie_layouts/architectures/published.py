@@ -113,7 +113,7 @@ def published_form(config: ConfigJson) -> Form | None:
     return None
 
 
-def looks_by_code(config: ConfigJson, hub_name: str = "") -> bool:
+def looks_by_code(config: ConfigJson, hub_name: str) -> bool:
     """True of a decoder whose own code alone says in which direction it looks.
 
     transformers has a class of that name, which looks back: gte-Qwen2 and its kin look both ways.

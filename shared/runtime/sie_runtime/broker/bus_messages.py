@@ -99,7 +99,7 @@ class Subscription:
         subject: str,
         callback: Callback,
         forget: Callable[["Subscription"], None],
-        taker: Taker | None = None,
+        taker: Taker | None,
         *,
         by_broker: bool = False,
     ) -> None:

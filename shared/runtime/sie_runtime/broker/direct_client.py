@@ -53,7 +53,7 @@ class DirectClient(Client):
     server_id: str = ""
     """The name that the broker gave itself at its start; empty before the first connection."""
 
-    def __init__(self, answers: str = "sie.answer.test") -> None:
+    def __init__(self, answers: str) -> None:
         """Processes answer below the subject `answers`; the broker in an inbox."""
         super().__init__()
         self._process_prefix = f"{answers}.{secrets.token_hex(11)}."

@@ -81,7 +81,7 @@ class CollectedSpan:
 class Collected:
     """The way to the collector that the environment names. One for each process."""
 
-    def __init__(self, *, role: str, process_id: str, bound: int = 1 << _HALF_BITS) -> None:
+    def __init__(self, *, role: str, process_id: str, bound: int) -> None:
         """The latter half of a trace's id that begins here is below `bound`."""
         named = {"service.name": f"sie-{role}", "service.instance.id": process_id}
         self._provider = TracerProvider(

@@ -113,10 +113,10 @@ class HttpConfig(uvicorn.Config):
         self,
         app: Any,
         *,
-        bounds: HttpBounds | None = None,
-        drain_s: float = 10.0,
-        websockets: bool = False,
-        tls: ssl.SSLContext | None = None,
+        bounds: HttpBounds,
+        drain_s: float,
+        websockets: bool,
+        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(
             app,
@@ -136,7 +136,7 @@ class HttpConfig(uvicorn.Config):
             date_header=False,
             ssl_context_factory=None if tls is None else (lambda _config, _default: tls),
         )
-        self.account = Connections(bounds if bounds is not None else HttpBounds())
+        self.account = Connections(bounds)
         self.account.wants_certificate = tls is not None and tls.verify_mode != ssl.CERT_NONE
         if websockets:
             # By its name, since what it needs is installed where WebSockets are served.
@@ -165,7 +165,13 @@ async def serve_http(
     listener = _listen(host, port, share=share_port)
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
-    config = HttpConfig(app, bounds=bounds, drain_s=drain_s, websockets=websockets, tls=tls)
+    config = HttpConfig(
+        app,
+        bounds=bounds if bounds is not None else HttpBounds(),
+        drain_s=drain_s,
+        websockets=websockets,
+        tls=tls,
+    )
     server = _Server(config, stop)
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(_look(config.account))

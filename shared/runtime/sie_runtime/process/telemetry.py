@@ -115,7 +115,7 @@ class MetricsTexts:
 _TEXTS: Final = MetricsTexts()
 
 
-def metrics_text(accept: str = "") -> tuple[bytes, str]:
+def metrics_text(accept: str) -> tuple[bytes, str]:
     """Every metric of the process, and the content type of the text.
 
     OpenMetrics where `accept` asks for it, which alone has exemplars; else Prometheus text. Readers

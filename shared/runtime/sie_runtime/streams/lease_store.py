@@ -72,9 +72,9 @@ class LeaseTable:
 class LeaseStore:
     """The leases of one cluster. One for each gateway process."""
 
-    def __init__(self, bus: Bus, settings: LeaseStoreSettings | None = None) -> None:
+    def __init__(self, bus: Bus, settings: LeaseStoreSettings) -> None:
         self._bus = bus
-        self._timeout_s: Final = (settings or LeaseStoreSettings()).lease_timeout_s
+        self._timeout_s: Final = settings.lease_timeout_s
         self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
         self._bucket = SharedStream(bus, STREAM, holds="leases", timeout_s=self._timeout_s)
 

@@ -16,6 +16,7 @@ import msgspec
 
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.dead_letters import DeadLetters, NumberedLetter
+from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.api.log import LetterRun, LetterShown
 from sie_schemas.dead_letters import DeadLetter
@@ -95,7 +96,7 @@ async def _run(bus: Bus, letter: DeadLetter, job: Job, within_s: float) -> JobRe
 
     subscription = await bus.subscribe(again.reply_to, take)
     try:
-        await WorkQueue(bus).publish_job(
+        await WorkQueue(bus, WorkQueueSettings()).publish_job(
             subject=letter.subject, data=JOB_ENCODER.encode(again), job_id=again.job_id
         )
         async with asyncio.timeout(within_s):

@@ -49,8 +49,8 @@ class PayloadSettings:
 class PayloadStore:
     """Objects by id. One for each process; the gateway puts and drops, workers get."""
 
-    def __init__(self, bus: Bus, settings: PayloadSettings | None = None) -> None:
-        self._settings: Final = settings or PayloadSettings()
+    def __init__(self, bus: Bus, settings: PayloadSettings) -> None:
+        self._settings: Final = settings
         timeout_s = self._settings.payload_timeout_s
         self._bucket = SharedStream(bus, STREAM, holds="large jobs", timeout_s=timeout_s)
 

@@ -53,12 +53,10 @@ class SweepSettings:
 class Sweeper:
     """One loop of a process."""
 
-    def __init__(
-        self, bus: Bus, letters: DeadLetters, settings: SweepSettings | None = None
-    ) -> None:
+    def __init__(self, bus: Bus, letters: DeadLetters, settings: SweepSettings) -> None:
         self._bus = bus
         self._letters = letters
-        self._settings: Final = settings or SweepSettings()
+        self._settings: Final = settings
         self._timeout_s: Final = letters.settings.dead_letter_timeout_s
         self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
         self._advisories: Any = None

@@ -32,9 +32,9 @@ Stored: TypeAlias = Callable[[str, bytes], None]
 class WorkQueue:
     """The queue of every pool. Owner: the process's main task."""
 
-    def __init__(self, bus: Bus, settings: WorkQueueSettings | None = None) -> None:
+    def __init__(self, bus: Bus, settings: WorkQueueSettings) -> None:
         self._bus = bus
-        self._settings: Final = settings or WorkQueueSettings()
+        self._settings: Final = settings
         self._unconfirmed: Overdue[bytes, tuple[Heard, Stored | None, str]] = Overdue(
             self._settings.queue_publish_timeout_s, self._give_up
         )

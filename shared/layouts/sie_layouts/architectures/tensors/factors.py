@@ -107,7 +107,7 @@ def unlike_base(
     shapes: Mapping[str, tuple[int, ...]],
     beginnings: tuple[str, ...],
     *,
-    pools: bool = False,
+    pools: bool,
 ) -> Iterator[Refusal]:
     """The first layer of an adapter that its model lacks, or has in another shape.
 
