@@ -28,6 +28,7 @@ from sie_config.http.api import build_app
 from sie_config.http.console.console import Console
 from sie_config.http.doors import door_of
 from sie_runtime.access.strict_route import query_names
+from sie_runtime.process.status_routes import ROUTES, status_application
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -197,6 +198,24 @@ async def test_what_is_meant_is_told(tmp_path: Path) -> None:
         assert answer.status_code == 400
         assert "'ttl_seconds' of POST /v1/pools" in answer.json()["detail"]["message"]
         assert (await client.post("/v1/pools/mine/renew")).status_code == 200
+
+
+async def test_a_body_at_a_status_route_of_worker_or_execution_is_refused() -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(status_application(lambda: {"ready": True})),
+        base_url="http://worker",
+    ) as client:
+        for path in ROUTES:
+            for method in ("GET", "POST", "DELETE"):
+                for body, headers in spoken({"drain": "true"}):
+                    answer = await client.request(method, path, content=body, headers=headers)
+                    told = f"{method} {path} {body!r} {headers}: {answer.text}"
+                    assert answer.status_code == 400 and "'drain'" in answer.text, told
+                for body in NOTHING:
+                    answer = await client.request(method, path, content=body)
+                    assert answer.status_code == 200, f"{method} {path} {body!r}: {answer.text}"
+            long = await client.post(path, content=b"{" + b" " * 70_000)
+            assert long.status_code == 413 and "PAYLOAD_TOO_LARGE" in long.text
 
 
 @pytest.mark.integration

@@ -389,4 +389,14 @@ CONFIG_DOORS_MUTANTS = (
             "tests/adversary/test_console_sessions.py::test_who_signs_in_without_end_takes_nobody_elses_session",
         ),
     ),
+    edit(
+        "histories-are-made-for-all-at-once",
+        "a crowd that asks for a history and reads none holds writes up and fills the memory",
+        f"{_CONFIG}/http/history_routes.py",
+        "        async with plane.pages.turn():\n            steps",
+        "        if True:\n            steps",
+        (
+            "tests/adversary/test_slow_readers.py::test_a_crowd_that_reads_nothing_holds_up_nobody_and_fills_no_memory",
+        ),
+    ),
 )

@@ -142,6 +142,14 @@ RUNTIME_MUTANTS = (
         ),
     ),
     edit(
+        "a-status-route-passes-over-a-body",
+        "a word to a worker in a body is passed over, and answered with 200",
+        "shared/runtime/sie_runtime/process/status_routes.py",
+        "            await check_no_body(scope, receive, {}, gone=_Gone)\n",
+        "",
+        (f"{UNREAD_TESTS}test_a_body_at_a_status_route_of_worker_or_execution_is_refused",),
+    ),
+    edit(
         "any-white-space-parts-words",
         "a worker's user hands a message to whichever subscription it names, or cuts everybody off",
         PARSER,

@@ -115,7 +115,7 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
     async def checked(request: Request) -> Response:
         before.check(request)
         if not before.media:
-            await check_no_body(request, places)
+            await check_no_body(request.scope, request.receive, places, gone=ClientDisconnect)
         return await endpoint(request)
 
     return checked

@@ -77,22 +77,25 @@ def add_entity_history(
         if diff not in {"true", "false"}:
             raise FixRequest(f"diff is `true` or `false`, not {diff[:20]!r}", field="diff")
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
-        steps = await plane.timeline.steps(kind, key, after=after, until=epoch, limit=limit)
-        if not steps and after == 0:
-            raise absent(kind, key, epoch if at else None)
-        rows = [_history_row(step) for step in steps]
-        if diff == "true":
-            # The first row of a page is compared with what stood before the page.
-            earlier = await plane.timeline.entity(kind, key, after) if after else None
-            _add_patches(rows, steps, earlier.document if earlier is not None else None)
-        last = steps[-1].entry.epoch if len(steps) >= limit else None
-        told: EntityHistory = {"kind": kind, "key": key, "history": rows, "next_after": last}
-        return json_answer(told)
+        # A crowd that reads at once would have a page of each of them in memory.
+        async with plane.pages.turn():
+            steps = await plane.timeline.steps(kind, key, after=after, until=epoch, limit=limit)
+            if not steps and after == 0:
+                raise absent(kind, key, epoch if at else None)
+            rows = [_history_row(step) for step in steps]
+            if diff == "true":
+                # The first row of a page is compared with what stood before the page.
+                earlier = await plane.timeline.entity(kind, key, after) if after else None
+                _add_patches(rows, steps, earlier.document if earlier is not None else None)
+            last = steps[-1].entry.epoch if len(steps) >= limit else None
+            told: EntityHistory = {"kind": kind, "key": key, "history": rows, "next_after": last}
+            return json_answer(told)
 
     async def blamed(key: str, at: AtText = "") -> Response:
         """For each field of an entity, the change that gave it its value."""
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
-        traced = await known.at(kind, key, epoch)
+        async with plane.pages.turn():
+            traced = await known.at(kind, key, epoch)
         if traced is None:
             raise absent(kind, key, epoch if at else None)
         fields: list[BlamedField] = [
@@ -171,7 +174,7 @@ async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -
     if is_named(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]
-    lines = _snapshot(lineage, entry, plane.timeline.parts(entry))
+    lines = _snapshot(lineage, entry, plane.pages.each(plane.timeline.parts(entry)))
     return StreamingResponse(lines, headers=headers, media_type=JSON)
 
 

@@ -62,7 +62,7 @@ def _add_kind(
             keys = listing.keys_after(kind, after, limit=wanted)
             parts = _in_parts(registry, kind, keys)
         place = {"log_id": plane.sequencer.position.log_id, "epoch": epoch}
-        lines = _listed(plural, parts, place, limit)
+        lines = _listed(plural, plane.pages.each(parts), place, limit)
         if limit is None or limit > _PAGE:
             return StreamingResponse(lines, media_type=JSON)
         return Response(b"".join([part async for part in lines]), media_type=JSON)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar, get_args
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sie_runtime.access.strict_query import check_query
@@ -53,7 +53,7 @@ class StrictRoute(APIRoute):
                 check_query(query, known, route=f"{request.method} {request.url.path}")
                 _check_numbers(request, numbers)
             if reads_none:
-                await check_no_body(request, places)
+                await check_no_body(request.scope, request.receive, places, gone=ClientDisconnect)
             return await answer(request)
 
         return strict

@@ -12,10 +12,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
 
 from sie_core.nearest import nearest
-from sie_runtime.http.bodies import read_bounded
+from sie_runtime.http.bodies import Receive, Scope, read_bounded
 from sie_runtime.http.encodings import decoded
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED
@@ -48,19 +47,19 @@ def places_of_headers(names: Iterable[str]) -> dict[str, str]:
     return {name.removeprefix("X-SIE-"): f"the header {name!r}" for name in names}
 
 
-async def check_no_body(request: Request, places: Places) -> None:
-    """Refuse a body with anything in it. Raises `FixRequest`, and `ClientDisconnect`."""
-    headers: dict[bytes, bytes] = dict(request.scope["headers"])
+async def check_no_body(
+    scope: Scope, receive: Receive, places: Places, *, gone: type[Exception]
+) -> None:
+    """Refuse a body with anything in it. Raises `FixRequest`, and `gone` where the client left."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     length = headers.get(b"content-length")
     if length in _ABSENT and b"transfer-encoding" not in headers:
         return
-    body = await read_bounded(
-        request.receive, length, _BYTES_MAX, too_large=_too_large, gone=ClientDisconnect
-    )
+    body = await read_bounded(receive, length, _BYTES_MAX, too_large=_too_large, gone=gone)
     coding = headers.get(b"content-encoding", b"")
     body = decoded(coding, body, _BYTES_MAX, too_large=_too_large)
     found = _read(body.removeprefix(codecs.BOM_UTF8).strip())
-    route = f"{request.method} {request.url.path}"
+    route = f"{scope['method']} {scope['path']}"
     if isinstance(found, dict) and found:
         name = next(iter(found))
         shown = name[:_SHOWN_MAX]

@@ -2,40 +2,47 @@
 
 *shell*: a plain ASGI application without a framework. `/healthz` answers while the loop turns;
 `/readyz` answers 200 when the process would do work that came now, else 503 with what is missing.
-Without TLS only `/healthz` answers to a name that a web page could point here.
+Without TLS only `/healthz` answers to a name that a web page could point here. None of them reads a
+body, and one with anything in it is refused.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
+from sie_runtime.access.unread_bodies import check_no_body
 from sie_runtime.access.web_pages import check_host
+from sie_runtime.http.bodies import Application, Receive, Scope, Send
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest
 
-__all__ = ["status_application"]
+__all__ = ["ROUTES", "status_application"]
 
 _JSON: Final = "application/json"
 _ALIVE: Final = frozenset({"/healthz", "/health"})
+ROUTES: Final = frozenset({*_ALIVE, "/readyz", "/metrics"})
 
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+class _Gone(Exception):
+    """The client left before its body was here."""
 
 
 def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
     """The application. `state` gives `ready` and whatever else explains it."""
 
-    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         told = dict(scope["headers"])
         try:
             if scope["scheme"] == "http" and scope["path"] not in _ALIVE:
                 check_host(told.get(b"host", b""), (), cure="over TLS")
+            await check_no_body(scope, receive, {}, gone=_Gone)
             accept = told.get(b"accept", b"").decode("latin-1")
             status, content_type, body = _answer(scope["path"], accept, state)
+        except _Gone:
+            return
         except FixRequest as error:
             status, content_type = error.status, _JSON
             body = msgspec.json.encode(error.to_wire())

@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 __all__ = ["Turnstile", "Waits", "first_of"]
+
+T = TypeVar("T")
 
 
 class Turnstile:
@@ -26,6 +28,16 @@ class Turnstile:
         async with self._room:
             await asyncio.sleep(0)
             yield
+
+    async def each(self, parts: AsyncIterator[T]) -> AsyncIterator[T]:
+        """The same parts; each is made in a turn of its own."""
+        while True:
+            async with self.turn():
+                try:
+                    part = await anext(parts)
+                except StopAsyncIteration:
+                    return
+            yield part
 
 
 class Waits:
