@@ -99,7 +99,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int = 400) -> Path:
+def _decoder(
+    folder: Path, family: str = "qwen3", *, chat: str = "", limit: int = 400, side: str = "right"
+) -> Path:
     """A random decoder with a tokenizer of bytes and a few words."""
     torch.manual_seed(3)
     scaled(AutoModelForCausalLM.from_config(_FAMILIES[family])).save_pretrained(folder)
@@ -112,7 +114,7 @@ def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int 
     native.add_special_tokens([AddedToken(text, special=True) for text in _SPECIAL])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=native, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-        model_max_length=limit,
+        model_max_length=limit, truncation_side=side,
     )  # fmt: skip
     tokenizer.chat_template = chat or None
     tokenizer.save_pretrained(folder)
@@ -121,7 +123,8 @@ def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int 
 
 def _saved(folder: Path, *, chat: str = _CHAT, no: bool = True, **options: Any) -> Path:
     """A reranker as version 6 of the reference saves it."""
-    plain = _decoder(folder / "plain", chat=chat, limit=options.pop("limit", 400))
+    cuts = {"limit": options.pop("limit", 400), "side": options.pop("side", "right")}
+    plain = _decoder(folder / "plain", chat=chat, **cuts)
     prompts = options.pop("prompts", None)
     transformer = Transformer(str(plain), transformer_task="text-generation", **options)
     ids = [transformer.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no")]
@@ -150,6 +153,7 @@ _LAYOUTS: dict[str, dict[str, Any]] = {
     "yes alone": {"no": False},
     "an instruction of its own": {"prompts": {"web": "find what answers it"}},
     "cut, and the end restored": {"limit": 150},
+    "cut at its beginning": {"limit": 150, "side": "left"},
     "a generation prompt": {
         "chat": _CHAT.removesuffix("<|im_start|>assistant\n")
         + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",

@@ -89,12 +89,12 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if settings.get("model_type") != "CrossEncoder":
         # Another type of model is converted: only its transformer counts.
         text = text_layout(reader, "", "", {})
-        templated = model == "decoder" and bool(chat_template(reader))
+        template = chat_template(reader)
         layout = ScoreLayout(
             model,
             text,
             _activation(reader, {}, config),
-            by_messages=templated,
+            by_messages=_makes_pairs(reader, model, template),
             message_format=_message_format({}, config),
         )
     else:
@@ -107,7 +107,7 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
             _activation(reader, settings, config),
             prompt=_prompt(reader, settings),
             logit=logit,
-            by_messages=_by_messages(reader, model, name, table),
+            by_messages=_makes_pairs(reader, model, _by_messages(reader, model, name, table)),
             message_format=_message_format(table, config),
             template_options=options,
         )
@@ -181,8 +181,20 @@ def _logit(reader: Reader, folder: str) -> LogitStep:
     return step
 
 
-def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]) -> bool:
-    """True if the pair is made by the chat template; settings that are not done are refused."""
+def _makes_pairs(reader: Reader, model: str, source: str) -> bool:
+    """True if a chat template makes the text of a pair, as `source` says; "" where none does."""
+    if source and model == "classifier":
+        reader.refuse(
+            source,
+            "has a chat template, into which the reference puts every pair; of a classifier that "
+            "is not done here",
+            "remove the template, if the model was trained without it",
+        )
+    return bool(source)
+
+
+def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]) -> str:
+    """The setting that has a chat template make the pair, or "". What is not done is refused."""
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     for each, value in sorted(text_layout(reader, "", name, table).tokenizer_options.items()):
         reader.refuse(f"{name}: processor_kwargs.{each}", f"is {value!r}, which is not done here")
@@ -200,7 +212,7 @@ def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]
     return _takes_messages(reader, name, table)
 
 
-def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool:
+def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> str:
     modalities = reader.take(name, table, "modality_config", dict, {})
     forward = {"method": "forward", "method_output_name": "logits"}
     for each, said in modalities.items():
@@ -212,7 +224,7 @@ def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool
                 f"{name}: modality_config.message.format",
                 f"is {said['format']!r}; auto, flat and structured are done here",
             )
-    return "message" in modalities
+    return f"{name}: modality_config.message" if "message" in modalities else ""
 
 
 def _activation(
