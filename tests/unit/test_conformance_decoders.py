@@ -31,6 +31,7 @@ from transformers import (
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import document_of
 from sie_catalog.published import published
+from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_layouts.score import read_score
 from sie_schemas.errors import FixRequest, OurFault
@@ -176,6 +177,35 @@ def test_a_saved_reranker_scores_as_its_reference_does(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["yes less no", "content in parts"])
 def test_a_decoder_without_modules_scores_as_its_reference_does(layout, tmp_path):
     _same(_decoder(tmp_path, chat=_LAYOUTS[layout].get("chat", _CHAT)))
+
+
+@pytest.mark.parametrize("is_folder_of_modules", [True, False])
+def test_a_vocabulary_without_the_words_of_a_judgement_is_refused_when_added(
+    is_folder_of_modules, tmp_path
+):
+    """The reference takes no part of a word for the word. A part was taken here."""
+    if is_folder_of_modules:
+        folder = _saved(tmp_path)
+        write_json(folder / "1_LogitScore/config.json", false_token_id=300)
+        said = "false_token_id is 300, and the vocabulary has 300 tokens"
+    else:
+        folder = _decoder(tmp_path, chat=_CHAT)
+        file = folder / "tokenizer.json"
+        native = json.loads(file.read_text())
+        native["model"]["vocab"]["yesss"] = native["model"]["vocab"].pop("yes")
+        native["model"]["merges"] = [
+            each for each in native["model"]["merges"] if "".join(each) != "yes"
+        ]
+        file.write_text(json.dumps(native))
+        said = "has no token 'yes'"
+    (refusal,) = propose(
+        FolderFiles(folder), takes_pickles=False, task=None if is_folder_of_modules else "score"
+    ).refusals
+    assert said in str(refusal)
+    with pytest.raises((IndexError, ValueError)):
+        CrossEncoder(str(folder), device="cpu", local_files_only=True).predict(_PAIRS[:1])
+    with pytest.raises(OurFault, match=r"300 tokens|lacks yes or no"):
+        load(folder)
 
 
 def test_logits_of_a_soft_bound_score_as_their_reference_does(tmp_path):

@@ -395,6 +395,14 @@ def _masked_twice(folder: Path) -> Path:
             ),
             "is 'ColBERT', to which the reference adds a MultiVectorMask",
         ),
+        (
+            lambda folder: _changed(
+                _saved(folder),
+                "sentence_bert_config.json",
+                query_expansion={**_FIXED, "token": "nobody"},
+            ),
+            "query_expansion.token is 'nobody', which is no token of tokenizer.json",
+        ),
         (_masked_twice, "3.type is a second MultiVectorMask"),
         (
             lambda folder: _changed(

@@ -155,6 +155,7 @@ def test_a_classifier_scores_as_its_reference_does(family, typed, tmp_path):
         (_FAMILIES["xlm-roberta"], {"tokenizer_class": "BertTokenizerFast"}),
         (BertConfig(**_SHAPE, type_vocab_size=1), {}),
         (ElectraConfig(**_SHAPE, embedding_size=24, type_vocab_size=1), {}),
+        (GteConfig(**{**_SHAPE, "type_vocab_size": 1}), {}),
         # No family of these is known when a model is added.
         (Data2VecTextConfig(**_SHAPE, type_vocab_size=1), {}),
     ],

@@ -18,6 +18,7 @@ from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
+from sie_layouts.inputs.vocabularies import TOKENIZER_FILE, tokens_of
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.routes import MODULES_FILE, listed_modules
@@ -121,6 +122,10 @@ def _filled(reader: Reader, layout: TokenLayout) -> TokenLayout:
             "fills texts at the left, and queries are filled up: at the right is done here",
             "save the model with a tokenizer that fills at the right, if it was trained so",
         )
+    tokens, filler = tokens_of(reader), layout.expansion.token
+    if filler is not None and tokens is not None and filler not in tokens:
+        where = f"{name}: query_expansion.token"
+        reader.refuse(where, f"is {filler!r}, which is no token of {TOKENIZER_FILE}")
     return replace(layout, fills_right=None if side is None else side == "right")
 
 

@@ -86,6 +86,7 @@ def text_layout(
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
     require_marks(reader, folder)
+    _require_named(reader, joined(folder, TOKENIZER_FILE))
     require_types_stated(reader, folder)
     if usual is not None:
         reader.fact("tokens_max", usual, f"{joined(folder, 'config.json')}: auto_map")
@@ -120,6 +121,14 @@ def require_marks(reader: Reader, folder: str) -> None:
             "is true: a text's own marks would be read as words, which no tokenizer.json says",
             "remove the key if the model does not need it",
         )
+
+
+def _require_named(reader: Reader, name: str) -> None:
+    """Refuse a null where the tokenizer's class fails with one."""
+    table = reader.table(name)
+    for key in ("model_input_names", "padding_side", "truncation_side"):
+        if key in table and table[key] is None:
+            reader.refuse(f"{name}: {key}", "is null", "remove the key, or say what it is")
 
 
 def chat_template(reader: Reader) -> str:
