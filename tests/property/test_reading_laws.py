@@ -328,6 +328,7 @@ FORMS = st.sampled_from(
         *(each.form for each in PAIR_TEMPLATES.values()),
         SHARED,
         replace(SHARED, restores_suffix=True, trims=True),
+        replace(SHARED, restores_suffix=True, cuts_start=True),
         PairForm(
             parts=(PairPart("{instruction}|{query}|{document}|end"),),
             bare=(PairPart("{query}|{document}|end"),),
@@ -419,7 +420,8 @@ def test_of_a_pair_that_is_too_long_only_the_part_is_cut_that_may_be(
             pieces[place] = pieces[place][: int(spare * part.share)]
     over = max(0, len("".join(pieces[first:last])) - spare)
     kept = max(0, len(pieces[form.cut]) - over)
-    pieces[form.cut] = pieces[form.cut][:kept]
+    cut = pieces[form.cut]
+    pieces[form.cut] = cut[len(cut) - kept :] if form.cuts_start else cut[:kept]
     wanted = "".join(pieces)
     if form.restores_suffix and len(wanted) >= tokens_max:
         # What every pair ends in is there also where the end of this one was cut.

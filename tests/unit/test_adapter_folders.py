@@ -139,6 +139,7 @@ def test_steps_beside_an_adapter_that_are_not_its_models_are_refused(base, tuned
         ({"exclude_modules": ["query"]}, "does not target"),
         ({"layers_to_transform": [1]}, "layer.0.attention.output.dense, which"),
         ({"target_modules": "(a+)+"}, "could take for ever"),
+        ({"layers_pattern": 1.5, "layers_to_transform": 1}, "layers_pattern is 1.5, and the name"),
         ({"kasa_config": {}}, "singular values (KaSA)"),
         ({"r": None}, "r is None, and a number is wanted"),
         ({"r": 5}, "which do not fit rank 5"),

@@ -31,6 +31,7 @@ from transformers import (
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import document_of
 from sie_catalog.published import published
+from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_layouts.score import read_score
 from sie_schemas.errors import FixRequest, OurFault
@@ -99,7 +100,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int = 400) -> Path:
+def _decoder(
+    folder: Path, family: str = "qwen3", *, chat: str = "", limit: int = 400, side: str = "right"
+) -> Path:
     """A random decoder with a tokenizer of bytes and a few words."""
     torch.manual_seed(3)
     scaled(AutoModelForCausalLM.from_config(_FAMILIES[family])).save_pretrained(folder)
@@ -112,7 +115,7 @@ def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int 
     native.add_special_tokens([AddedToken(text, special=True) for text in _SPECIAL])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=native, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-        model_max_length=limit,
+        model_max_length=limit, truncation_side=side,
     )  # fmt: skip
     tokenizer.chat_template = chat or None
     tokenizer.save_pretrained(folder)
@@ -121,7 +124,8 @@ def _decoder(folder: Path, family: str = "qwen3", *, chat: str = "", limit: int 
 
 def _saved(folder: Path, *, chat: str = _CHAT, no: bool = True, **options: Any) -> Path:
     """A reranker as version 6 of the reference saves it."""
-    plain = _decoder(folder / "plain", chat=chat, limit=options.pop("limit", 400))
+    cuts = {"limit": options.pop("limit", 400), "side": options.pop("side", "right")}
+    plain = _decoder(folder / "plain", chat=chat, **cuts)
     prompts = options.pop("prompts", None)
     transformer = Transformer(str(plain), transformer_task="text-generation", **options)
     ids = [transformer.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no")]
@@ -150,6 +154,7 @@ _LAYOUTS: dict[str, dict[str, Any]] = {
     "yes alone": {"no": False},
     "an instruction of its own": {"prompts": {"web": "find what answers it"}},
     "cut, and the end restored": {"limit": 150},
+    "cut at its beginning": {"limit": 150, "side": "left"},
     "a generation prompt": {
         "chat": _CHAT.removesuffix("<|im_start|>assistant\n")
         + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
@@ -172,6 +177,35 @@ def test_a_saved_reranker_scores_as_its_reference_does(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["yes less no", "content in parts"])
 def test_a_decoder_without_modules_scores_as_its_reference_does(layout, tmp_path):
     _same(_decoder(tmp_path, chat=_LAYOUTS[layout].get("chat", _CHAT)))
+
+
+@pytest.mark.parametrize("is_folder_of_modules", [True, False])
+def test_a_vocabulary_without_the_words_of_a_judgement_is_refused_when_added(
+    is_folder_of_modules, tmp_path
+):
+    """The reference takes no part of a word for the word. A part was taken here."""
+    if is_folder_of_modules:
+        folder = _saved(tmp_path)
+        write_json(folder / "1_LogitScore/config.json", false_token_id=300)
+        said = "false_token_id is 300, and the vocabulary has 300 tokens"
+    else:
+        folder = _decoder(tmp_path, chat=_CHAT)
+        file = folder / "tokenizer.json"
+        native = json.loads(file.read_text())
+        native["model"]["vocab"]["yesss"] = native["model"]["vocab"].pop("yes")
+        native["model"]["merges"] = [
+            each for each in native["model"]["merges"] if "".join(each) != "yes"
+        ]
+        file.write_text(json.dumps(native))
+        said = "has no token 'yes'"
+    (refusal,) = propose(
+        FolderFiles(folder), takes_pickles=False, task=None if is_folder_of_modules else "score"
+    ).refusals
+    assert said in str(refusal)
+    with pytest.raises((IndexError, ValueError)):
+        CrossEncoder(str(folder), device="cpu", local_files_only=True).predict(_PAIRS[:1])
+    with pytest.raises(OurFault, match=r"300 tokens|lacks yes or no"):
+        load(folder)
 
 
 def test_logits_of_a_soft_bound_score_as_their_reference_does(tmp_path):

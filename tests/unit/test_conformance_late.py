@@ -364,6 +364,17 @@ def _changed(folder: Path, file: str, **changes: Any) -> Path:
     return folder
 
 
+def _masked_twice(folder: Path) -> Path:
+    """Each mask counts in the reference; the last alone did here."""
+    saved = _saved(folder, mask=MultiVectorMask(skiplist_words=["w9"]))
+    modules = json.loads((saved / "modules.json").read_text())
+    mask = {**modules[2], "name": "again", "path": "again"}
+    (saved / "modules.json").write_text(json.dumps([*modules[:3], mask, *modules[3:]]))
+    (saved / "again").mkdir()
+    (saved / "again/config.json").write_text("{}")
+    return saved
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
@@ -384,6 +395,29 @@ def _changed(folder: Path, file: str, **changes: Any) -> Path:
                 _saved(folder), "1_Dense/config.json", module_output_name="elsewhere"
             ),
             "from token_embeddings to elsewhere",
+        ),
+        (
+            lambda folder: _changed(
+                _saved(folder), "config_sentence_transformers.json", model_type="ColBERT"
+            ),
+            "is 'ColBERT', to which the reference adds a MultiVectorMask",
+        ),
+        (
+            lambda folder: _changed(
+                _saved(folder),
+                "sentence_bert_config.json",
+                query_expansion={**_FIXED, "token": "nobody"},
+            ),
+            "query_expansion.token is 'nobody', which is no token of tokenizer.json",
+        ),
+        (_masked_twice, "3.type is a second MultiVectorMask"),
+        (
+            lambda folder: _changed(
+                _saved(folder, query_expansion=dict(_FIXED)),
+                "sentence_bert_config.json",
+                processing_kwargs={"common": {"max_length": 5}},
+            ),
+            "max_length beside lengths of queries and documents",
         ),
     ],
 )
@@ -421,10 +455,19 @@ _PADDING = {
         ("tokenizer_config.json", {"padding_side": "left"}),
         ("sentence_bert_config.json", {"processor_kwargs": {"padding_side": "left"}}),
         ("sentence_bert_config.json", {"processing_kwargs": {"text": {"padding_side": "left"}}}),
+        (
+            "sentence_bert_config.json",
+            {
+                "processing_kwargs": {
+                    "text": {"padding_side": "right"},
+                    "common": {"padding_side": "left"},
+                }
+            },
+        ),
         ("tokenizer_config.json", {"tokenizer_class": "LlamaTokenizerFast"}),
         ("tokenizer.json", {"padding": {**_PADDING, "direction": "Left"}}),
     ],
-    ids=["the tokenizer", "its options", "its call", "its class", "its file"],
+    ids=["the tokenizer", "its options", "its call", "over its call", "its class", "its file"],
 )
 def test_queries_that_are_filled_up_at_the_left_are_refused_when_added(file, told, tmp_path):
     """The words before them would stand at other positions, and their vectors be others."""

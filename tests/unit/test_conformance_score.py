@@ -155,6 +155,7 @@ def test_a_classifier_scores_as_its_reference_does(family, typed, tmp_path):
         (_FAMILIES["xlm-roberta"], {"tokenizer_class": "BertTokenizerFast"}),
         (BertConfig(**_SHAPE, type_vocab_size=1), {}),
         (ElectraConfig(**_SHAPE, embedding_size=24, type_vocab_size=1), {}),
+        (GteConfig(**{**_SHAPE, "type_vocab_size": 1}), {}),
         # No family of these is known when a model is added.
         (Data2VecTextConfig(**_SHAPE, type_vocab_size=1), {}),
     ],
@@ -289,8 +290,9 @@ def _sentence(**changes: Any) -> Callable[[Path], Path]:
         {"processor_kwargs": {"model_max_length": 30, "truncation_side": "left"}},
         {"tokenizer_args": {"model_max_length": 30}},
         {"processing_kwargs": {"text": {"max_length": 30}}},
+        {"processing_kwargs": {"common": {"max_length": 30}, "text": {"max_length": 30}}},
     ],
-    ids=["max_seq_length", "processor_kwargs", "tokenizer_args", "processing_kwargs"],
+    ids=["max_seq_length", "processor_kwargs", "tokenizer_args", "processing_kwargs", "the same"],
 )
 def test_a_length_of_the_transformer_module_cuts_pairs(changes, tmp_path):
     _same(_sentence(**changes)(tmp_path))
@@ -303,6 +305,11 @@ def test_a_length_of_the_transformer_module_cuts_pairs(changes, tmp_path):
         ({"config_kwargs": {"num_labels": 2}}, r"config_kwargs\.num_labels"),
         ({"processor_kwargs": {"do_lower_case": True}}, r"processor_kwargs\.do_lower_case"),
         ({"processing_kwargs": {"text": {"truncation": "only_second"}}}, "'only_second'"),
+        (
+            {"processing_kwargs": {"common": {"max_length": 9}, "text": {"max_length": 20}}},
+            "processing_kwargs names several lengths, 9 and 20",
+        ),
+        ({"processing_kwargs": {"text": {"max_length": True}}}, "max_length is True"),
         ({"transformer_task": "feature-extraction"}, "'feature-extraction'"),
     ],
 )
@@ -311,6 +318,33 @@ def test_a_word_that_is_not_done_here_refuses_the_load(changes, named, tmp_path)
     with pytest.raises(OurFault, match=named) as refused:
         load(folder)
     assert refused.value.code == "MODEL_LOAD_FAILED"
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_a_classifier_whose_pairs_a_chat_template_makes_is_refused_when_added(is_saved, tmp_path):
+    """It was read as if it had none, and each score was another one than the reference's."""
+    plain = _plain(tmp_path / "plain", "config.json")
+    (plain / "chat_template.jinja").write_text(
+        "{% for each in messages %}{{ each.role }} w7 {{ each.content }} {% endfor %}w8"
+    )
+    folder = plain
+    if is_saved:
+        folder = tmp_path / "saved"
+        CrossEncoder(str(plain), device="cpu").save(str(folder), create_model_card=False)
+    (refusal,) = propose(FolderFiles(folder), takes_pickles=False).refusals
+    assert "puts every pair" in str(refusal)
+    with pytest.raises(OurFault, match="puts every pair"):
+        load(folder)
+    with_template = CrossEncoder(str(folder), device="cpu").predict(_PAIRS[:2])
+    if is_saved:
+        sentence = json.loads((folder / "sentence_bert_config.json").read_text())
+        sentence["modality_config"].pop("message")
+        write_json(folder / "sentence_bert_config.json", **sentence)
+        _same(folder)
+    else:
+        (folder / "chat_template.jinja").unlink()
+    without = CrossEncoder(str(folder), device="cpu").predict(_PAIRS[:2])
+    assert np.abs(with_template - without).max() > 1e-3
 
 
 def test_modules_behind_the_transformer_refuse_the_load(tmp_path):

@@ -150,6 +150,14 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "modality_config.message is there: the reference puts every text into a chat template",
         ),
         (
+            {"tokenizer_config.json": {"truncation_side": None}},
+            "tokenizer_config.json: truncation_side is null",
+        ),
+        (
+            {"tokenizer_config.json": {"model_input_names": None}},
+            "tokenizer_config.json: model_input_names is null",
+        ),
+        (
             {"sentence_bert_config.json": {"query_length": 32}},
             "sentence_bert_config.json: query_length is 32, which is not done here",
         ),
@@ -364,7 +372,7 @@ def test_a_default_prompt_is_one_that_is_listed_or_that_every_folder_has(name, p
         assert found.layout.default_prompt == name
 
 
-@pytest.mark.parametrize(("said", "kept"), [(None, 4), (3, 3), (9, 9)])
+@pytest.mark.parametrize(("said", "kept"), [(None, 4), (3, 3), (16, 16), (17, None)])
 def test_the_entries_that_a_folder_keeps_are_kept_of_queries_and_documents_alike(said, kept):
     encoder = {"input_dim": 8, "hidden_dim": 16, "k": 4}
     path = "sentence_transformers.sparse_encoder.models.SparseAutoEncoder"
@@ -379,6 +387,10 @@ def test_the_entries_that_a_folder_keeps_are_kept_of_queries_and_documents_alike
         }
     )
     found = read_sentence(files)
+    if kept is None:
+        told = f"max_active_dims is {said}, and a vector has 16 numbers"
+        assert told in str(found.refusals[0])
+        return
     assert found.layout is not None, found.refusals
     for steps in (found.layout.query, found.layout.document):
         assert [step.kept for step in steps if isinstance(step, AutoEncoderStep)] == [kept]

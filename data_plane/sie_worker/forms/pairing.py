@@ -62,7 +62,8 @@ class Pairing:
                 pieces[place] = pieces[place][: int(room * part.share)]
         inside = sum(len(piece) for piece in pieces[first:last])
         cut = pieces[self._form.cut]
-        pieces[self._form.cut] = cut[: max(0, len(cut) - max(0, inside - room))]
+        kept = max(0, len(cut) - max(0, inside - room))
+        pieces[self._form.cut] = cut[len(cut) - kept :] if self._form.cuts_start else cut[:kept]
         found = [number for piece in pieces for number in piece]
         if self._suffix and len(found) >= self._tokens_max:
             kept = min(len(self._suffix), len(found))

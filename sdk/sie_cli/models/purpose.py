@@ -17,6 +17,7 @@ from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.reader import Reader, class_names
 from sie_layouts.routes import MODULES_FILE
+from sie_layouts.score import without_words
 
 __all__ = ["Purpose", "Task", "purpose_of"]
 
@@ -99,7 +100,7 @@ def _of_decoder(
         told = Fact("pair template", chosen, source)
         return Purpose("score", options={"pair_template": chosen}, facts=(fact, told))
     if _has_roles(reader):
-        return Purpose("score", facts=(fact,))
+        return Purpose("score", facts=(fact,), refusal=without_words(reader))
     refusal = Refusal(
         f"{_CONFIG}: architectures",
         "is of a decoder that judges pairs, and no file says the words around a pair",

@@ -142,12 +142,10 @@ def untargeted(config: AdapterConfig, held: Mapping[str, Held]) -> Iterator[Refu
 
     It puts products only where the config says, and passes over the tensors of other layers.
     """
-    for key in ("target_modules", "exclude_modules"):
-        named = config.get(key)
-        if isinstance(named, str) and (takes_for_ever(named) or not _compiles(named)):
-            what = "holds an expression that could take for ever to look for, or is none"
-            yield Refusal(f"{ADAPTER_FILE}: {key}", what, "write the names of the modules out")
-            return
+    unreadable = _unreadable(config)
+    if unreadable is not None:
+        yield unreadable
+        return
     for tensor in sorted(held):
         found = FACTOR.fullmatch(tensor)
         if found is None:
@@ -163,6 +161,20 @@ def untargeted(config: AdapterConfig, held: Mapping[str, Held]) -> Iterator[Refu
         yield Refusal(WEIGHTS_FILE, what, "restore both files of one training")
         return
     yield from unlike_factors(config, held)
+
+
+def _unreadable(config: AdapterConfig) -> Refusal | None:
+    """The refusal of names of layers that are none, or could take for ever to look for."""
+    for key in ("target_modules", "exclude_modules"):
+        named = config.get(key)
+        if isinstance(named, str) and (takes_for_ever(named) or not _compiles(named)):
+            what = "holds an expression that could take for ever to look for, or is none"
+            return Refusal(f"{ADAPTER_FILE}: {key}", what, "write the names of the modules out")
+    lists = config.get("layers_pattern")
+    if lists is None or isinstance(lists, str | list):
+        return None
+    what = f"is {lists!r}, and the name of a list of layers is wanted"
+    return Refusal(f"{ADAPTER_FILE}: layers_pattern", what, "restore it")
 
 
 def unfilled(

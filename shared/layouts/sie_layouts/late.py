@@ -18,6 +18,7 @@ from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.inputs.texts import padding_side, sentence_table, text_layout
 from sie_layouts.inputs.transformer import transformer_step
+from sie_layouts.inputs.vocabularies import TOKENIZER_FILE, tokens_of
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, class_names, joined
 from sie_layouts.routes import MODULES_FILE, listed_modules
@@ -121,6 +122,10 @@ def _filled(reader: Reader, layout: TokenLayout) -> TokenLayout:
             "fills texts at the left, and queries are filled up: at the right is done here",
             "save the model with a tokenizer that fills at the right, if it was trained so",
         )
+    tokens, filler = tokens_of(reader), layout.expansion.token
+    if filler is not None and tokens is not None and filler not in tokens:
+        where = f"{name}: query_expansion.token"
+        reader.refuse(where, f"is {filler!r}, which is no token of {TOKENIZER_FILE}")
     return replace(layout, fills_right=None if side is None else side == "right")
 
 
@@ -184,6 +189,12 @@ def _of_modules(reader: Reader) -> TokenLayout:
         if layout.expansion is not None and not layout.masked:
             reader.refuse(MODULES_FILE, "has no MultiVectorMask: what fills up a query is not read")
         return layout
+    if layout.masked:
+        reader.refuse(
+            f"{_SETTINGS}: model_type",
+            "is 'ColBERT', to which the reference adds a MultiVectorMask, and there is one already",
+            "save the model with sentence-transformers' MultiVectorEncoder",
+        )
     # PyLate's own folders leave out the mask and the normalisation.
     words = reader.take(_SETTINGS, settings, "skiplist_words", list, list(_PUNCTUATION))
     skipped = tuple(map(str, words))
@@ -196,9 +207,11 @@ def _require_one_limit(
 ) -> None:
     """A length of the tokenizer's call counts over those of the sides, here and there otherwise."""
     calls = reader.take(name, table, "processing_kwargs", dict, {})
-    called = any(isinstance(each, dict) and "max_length" in each for each in calls.values())
+    called = {key for key, each in calls.items() if isinstance(each, dict) and "max_length" in each}
     grows = layout.expansion is not None and not layout.expansion.fixed
-    if called and (grows or layout.query.tokens_max or layout.document.tokens_max):
+    # A length that is common to all inputs counts over that of a query that is filled up, too.
+    over = layout.expansion is not None and "common" in called
+    if over or (called and (grows or layout.query.tokens_max or layout.document.tokens_max)):
         reader.refuse(
             f"{name}: processing_kwargs",
             "has a max_length beside lengths of queries and documents, which is not done here",
@@ -222,7 +235,7 @@ def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:
             case "Normalize":
                 layout = replace(layout, steps=(*layout.steps, normalize_step(reader, folder)))
             case "MultiVectorMask":
-                layout = _masked(reader, layout, joined(folder, _CONFIG))
+                layout = _masked(reader, layout, source, joined(folder, _CONFIG))
             case None:
                 pass
             case _:
@@ -234,7 +247,10 @@ def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:
     return layout
 
 
-def _masked(reader: Reader, layout: TokenLayout, name: str) -> TokenLayout:
+def _masked(reader: Reader, layout: TokenLayout, source: str, name: str) -> TokenLayout:
+    # Each of several counts in the reference.
+    if layout.masked:
+        reader.refuse(source, "is a second MultiVectorMask, and one is done here")
     table = reader.table(name)
     known = {"keep_only_token_ids", "skiplist_tasks", "skiplist_words"}
     reader.refuse_others(name, table, known, "MultiVectorMask")

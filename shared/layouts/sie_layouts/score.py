@@ -12,17 +12,18 @@ from typing import Any, Final, Literal
 from sie_layouts.architectures.heads import require_head
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.published import published_form
-from sie_layouts.facts import Fact, Files, Reading
+from sie_layouts.facts import Fact, Files, Reading, Refusal
 from sie_layouts.inputs.texts import chat_template, sentence_table, text_layout
 from sie_layouts.inputs.tokenizer_classes import require_types_known
 from sie_layouts.inputs.transformer import KNOWN_SETTINGS, LOADING_ONLY
+from sie_layouts.inputs.vocabularies import TOKENIZER_FILE, tokens_of
 from sie_layouts.modules import module_name
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE, listed_modules
 from sie_layouts.sentence import SETTINGS_FILE
 from sie_layouts.steps import TextLayout
 
-__all__ = ["ACTIVATIONS", "LogitStep", "ScoreLayout", "read_score"]
+__all__ = ["ACTIVATIONS", "USUAL_WORDS", "LogitStep", "ScoreLayout", "read_score", "without_words"]
 
 ACTIVATIONS: Final = frozenset(
     {
@@ -31,6 +32,8 @@ ACTIVATIONS: Final = frozenset(
     }
 )  # fmt: skip
 """Classes of `torch.nn` that a cross-encoder may name, and that are done here."""
+USUAL_WORDS: Final = ("yes", "no")
+"""The tokens whose logits judge a pair, where no file names others."""
 _CONFIG: Final = "config.json"
 _FLAT: Final = frozenset({"apertus", "deepseek_v3", "gpt_oss", "seed_oss"})
 """Types of models whose templates the reference gives texts, whatever their words are."""
@@ -89,12 +92,12 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if settings.get("model_type") != "CrossEncoder":
         # Another type of model is converted: only its transformer counts.
         text = text_layout(reader, "", "", {})
-        templated = model == "decoder" and bool(chat_template(reader))
+        template = chat_template(reader)
         layout = ScoreLayout(
             model,
             text,
             _activation(reader, {}, config),
-            by_messages=templated,
+            by_messages=_makes_pairs(reader, model, template),
             message_format=_message_format({}, config),
         )
     else:
@@ -107,13 +110,27 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
             _activation(reader, settings, config),
             prompt=_prompt(reader, settings),
             logit=logit,
-            by_messages=_by_messages(reader, model, name, table),
+            by_messages=_makes_pairs(reader, model, _by_messages(reader, model, name, table)),
             message_format=_message_format(table, config),
             template_options=options,
         )
     if reader.refusals:
         return Reading(None, tuple(reader.refusals))
     return Reading(replace(layout, facts=tuple(dict.fromkeys(reader.facts))))
+
+
+def without_words(reader: Reader) -> Refusal | None:
+    """The refusal of a decoder without a LogitScore whose vocabulary lacks the usual words."""
+    tokens = tokens_of(reader)
+    lacking = [word for word in USUAL_WORDS if tokens is not None and word not in tokens]
+    if not lacking:
+        return None
+    return Refusal(
+        TOKENIZER_FILE,
+        f"has no token {lacking[0]!r}, by which the reference judges a pair where no file names "
+        "another",
+        "save the model with sentence-transformers' LogitScore, or say --template",
+    )
 
 
 def _without_template_options(
@@ -172,17 +189,35 @@ def _logit(reader: Reader, folder: str) -> LogitStep:
     reader.refuse_others(name, table, known, "LogitScore")
     if table.get("module_input_name", "causal_logits") != "causal_logits":
         reader.refuse(f"{name}: module_input_name", f"is {table['module_input_name']!r}")
+    if "true_token_id" not in table:
+        reader.refuse(f"{name}: true_token_id", "is not there", "restore the file")
     no = table.get("false_token_id")
     step = LogitStep(
         reader.take(name, table, "true_token_id", int, 0),
         None if no is None else reader.take(name, table, "false_token_id", int, 0),
     )
+    words = reader.table(_CONFIG).get("vocab_size")
+    for key, number in (("true_token_id", step.yes), ("false_token_id", step.no or 0)):
+        if isinstance(words, int) and not -words <= number < words:
+            reader.refuse(f"{name}: {key}", f"is {number}, and the vocabulary has {words} tokens")
     reader.fact("score", f"token {step.yes} less {step.no}", name)
     return step
 
 
-def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]) -> bool:
-    """True if the pair is made by the chat template; settings that are not done are refused."""
+def _makes_pairs(reader: Reader, model: str, source: str) -> bool:
+    """True if a chat template makes the text of a pair, as `source` says; "" where none does."""
+    if source and model == "classifier":
+        reader.refuse(
+            source,
+            "has a chat template, into which the reference puts every pair; of a classifier that "
+            "is not done here",
+            "remove the template, if the model was trained without it",
+        )
+    return bool(source)
+
+
+def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]) -> str:
+    """The setting that has a chat template make the pair, or "". What is not done is refused."""
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     for each, value in sorted(text_layout(reader, "", name, table).tokenizer_options.items()):
         reader.refuse(f"{name}: processor_kwargs.{each}", f"is {value!r}, which is not done here")
@@ -200,7 +235,7 @@ def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]
     return _takes_messages(reader, name, table)
 
 
-def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool:
+def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> str:
     modalities = reader.take(name, table, "modality_config", dict, {})
     forward = {"method": "forward", "method_output_name": "logits"}
     for each, said in modalities.items():
@@ -212,7 +247,7 @@ def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool
                 f"{name}: modality_config.message.format",
                 f"is {said['format']!r}; auto, flat and structured are done here",
             )
-    return "message" in modalities
+    return f"{name}: modality_config.message" if "message" in modalities else ""
 
 
 def _activation(

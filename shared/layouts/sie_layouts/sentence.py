@@ -68,6 +68,11 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
     prompts = _prompts(reader, settings)
     default_prompt = _default_prompt(reader, settings)
     kept = _kept(reader, settings, found)
+    for step in (*_kept_by(document, kept), *_kept_by(query, kept)):
+        if isinstance(step, AutoEncoderStep) and step.kept > step.width:
+            name = step.file.replace("model.safetensors", _CONFIG)
+            source = f"{name}: k" if kept is None else f"{SETTINGS_FILE}: max_active_dims"
+            reader.refuse(source, f"is {step.kept}, and a vector has {step.width} numbers")
     if reader.refusals:
         return Reading(None, tuple(reader.refusals))
     return Reading(

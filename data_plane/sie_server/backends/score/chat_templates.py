@@ -84,6 +84,7 @@ def chat_form(folder: Path, layout: ScoreLayout) -> PairForm:
         bounded=(0, 1),
         cut=0,
         instruction=layout.prompt,
+        cuts_start=layout.text.truncation_side == "left",
         restores_suffix=True,
         trims=trims,
         trims_bare=trims_bare,

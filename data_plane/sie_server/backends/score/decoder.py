@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from sie_core.pair_templates import PairTemplate, pair_template
-from sie_layouts.score import LogitStep, ScoreLayout
+from sie_layouts.score import USUAL_WORDS, LogitStep, ScoreLayout
 from sie_schemas.ipc import Answers, Loaded, PairForm, RunBatch, TokensInput
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.forward.encoder import Encoder, Sequences
@@ -150,7 +150,15 @@ def _tokens(
         return LogitStep(
             _id(native, chosen.yes), None if chosen.no is None else _id(native, chosen.no)
         )
-    return layout.logit or LogitStep(_id(native, "yes"), _id(native, "no"))
+    if layout.logit is not None:
+        return layout.logit
+    # The reference takes no part of a word for it: it would judge every pair alike.
+    yes_id, no_id = (native.token_to_id(word) for word in USUAL_WORDS)
+    if yes_id is None or no_id is None:
+        raise load_failed(
+            f"the tokenizer lacks {' or '.join(USUAL_WORDS)}: set yes_token, no_token"
+        )
+    return LogitStep(yes_id, no_id)
 
 
 def _id(native: Tokenizer, text: str) -> int:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.facts import Refusal
+from sie_layouts.inputs.vocabularies import TOKENIZER_FILE, tokens_of
 from sie_layouts.reader import Reader
 
 __all__ = ["refuse_fields"]
 
 _SPLITTER: Final = "whitespace"
 """The one way to split words of which the library brings all that it needs."""
-_TOKENIZER: Final = "tokenizer.json"
 _ENCODERS: Final = ("encoder_config", "labels_encoder_config")
 _DEFAULT: Final = "deberta-v2"
 """The type of an encoder whose config does not say."""
@@ -96,7 +96,7 @@ def refuse_fields(reader: Reader, name: str, config: Mapping[str, Any], *, two: 
         for refusal in _of_part(f"{name}: {key}", config.get(key), known, usual):
             reader.add(refusal)
     indices = (config.get("class_token_index", -1), config.get("vocab_size", -1))
-    if not two and not reader.refusals and -1 not in indices and reader.has(_TOKENIZER):
+    if not two and not reader.refusals and -1 not in indices and reader.has(TOKENIZER_FILE):
         _refuse_marks(reader, name, config)
 
 
@@ -116,19 +116,15 @@ def _of_part(
 
 def _refuse_marks(reader: Reader, name: str, config: Mapping[str, Any]) -> None:
     """With both places given the library adds no marks: its tokenizer has to have them."""
-    table = reader.table(_TOKENIZER)
-    model, added = table.get("model"), table.get("added_tokens")
-    words = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(words, dict | list) or not isinstance(added, list):
+    tokens = tokens_of(reader)
+    if tokens is None:
         return
-    tokens = {each if isinstance(each, str) else str(each[0]) for each in words if each}
-    tokens |= {str(each.get("content")) for each in added if isinstance(each, dict)}
     place, mark = config["class_token_index"], config.get("ent_token", "<<ENT>>")
     if place >= len(tokens):
-        said = f"is {place}, and {_TOKENIZER} has {len(tokens)} tokens"
+        said = f"is {place}, and {TOKENIZER_FILE} has {len(tokens)} tokens"
         reader.refuse(f"{name}: class_token_index", said, "write -1, and -1 as vocab_size")
     elif mark not in tokens:
-        said = f"is {_short(mark)}, which {_TOKENIZER} has not"
+        said = f"is {_short(mark)}, which {TOKENIZER_FILE} has not"
         reader.refuse(f"{name}: ent_token", said, "write -1 as class_token_index and vocab_size")
 
 

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 from sie_layouts.architectures.published import ends_by_code
 from sie_layouts.inputs.tokenizer_classes import fills_at_the_left, require_types_stated
@@ -86,6 +86,7 @@ def text_layout(
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
     require_marks(reader, folder)
+    _require_named(reader, joined(folder, TOKENIZER_FILE))
     require_types_stated(reader, folder)
     if usual is not None:
         reader.fact("tokens_max", usual, f"{joined(folder, 'config.json')}: auto_map")
@@ -122,6 +123,14 @@ def require_marks(reader: Reader, folder: str) -> None:
         )
 
 
+def _require_named(reader: Reader, name: str) -> None:
+    """Refuse a null where the tokenizer's class fails with one."""
+    table = reader.table(name)
+    for key in ("model_input_names", "padding_side", "truncation_side"):
+        if key in table and table[key] is None:
+            reader.refuse(f"{name}: {key}", "is null", "remove the key, or say what it is")
+
+
 def chat_template(reader: Reader) -> str:
     """The file that gives a model's own folder a chat template; "" where none does."""
     files = ("chat_template.jinja", "additional_chat_templates/")
@@ -142,7 +151,7 @@ def padding_side(
     calls = reader.take(name, table, "processing_kwargs", dict, {})
     key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
     told = [
-        *((f"{name}: processing_kwargs.{part}", calls.get(part)) for part in ("text", "common")),
+        *((f"{name}: processing_kwargs.{part}", calls.get(part)) for part in ("common", "text")),
         (f"{name}: {key}", table.get(key)),
         (TOKENIZER_FILE, reader.table(TOKENIZER_FILE)),
     ]
@@ -239,7 +248,7 @@ def _tokenizer_options(reader: Reader, name: str, table: Mapping[str, Any]) -> d
 
 def _processing_limit(reader: Reader, name: str, table: Mapping[str, Any]) -> int | None:
     """The `max_length` of the tokenizer's call; whatever else changes ids is refused."""
-    limit: int | None = None
+    limits: list[int] = []
     for part, options in reader.take(name, table, "processing_kwargs", dict, {}).items():
         place = f"{name}: processing_kwargs.{part}"
         if part in ("audio", "image", "video"):
@@ -248,12 +257,23 @@ def _processing_limit(reader: Reader, name: str, table: Mapping[str, Any]) -> in
             reader.refuse(place, "is not done here; `text` and `common` are")
             continue
         for key, value in options.items():
-            if key == "max_length" and isinstance(value, int) and value > 0:
-                limit = value
+            if key == "max_length" and _is_count(value):
+                limits.append(value)
                 reader.fact("tokens_max", value, f"{place}.max_length")
             elif not _changes_nothing(key, value):
                 reader.refuse(f"{place}.{key}", f"is {value!r}, which is not done here")
-    return limit
+    if len(set(limits)) > 1:
+        # Of a text the one of `common` counts, of messages the one of `text`.
+        reader.refuse(
+            f"{name}: processing_kwargs",
+            f"names several lengths, {' and '.join(map(str, limits))}, and one is done here",
+            "keep the one that the model was trained with",
+        )
+    return limits[0] if limits else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _changes_nothing(key: str, value: object) -> bool:

@@ -47,9 +47,10 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `bare` are the parts where there is no instruction, `instruction` is the one of a request that
     has none. The parts `bounded` (from, to) have together what the other parts leave of the length,
-    and part `cut` is shortened to that. With `restores_suffix` a text that was cut gets back the
-    tokens that end every text. With `trims` the texts lose the white space around them. In the bare
-    parts `trims_bare` says so; None, as an older release has it, is as `trims`.
+    and part `cut` is shortened to that: at its end, or with `cuts_start` at its beginning. With
+    `restores_suffix` a text that was cut gets back the tokens that end every text. With `trims` the
+    texts lose the white space around them. In the bare parts `trims_bare` says so; None, as an
+    older release has it, is as `trims`.
     """
 
     parts: tuple[PairPart, ...]
@@ -57,6 +58,7 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bounded: tuple[int, int]
     cut: int
     instruction: str = ""
+    cuts_start: bool = False
     restores_suffix: bool = False
     trims: bool = False
     trims_bare: bool | None = None

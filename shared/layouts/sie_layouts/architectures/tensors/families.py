@@ -354,6 +354,7 @@ scale 1.layer_norm d_model
     "gte": Family(
         ("new.", "gte."),
         "matrix embeddings.word_embeddings vocab_size hidden_size\n"
+        "matrix?type_vocab_size embeddings.token_type_embeddings type_vocab_size hidden_size\n"
         "norm embeddings.LayerNorm hidden_size",
         "encoder.layer.*",
         """
@@ -365,7 +366,7 @@ linear mlp.down_proj hidden_size intermediate_size
 norm mlp_ln hidden_size
 """,
         {"classes": _OF_TOKENS, "tokens": _OF_TOKENS},
-        _SIZES,
+        {**_SIZES, "type_vocab_size": 1},
     ),
     "nomic_bert": Family(
         ("bert.", "nomic_bert."),
