@@ -363,7 +363,7 @@ EXECUTION_MUTANTS = (
         _BATCHES,
         "            with self._sending:\n                self.peer",
         "            if True:\n                self.peer",
-        (f"{_OF_BATCHES}test_answers_from_two_threads_come_whole",),
+        (f"{_OF_BATCHES}test_answers_from_many_threads_come_whole",),
     ),
     edit(
         "who-takes-no-reply-stays",

@@ -1,7 +1,7 @@
 """Laws of what is loaded: a budget is kept at the cost of what nobody needs."""
 
 import gc
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import cast
@@ -300,6 +300,25 @@ def test_of_what_was_asked_for_a_half_is_forgotten_each_minute_and_who_was_not_a
     for name in "abc":
         left = sum(amount * 0.5 ** ((now - at) / FADES_S) for amount, at in last.get(name, []))
         assert interest.of(name, now) == pytest.approx(left)
+
+
+def test_what_runs_stays_and_what_is_asked_for_most_leaves_where_nothing_else_is_there():
+    """The rarest case of the machine, which it met or not as its rules were changed."""
+    ways: list[Callable[[ResidentsMachine], None]] = [
+        lambda machine: machine.load("c", 5, frozenset("a"), is_short=True),
+        lambda machine: machine.load("c", 95, frozenset("a"), is_short=False),
+        lambda machine: machine.make_room("c", 2, frozenset("a")),
+    ]
+    for way in ways:
+        machine = ResidentsMachine()
+        try:
+            for name in "ab":
+                machine.load(name, 5, NOBODY, is_short=False)
+            machine.use("b", 100)
+            way(machine)
+            assert machine.told == ["b"]
+        finally:
+            machine.teardown()
 
 
 TestResidents = ResidentsMachine.TestCase

@@ -264,11 +264,13 @@ async def test_a_long_poll_ends_with_the_write_that_it_waits_for(plane, client):
 @pytest.mark.parametrize(
     "change", [{"after": 2}, {"after": 99}, {"digest": "0" * 64}, {"log_id": "f" * 32}]
 )
-async def test_a_long_poll_answers_any_difference_at_once(client, change):
+async def test_a_long_poll_answers_any_difference_at_once(plane, client, change):
     head = (await client.get("/v1/configs/epoch")).json()
     query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"], "wait": 30}
-    async with asyncio.timeout(60):
-        assert (await client.get("/v1/configs/epoch", params=query | change)).status_code == 200
+    poll = asyncio.create_task(client.get("/v1/configs/epoch", params=query | change))
+    await until(lambda: poll.done() or len(plane.waits) == 1)
+    assert len(plane.waits) == 0
+    assert (await poll).status_code == 200
 
 
 async def test_a_long_poll_of_the_same_position_ends_after_its_wait(client):

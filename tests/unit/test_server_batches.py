@@ -172,19 +172,28 @@ def test_whoever_takes_no_reply_is_gone_and_what_he_asked_for_is_not_run():
     assert ran == [1]
 
 
-def test_answers_from_two_threads_come_whole():
+def test_answers_from_many_threads_come_whole():
     with _unanswered() as (send, peer):
-        # Bytes: more than a socket holds, so that without a lock one is within the other.
-        long = 2_000_000
+        # Bytes: more than a socket holds, so that without a lock one is within the other. Of two
+        # such answers every second pair came one after the other all the same.
+        long, threads_count, each_sends = 400_000, 4, 15
         answers = [
             ipc.BatchDone(
                 id=number,
                 inference_ms=1.0,
                 answers=ipc.DenseAnswers(number, bytes([number]) * long),
             )
-            for number in (1, 2)
+            for number in range(threads_count * each_sends)
         ]
-        threads = [threading.Thread(target=send, args=[each]) for each in answers]
+
+        def send_all(some: list[ipc.BatchDone]) -> None:
+            for each in some:
+                send(each)
+
+        threads = [
+            threading.Thread(target=send_all, args=[answers[first::threads_count]])
+            for first in range(threads_count)
+        ]
         for thread in threads:
             thread.start()
         frames, found = Frames(), list[ipc.Reply]()
