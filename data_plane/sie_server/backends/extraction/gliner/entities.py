@@ -4,9 +4,8 @@
 labels of the request. A text of more words than the model reads is read in windows of words that
 overlap. So is one whose pieces of words would be cut, and a word that is longer than a window is
 read in parts. Where two windows see an entity, the one in which it begins farthest from a cut tells
-it. Spans, scores and the rule for overlaps are the
-library's; the rule is held over the whole text. The embeddings of labels that a model of two
-encoders has seen are kept.
+it. Spans, scores and the rule for overlaps are the library's; the rule is held over the whole text.
+The embeddings of labels that a model of two encoders has seen are kept.
 """
 
 import json
@@ -325,6 +324,8 @@ def _assembled(spec: ModelSpec, layout: GlinerLayout) -> Iterator[Path]:
             f"{spec.model_id} wants the tokenizer and config of {', '.join(absent)}: name the "
             "commit in `beside` of its source, as `sie add` does"
         )
+    if unread := sorted(weights.beside.keys() - set(layout.beside)):
+        raise load_failed(f"the source's beside: {spec.model_id} reads nothing of {unread[0]}")
     if not layout.beside:
         yield weights.folder
         return
