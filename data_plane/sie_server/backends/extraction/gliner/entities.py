@@ -44,6 +44,7 @@ from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     library_dtype,
     loaded_of_library,
+    own_library_model,
     require_no_code,
     require_tensors,
     whole_layout,
@@ -51,7 +52,6 @@ from sie_server.backends.extraction.libraries import (
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.reading_together import reads_together, trial_words
 from sie_server.backends.extraction.spans import Span
-from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GlinerEntities", "load"]
 
@@ -111,7 +111,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
             f"gliner cannot load {spec.weights.folder}: {error}; restore the folder"
         ) from error
     _require_whole(model, weights)
-    own_model(model.model, spec.weights)
+    own_library_model(model.model, spec.weights)
     return GlinerEntities(spec, layout, model, dtype)
 
 
