@@ -1,6 +1,7 @@
 """BigBird reads short texts by full attention, and for good from then on: ours forgets the last."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,11 @@ def test_an_answer_depends_on_no_text_that_was_read_before_or_beside(folder):
 @pytest.mark.parametrize("attention", ["block_sparse", None, "original_full"])
 def test_an_authors_library_is_given_no_such_encoder(tmp_path, attention):
     """Its own models are run as they are."""
-    encoder = {"model_type": "big_bird", "hidden_size": 16, "num_attention_heads": 2}
+    encoder: dict[str, Any] = {
+        "model_type": "big_bird",
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+    }
     encoder |= {"num_hidden_layers": 1, "intermediate_size": 24, "vocab_size": 40}
     encoder |= {"attention_type": attention} if attention else {}
     wanted = attention != "original_full"
