@@ -346,4 +346,22 @@ EXECUTION_WEIGHTS_MUTANTS = (
             "tests/unit/test_conformance_late.py::test_a_document_that_names_vectors_of_whole_texts_is_refused",
         ),
     ),
+    edit(
+        "a-short-text-changes-the-attention-for-good",
+        "after the first short text each long one is answered with another vector",
+        "data_plane/sie_server/backends/architectures/big_bird.py",
+        "if model.attention_type == kind:",
+        "if model.attention_type == _WHOLE:",
+        ("tests/unit/test_sparse_attention.py",),
+    ),
+    edit(
+        "a-field-of-no-use-is-loaded",
+        "a profile that an older release let into the log sets a length that nothing reads",
+        "data_plane/sie_server/backends/names.py",
+        "in unread_of_profile(name, spec.profile.model_dump()):",
+        "in ():",
+        (
+            "tests/property/test_read_option_laws.py::test_a_field_of_a_profile_changes_what_is_told_or_is_refused[echo-dtype]",
+        ),
+    ),
 )

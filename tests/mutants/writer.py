@@ -177,6 +177,17 @@ WRITER_MUTANTS = (
         ("tests/property/test_rule_laws.py",),
     ),
     edit(
+        "a-field-of-no-use-is-written",
+        "a profile says after how many tokens a text is cut, and nothing cuts it",
+        "control_plane/sie_config/writer/operations.py",
+        "    problems += [{",
+        "    _ = [{",
+        (
+            "tests/unit/test_config_writes.py::"
+            "test_a_field_that_no_backend_of_a_model_reads_is_refused_by_its_path",
+        ),
+    ),
+    edit(
         "who-leaves-takes-the-others-along",
         "of many who send one key, one that gives up has all the others fail",
         _SEQUENCER,

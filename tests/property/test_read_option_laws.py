@@ -1,4 +1,4 @@
-"""Each option of each backend is read, or refused by its name: none is passed over in silence.
+"""Each option and each field of a document is read, or refused by its name: none is passed over.
 
 Every backend that is installed runs here with a small model of every kind that it takes, behind the
 sidecar's own preparation. The options that are told of elsewhere are named below.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -26,10 +27,10 @@ from tests.support.picture_models import drawn_text, encoded, save_clip
 from tests.support.small_jobs import small_job
 from tests.support.small_tokenizers import small_tokenizer
 
-from sie_core.backend_options import BACKEND_OPTIONS, of_backend
+from sie_core.backend_options import BACKEND_OPTIONS, of_backend, unread_fields
 from sie_core.options import declared_at
 from sie_schemas import ipc
-from sie_schemas.documents import ProfileDocument, Tasks
+from sie_schemas.documents import SYNONYMS, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, SIEError
 from sie_schemas.items import Item, Media
 from sie_server.backends.backend import ModelSpec
@@ -203,7 +204,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return made
 
 
-def _asked(name: str, folder: Path, profile: dict[str, Any], **request: Any) -> bytes | Refused:
+def _asked(
+    name: str,
+    folder: Path,
+    profile: dict[str, Any],
+    fields: Mapping[str, Any] = MappingProxyType({}),
+    tasks: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Weights] = MappingProxyType({}),
+    given: tuple[str, ...] | None = None,
+    **request: Any,
+) -> bytes | Refused:
     """The answer of a model to one request, or its refusal."""
     kind = _KINDS[name]
     document = ProfileDocument.model_validate(
@@ -211,10 +221,13 @@ def _asked(name: str, folder: Path, profile: dict[str, Any], **request: Any) -> 
             "backend": kind.backend,
             "options": profile,
             "max_sequence_length": kind.tokens_max,
+            **fields,
         }
     )
-    tasks = Tasks.model_validate(dict(kind.tasks))
-    spec = ModelSpec("test/model", "rev", Weights(folder, None), tasks, document)
+    weights = Weights(folder, None, beside=dict(beside))
+    spec = ModelSpec(
+        "test/model", "rev", weights, Tasks.model_validate(dict(tasks or kind.tasks)), document
+    )
     operation = next(iter(kind.tasks))
     text = Item(text=_TEXT)
     media = Item(images=(Media(encoded(drawn_text("paid in Berlin")), "png"),))
@@ -223,7 +236,7 @@ def _asked(name: str, folder: Path, profile: dict[str, Any], **request: Any) -> 
         model_id="test/model",
         items=(media if kind.backend == "ocr" else text,),
         query=Item(text="who spoke") if operation == "score" else None,
-        labels=kind.labels,
+        labels=given if given is not None else kind.labels,
         **request,
     )
     try:
@@ -243,7 +256,9 @@ def _asked(name: str, folder: Path, profile: dict[str, Any], **request: Any) -> 
             labels=job.labels,
             options=msgspec.json.decode(_options_key(job.options) or b"{}"),
         )
-        return msgspec.msgpack.encode(backend.run(batch))
+        # What the sidecar goes by beside the answer.
+        told = (loaded.max_sequence_length, loaded.batch_invariant)
+        return msgspec.msgpack.encode((told, backend.run(batch)))
     except SIEError as error:
         return Refused(error.message)
 
@@ -297,6 +312,76 @@ def test_a_prompt_that_is_chosen_beside_a_template_is_refused(folders, side):
     told = _asked("dense", folders("dense"), {f"{side}_prompt": "a", template: "b: {text}"})
     assert isinstance(told, Refused)
     assert f"the profile's {template} stands in its place" in told.message
+
+
+_BY_THE_SIDECAR: Final = {
+    "batch_cost_max": "a batch is made by it (`test_batching_laws`)",
+    "batch_items_max": "the same",
+    "batch_wait_ms": "the same",
+    "batch_latency_ms": "the same (`test_pacing_laws`)",
+    "backend": "it is what is asked about",
+    "options": "each is asked about above",
+}
+_FIELDS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "dtype": ("fp32", "bf16"),
+    "batch_invariant": (True, False),
+    "max_sequence_length": (20, 30),
+}
+_SHORT: Final = {"pictures": {"max_sequence_length": (12, 16)}}
+"""What is less than a small model reads."""
+
+
+@pytest.mark.parametrize("field", ProfileDocument.model_fields.keys() - _BY_THE_SIDECAR.keys())
+@pytest.mark.parametrize("name", _KINDS)
+def test_a_field_of_a_profile_changes_what_is_told_or_is_refused(folders, name, field):
+    values = {**_FIELDS, **_SHORT.get(name, {})}[field]
+    found = [_asked(name, folders(name), {}, {field: value}) for value in values]
+    _assert_read_or_refused(found, field)
+    backend = _KINDS[name].backend
+    for value, told in zip(values, found, strict=True):
+        document = {"profiles": {"p": {"backend": backend, field: value}}}
+        written = dict(unread_fields({"source": {}, "tasks": {}, **document}))
+        # A table is known by its files alone.
+        if isinstance(told, Refused) and name != "table":
+            assert written[f"profiles.p.{field}"] in told.message
+        else:
+            assert not written
+
+
+@pytest.mark.parametrize("name", [name for name, kind in _KINDS.items() if "extract" in kind.tasks])
+def test_labels_of_a_document_are_the_models_or_change_what_is_told(folders, name):
+    found = [
+        _asked(name, folders(name), {}, tasks={"extract": {"labels": labels}}, given=given)
+        for labels in ((), ("nobody",))
+        for given in ((), _KINDS[name].labels)
+    ]
+    _assert_read_or_refused(found, "labels")
+
+
+def test_a_repository_beside_one_that_nothing_of_it_names_is_refused(folders):
+    other = {"org/other": Weights(folders("dense"), None)}
+    for name in ("dense", "spacy", "ocr", "tokens", "pictures"):
+        told = _asked(name, folders(name), {}, beside=other)
+        assert isinstance(told, Refused), name
+        assert "reads nothing of org/other" in told.message
+
+
+def test_fields_that_no_backend_reads_are_refused_where_they_are_written():
+    word = {"extract": {"synonyms": {"people": ("PERSON",)}}}
+    own = {"extract": {"synonyms": dict(SYNONYMS)}}
+    for backend in BACKEND_OPTIONS:
+        profiles = {"p": {"backend": backend}}
+        as_they_stand = backend in ("gliclass", "gliner", "ocr", "zero-shot-classification")
+        for source, tasks, path in (
+            ({"beside": {"org/other": "1"}}, {}, "source.beside" if backend != "gliner" else ""),
+            ({}, word, "tasks.extract.synonyms" if as_they_stand else ""),
+            ({}, own, ""),
+        ):
+            document = {"source": source, "tasks": tasks, "profiles": profiles}
+            assert [name for name, _ in unread_fields(document)] == [path] * bool(path), backend
+            # Somebody else's may read it.
+            other = {**profiles, "q": {"backend": "of_ours"}}
+            assert not [*unread_fields({**document, "profiles": other})]
 
 
 def _assert_read_or_refused(found: list[bytes | Refused], option: str) -> None:

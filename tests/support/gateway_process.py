@@ -75,7 +75,7 @@ class GatewayProcess:
 
 def model(model_id: str, **rest: Any) -> dict[str, Any]:
     """A model that the gateway routes; nobody loads it."""
-    profiles = {"default": {"backend": "echo"}, "fast": {"backend": "echo", "dtype": "bf16"}}
+    profiles = {"default": {"backend": "echo"}, "fast": {"backend": "echo", "dtype": "fp32"}}
     document = {"model_id": model_id, "source": _SOURCE, "tasks": {"encode": {}}}
     return {**document, "profiles": profiles, **rest}
 

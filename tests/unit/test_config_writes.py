@@ -535,3 +535,21 @@ async def test_no_write_puts_an_adapter_over_a_model_whose_backends_take_none(cl
     assert "has adapters (legal)" in back.text
     body = {"to": before}
     assert (await client.post(f"{CONFIGS}/revert", json=body)).status_code == 200
+
+
+async def test_a_field_that_no_backend_of_a_model_reads_is_refused_by_its_path(client):
+    profiles = {"default": {"backend": "spacy", "dtype": "bf16", "max_sequence_length": 20}}
+    tasks = {"extract": {"synonyms": {"people": ["PERSON"]}}}
+    refused = await client.post(MODELS, json=model("m", tasks=tasks, profiles=profiles))
+    told = refused.json()["detail"]
+    paths = [f"profiles.default.{field}" for field in ("dtype", "max_sequence_length")]
+    assert (refused.status_code, [each["path"] for each in told["details"]]) == (422, paths)
+    assert "the backend spacy works in fp32 alone" in told["message"]
+    profiles = {"default": {"backend": "gliner"}}
+    refused = await client.post(MODELS, json=model("m", tasks=tasks, profiles=profiles))
+    assert refused.json()["detail"]["field"] == "tasks.extract.synonyms"
+    # What an admitted document holds may be written again.
+    made = await client.post(MODELS, json=model("m", tasks={"extract": {}}, profiles=profiles))
+    assert made.status_code == 201, made.text
+    held = (await client.get(f"{MODELS}/m")).json()["document"]
+    assert (await client.put(f"{MODELS}/m", json=held)).json()["changed"] is False

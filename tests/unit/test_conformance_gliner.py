@@ -493,6 +493,8 @@ def test_a_tokenizer_and_a_config_of_another_repository_are_those_that_the_sourc
             _load(tmp_path, beside=beside)
         beside["other/encoder"] = Weights(tmp_path / "base", None)
     (model / "gliner_config.json").write_text(json.dumps(config))
+    with pytest.raises(OurFault, match="reads nothing of third/one"):
+        _load(tmp_path, beside={**beside, "third/one": Weights(tmp_path / "base", None)})
     backend = _load(tmp_path, beside=beside)
     (found,) = _run(backend, [CORPUS[0]], threshold=0.3).entities
     expected = _ordered(library.inference([CORPUS[0]], list(_LABELS), threshold=0.3)[0])

@@ -20,7 +20,7 @@ from sie_config.documents.merge_patch import merged
 from sie_config.documents.secret_rules import refuse_secrets
 from sie_config.writer.draft import Seen
 from sie_config.writer.rules import Command, Delete, Expectation, Put, absent
-from sie_core.backend_options import of_backend
+from sie_core.backend_options import of_backend, unread_fields
 from sie_core.options import profile_problems
 from sie_core.registry import EntityId, Registry
 from sie_core.stored_documents import DocumentJson
@@ -119,8 +119,8 @@ async def admitted(kind: str, value: Any, pin: Pin) -> dict[str, Any]:
 
 
 def _check_options(document: DocumentJson) -> None:
-    """Refuse options of profiles that a built-in backend does not take. The worker that loads the
-    model checks those of another package's backend."""
+    """Refuse options of profiles that a built-in backend does not take, and fields that it does not
+    read. The worker that loads the model checks those of another package's backend."""
     problems = [
         {"path": f"profiles.{name}.options.{option}", "message": problem}
         for name, profile in document["profiles"].items()
@@ -129,6 +129,7 @@ def _check_options(document: DocumentJson) -> None:
             profile["options"], declared, backend=profile["backend"]
         )
     ]
+    problems += [{"path": path, "message": problem} for path, problem in unread_fields(document)]
     if problems:
         first = problems[0]
         raise FixRequest(

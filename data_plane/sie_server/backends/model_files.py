@@ -40,6 +40,7 @@ from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TaskLayout
 from sie_server.adapters.lora import Adapter
 from sie_server.adapters.task_changes import read_task_changes
+from sie_server.backends.architectures.big_bird import keep_attention
 from sie_server.backends.architectures.published import Architecture, architecture_of
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.device.choice import Choice, choose_dtype
@@ -141,6 +142,7 @@ def load_model(
             # Code of the model's own may make it in another way each time.
             device.skeletons.saw(key, model, files)
     own_model(model, spec.weights)
+    keep_attention(model)
     return model
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
-from sie_core.backend_options import GENERAL, of_backend
+from sie_core.backend_options import GENERAL, of_backend, reads_beside, unread_of_profile
 from sie_core.options import profile_problems
 from sie_layouts.architectures.counts import too_many_parts
 from sie_layouts.folder import FolderFiles
@@ -132,11 +132,16 @@ def options_of(name: str) -> tuple[Option, ...]:
 
 def load_backend(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model with its profile's backend. Raises MODEL_LOAD_FAILED, for an option that the
-    backend does not declare too."""
+    backend does not declare too, and for a field that it does not read."""
     name = spec.profile.backend
     load = find_backend(name)
     for option, problem in profile_problems(spec.profile.options, options_of(name), backend=name):
         raise load_failed(f"the profile's option {option}: {problem}")
+    for field, problem in unread_of_profile(name, spec.profile.model_dump()):
+        raise load_failed(f"the profile's {field}: {problem}")
+    if spec.weights.beside and not reads_beside(name):
+        named = ", ".join(sorted(spec.weights.beside))
+        raise load_failed(f"the source's beside: the backend {name} reads nothing of {named}")
     # A config of a million layers was made, layer by layer, before anybody looked at a weight.
     for weights in (spec.weights, *spec.weights.beside.values()):
         _require_few_parts(weights.folder)

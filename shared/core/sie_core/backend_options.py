@@ -1,4 +1,4 @@
-"""The options and the inputs of every built-in backend, each declared once.
+"""The options, the fields and the inputs of every built-in backend, each declared once.
 
 *pure.* Data that the gateway, sie-config and the workers read alike. `GENERAL` are the sidecar's
 own, which every backend has; `of_backend` gives them with those of one backend. A backend of
@@ -6,11 +6,13 @@ another package declares its own at its loader (`sie_server.backends.backend.dec
 known here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
+from sie_core.stored_documents import DocumentJson
+from sie_schemas.documents import SYNONYMS
 from sie_schemas.ipc import Option
 
 __all__ = [
@@ -18,7 +20,10 @@ __all__ = [
     "GENERAL",
     "inputs_of",
     "of_backend",
+    "reads_beside",
     "takes_adapters",
+    "unread_fields",
+    "unread_of_profile",
     "without_adapters",
 ]
 
@@ -244,6 +249,49 @@ _WITHOUT_ADAPTERS: Final = frozenset(
 """Those that run another library's model or graph, or none: no layer of it is adapted."""
 
 
+_WORKS_IN_FP32: Final = frozenset({"echo", "ocr", "onnx-cross-encoder", "spacy"})
+"""Those whose library or graph has its own type of numbers, whatever a profile says."""
+_CUTS_NOTHING: Final = frozenset({"echo", "gliner", "ocr", "spacy"})
+"""Those that read a text whole, or in windows of their model's own length."""
+_READS_BESIDE: Final = frozenset({"gliner"})
+"""Those whose folders name other repositories."""
+_TAKES_NO_WORDS: Final = frozenset({"gliclass", "gliner", "ocr", "zero-shot-classification"})
+"""Those with any labels, or one: each is taken as it stands."""
+
+
+def unread_of_profile(backend: str, profile: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The name of each field of a profile that its built-in backend does not read, and why."""
+    if profile.get("dtype", "auto") not in ("auto", "fp32") and backend in _WORKS_IN_FP32:
+        yield "dtype", f"the backend {backend} works in fp32 alone: write auto, or leave it out"
+    if profile.get("max_sequence_length") is not None and backend in _CUTS_NOTHING:
+        yield "max_sequence_length", f"the backend {backend} cuts no text: leave it out"
+
+
+def reads_beside(backend: str) -> bool:
+    """True if a backend may read repositories beside its own; another package's may."""
+    return backend in _READS_BESIDE or backend not in BACKEND_OPTIONS
+
+
+def unread_fields(document: DocumentJson) -> Iterator[tuple[str, str]]:
+    """The path of each field of a model's document that nothing would read, and why."""
+    profiles = document["profiles"]
+    for name, profile in profiles.items():
+        for field, problem in unread_of_profile(profile["backend"], profile):
+            yield f"profiles.{name}.{field}", problem
+    backends = {profile["backend"] for profile in profiles.values()}
+    if document["source"].get("beside") and not any(map(reads_beside, backends)):
+        yield "source.beside", f"the backend {_listed(backends)} reads no other repository"
+    extract = document["tasks"].get("extract") or {}
+    given = {word: tuple(kinds) for word, kinds in (extract.get("synonyms") or {}).items()}
+    if not given.items() <= SYNONYMS.items() and backends <= _TAKES_NO_WORDS:
+        problem = "takes each label as it stands: leave them out"
+        yield "tasks.extract.synonyms", f"the backend {_listed(backends)} {problem}"
+
+
+def _listed(backends: Iterable[str]) -> str:
+    return ", ".join(sorted(set(backends)))
+
+
 def takes_adapters(name: str) -> bool | None:
     """True if a built-in backend applies LoRA adapters; None for another's."""
     return name not in _WITHOUT_ADAPTERS if name in BACKEND_OPTIONS else None
@@ -251,8 +299,8 @@ def takes_adapters(name: str) -> bool | None:
 
 def without_adapters(backends: Iterable[str]) -> str:
     """The names of a model's backends where none of them applies adapters; else empty."""
-    names = sorted(set(backends))
-    return "" if any(takes_adapters(name) is not False for name in names) else ", ".join(names)
+    names = set(backends)
+    return "" if any(takes_adapters(name) is not False for name in names) else _listed(names)
 
 
 def inputs_of(name: str) -> tuple[str, ...] | None:

@@ -22,6 +22,7 @@ from sie_server.backends.backend import (
     DeviceSpec,
     ModelSpec,
     WithoutAdapters,
+    load_failed,
     take,
     unit_length,
 )
@@ -50,6 +51,8 @@ class LookupBackend(WithoutAdapters):
         layout: SentenceLayout,
         step: StaticStep | TokenWeightsStep,
     ) -> None:
+        if spec.profile.dtype not in ("auto", "fp32"):
+            raise load_failed("the profile's dtype: a table works in fp32 alone: write auto")
         place = torch.device(device.name)
         folder = spec.weights.inside(step.folder).folder
         self._spec = spec

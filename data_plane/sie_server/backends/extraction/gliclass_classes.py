@@ -35,12 +35,12 @@ from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     library_dtype,
     loaded_of_library,
+    own_library_model,
     require_tensors,
     whole_layout,
 )
 from sie_server.backends.extraction.options import CLASSES, chosen
 from sie_server.backends.extraction.reading_together import reads_together, trial_words
-from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GliclassClasses", "load"]
 
@@ -76,7 +76,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         raise load_failed(
             f"{folder} and the model differ in {len(unmatched)} tensors, {unmatched[0]} among them"
         )
-    own_model(model, spec.weights)
+    own_library_model(model, spec.weights)
     return GliclassClasses(spec, model.to(device.name), tokenizer, dtype)
 
 

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import torch
+from torch import nn
 
 from sie_layouts.extraction.any_labels import code_named
 from sie_layouts.facts import Reading, Refusal
 from sie_schemas.ipc import Loaded
+from sie_server.backends.architectures.big_bird import SWITCHES, switches_attention
 from sie_server.backends.backend import ModelSpec, load_failed
+from sie_server.weights.own_tensors import own_model
+from sie_server.weights.sources import Weights
 
 __all__ = [
     "library_dtype",
     "loaded_of_library",
+    "own_library_model",
     "require_no_code",
     "require_tensors",
     "whole_layout",
@@ -51,6 +56,14 @@ def require_no_code(what: str, config: Path) -> None:
     named = code_named(table) if isinstance(table, dict) else ["it is no JSON object"]
     if named:
         raise load_failed(f"{what} names code of its own, which is never run here ({named[0]})")
+
+
+def own_library_model(model: nn.Module, weights: Weights) -> None:
+    """Take a model of a library for this process. Raises MODEL_LOAD_FAILED for one whose answers
+    would hang on what it read before."""
+    if switches_attention(model):
+        raise load_failed(f"its encoder's attention_type: {SWITCHES}; write original_full")
+    own_model(model, weights)
 
 
 def library_dtype(spec: ModelSpec) -> tuple[str, torch.dtype]:

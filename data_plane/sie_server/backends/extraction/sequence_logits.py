@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
 from sie_schemas.jobs import AdapterPin
+from sie_server.backends.architectures.big_bird import switches_attention
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.forward.encoder import Encoder
 from sie_server.backends.forward.loaded_encoder import LoadedEncoder
@@ -201,6 +202,8 @@ class SequenceLogits:
     @torch.inference_mode()
     def _may_pad(self) -> bool:
         """True if texts of several lengths answer together as each alone."""
+        if switches_attention(self._model):
+            return False
         vocabulary = self._limits.vocabulary
         end = getattr(self._model.config, "eos_token_id", None)
         texts = trial_texts(vocabulary, [min(each, self._limits.tokens_max) for each in _TRIED])

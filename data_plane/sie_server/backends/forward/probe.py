@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from sie_server.backends.architectures.big_bird import SWITCHES, switches_attention
 from sie_server.backends.backend import Verdict
 from sie_server.backends.forward.encoder import Encoder, Sequences, States
 from sie_server.backends.forward.trial_texts import first_plain, trial_texts
@@ -66,6 +67,9 @@ def probe(
         raise load_failed(
             f"the model's own forward fails: {str(error)[:300]}; mend config.json, if it was edited"
         ) from error
+    if switches_attention(encoder.model):
+        encoder.choose("alone")
+        return Verdict("alone", f"{SWITCHES}: each text runs by itself")
     together = _batch(texts)
     # Padding was believed in once. FNet, ConvBERT, MobileBERT and Nystromformer mix a text with the
     # padding beside it: their vectors were other ones in a mixed batch, without a word.

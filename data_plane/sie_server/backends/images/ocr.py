@@ -6,6 +6,7 @@ with the label `line`: text, score, and `bbox`, which is left, top, right and bo
 the upright image. Lines come in reading order, as the library has it. Nothing is downloaded.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,9 @@ _THRESHOLD: Final = 0.5
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Open the three graphs of a folder. Raises MODEL_LOAD_FAILED."""
     require_only(spec, "extract")
+    assert spec.tasks.extract is not None, "it does nothing else"
+    if told := _not_told(spec.tasks.extract.labels):
+        raise load_failed(f"tasks.extract.labels of the config: {spec.model_id} {told}")
     params: dict[str, Any] = {
         "Global.log_level": "error",
         "EngineConfig.onnxruntime.intra_op_num_threads": device.threads,
@@ -55,6 +59,11 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
             f"rapidocr cannot open {spec.weights.folder}: {error}; restore the folder"
         ) from error
     return OcrBackend(spec, reader, sum(path.stat().st_size for path in graphs.values()))
+
+
+def _not_told(labels: Sequence[str]) -> str:
+    """The reason why labels are none of a reader of lines; empty if there is none."""
+    return f"finds the label {_LABEL!r} alone" if set(labels) - {_LABEL} else ""
 
 
 def _graph(spec: ModelSpec, words: str) -> Path:
@@ -100,10 +109,8 @@ class OcrBackend(WithoutAdapters):
     def run(self, batch: RunBatch) -> Answers:
         """The lines of each image, one image after another."""
         self.require(batch, "extract")
-        if batch.labels and set(batch.labels) != {_LABEL}:
-            raise FixRequest(
-                f"{self._spec.model_id} finds the label {_LABEL!r} alone", field="labels"
-            )
+        if told := _not_told(batch.labels):
+            raise FixRequest(f"{self._spec.model_id} {told}", field="labels")
         threshold = float(batch.options.get("threshold", self._threshold))
         images = [_rows(given, place) for place, given in enumerate(take(batch, PixelsInput))]
         return EntityAnswers(tuple(self._lines(image, threshold) for image in images))

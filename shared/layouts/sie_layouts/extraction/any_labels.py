@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sie_layouts.extraction.gliner_fields import refuse_fields
+from sie_layouts.extraction.gliner_fields import refuse_fields, refuse_switching
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.reader import Reader
 
@@ -123,6 +123,7 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
         reader.refuse(
             f"{_CONFIG}: encoder_config", "is missing", "save the model with its encoder's config"
         )
+    refuse_switching(reader, f"{_CONFIG}: encoder_config", config.get("encoder_config"))
     _refuse_code(reader, _CONFIG, config)
     if not reader.has(_TOKENIZER):
         reader.refuse(_TOKENIZER, "is missing", "save the tokenizer into the folder")

@@ -15,7 +15,7 @@ from sie_layouts.facts import Refusal
 from sie_layouts.inputs.vocabularies import TOKENIZER_FILE, tokens_of
 from sie_layouts.reader import Reader
 
-__all__ = ["refuse_fields"]
+__all__ = ["refuse_fields", "refuse_switching"]
 
 _SPLITTER: Final = "whitespace"
 """The one way to split words of which the library brings all that it needs."""
@@ -95,9 +95,21 @@ def refuse_fields(reader: Reader, name: str, config: Mapping[str, Any], *, two: 
         usual = _DEFAULT if key in _ENCODERS else None
         for refusal in _of_part(f"{name}: {key}", config.get(key), known, usual):
             reader.add(refusal)
+        refuse_switching(reader, f"{name}: {key}", config.get(key))
     indices = (config.get("class_token_index", -1), config.get("vocab_size", -1))
     if not two and not reader.refusals and -1 not in indices and reader.has(TOKENIZER_FILE):
         _refuse_marks(reader, name, config)
+
+
+def refuse_switching(reader: Reader, source: str, encoder: object) -> None:
+    """Refuse an encoder that reads short texts by another attention than long ones: the library's
+    stays with that of its first short text."""
+    if not isinstance(encoder, dict) or encoder.get("model_type") != "big_bird":
+        return
+    said = encoder.get("attention_type", "block_sparse")
+    if said != "original_full":
+        what = f"is {_short(said)}, with which answers hang on what was read before"
+        reader.refuse(f"{source}.attention_type", what, "write original_full")
 
 
 def _of_part(

@@ -4,9 +4,8 @@
 labels of the request. A text of more words than the model reads is read in windows of words that
 overlap. So is one whose pieces of words would be cut, and a word that is longer than a window is
 read in parts. Where two windows see an entity, the one in which it begins farthest from a cut tells
-it. Spans, scores and the rule for overlaps are the
-library's; the rule is held over the whole text. The embeddings of labels that a model of two
-encoders has seen are kept.
+it. Spans, scores and the rule for overlaps are the library's; the rule is held over the whole text.
+The embeddings of labels that a model of two encoders has seen are kept.
 """
 
 import json
@@ -45,6 +44,7 @@ from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     library_dtype,
     loaded_of_library,
+    own_library_model,
     require_no_code,
     require_tensors,
     whole_layout,
@@ -52,7 +52,6 @@ from sie_server.backends.extraction.libraries import (
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.reading_together import reads_together, trial_words
 from sie_server.backends.extraction.spans import Span
-from sie_server.weights.own_tensors import own_model
 
 __all__ = ["GlinerEntities", "load"]
 
@@ -112,7 +111,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
             f"gliner cannot load {spec.weights.folder}: {error}; restore the folder"
         ) from error
     _require_whole(model, weights)
-    own_model(model.model, spec.weights)
+    own_library_model(model.model, spec.weights)
     return GlinerEntities(spec, layout, model, dtype)
 
 
@@ -325,6 +324,8 @@ def _assembled(spec: ModelSpec, layout: GlinerLayout) -> Iterator[Path]:
             f"{spec.model_id} wants the tokenizer and config of {', '.join(absent)}: name the "
             "commit in `beside` of its source, as `sie add` does"
         )
+    if unread := sorted(weights.beside.keys() - set(layout.beside)):
+        raise load_failed(f"the source's beside: {spec.model_id} reads nothing of {unread[0]}")
     if not layout.beside:
         yield weights.folder
         return
