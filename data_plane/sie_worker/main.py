@@ -34,7 +34,9 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         process_id=worker_id,
         bus=bus,
         process=ProcessReport(
-            models=lambda: worker.reports() if worker is not None else {}, place=settings.kind
+            models=lambda: worker.reports() if worker is not None else {},
+            trouble=lambda: worker.trouble if worker is not None else "",
+            place=settings.kind,
         ),
     )
     worker = Worker(

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from sie_core.resolver import ResolvedModel, Resolver
+from sie_core.resolver import ResolvedModel, Resolver, misplaced
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.dead_letters import DeadLetters
@@ -98,6 +98,8 @@ class Worker:
             executor.on_change(self._executor_changed)
         self._homes = self._make_homes()
         self._prefetch = self._make_prefetch()
+        self._misplaced = ""
+        """In words: why no job can come to a worker of this kind; empty where jobs can."""
         self._intake: Intake | None = None
         self._pulling: Pulling | None = None
 
@@ -109,6 +111,15 @@ class Worker:
     def reports(self) -> dict[str, ModelReport]:
         """The state of each model here."""
         return self._devices.reports()
+
+    @property
+    def trouble(self) -> str:
+        """In words: why no job is run here, or none can come; empty where all is well."""
+        if self._known.current is None:
+            return self._replica.not_ready
+        if not self._devices.connected:
+            return self._devices.trouble or "no model execution is connected yet"
+        return self._misplaced
 
     def state(self) -> Mapping[str, Any]:
         """The state that `/readyz` tells."""
@@ -130,7 +141,15 @@ class Worker:
         self._known.advance(resolver, self._clock())
         self._devices.forget_failures(self._known.is_current)
         self._placement_changed()
+        self._place(misplaced(resolver, self._settings.kind))
         if not was_ready:
+            self._heartbeats.changed()
+
+    def _place(self, misplaced: str) -> None:
+        if misplaced and misplaced != self._misplaced:
+            _LOG.warning("no job can come to this worker: %s", misplaced)
+        if misplaced != self._misplaced:
+            self._misplaced = misplaced
             self._heartbeats.changed()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -266,6 +285,7 @@ class Worker:
             devices=len(self._devices),
             devices_ready=self._devices.connected,
             devices_trouble=self._devices.trouble,
+            trouble=self.trouble,
             pending_cost=self._devices.cost_in_hand,
             batches_running=self._devices.batches_out,
             answered_per_s=self._rate.look(self._results.answered, self._clock()),

@@ -16,8 +16,11 @@ from tests.support.worker_world import (
     worker_world,
 )
 
+from sie_core.apply import preview
+from sie_core.resolver import Resolver
 from sie_runtime.streams.payload_store import PayloadSettings, PayloadStore
 from sie_schemas import arrays, ipc
+from sie_schemas.entry import put
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item
 from sie_schemas.jobs import JOB_ENCODER, JOB_VERSION, AdapterPin, JobResult
@@ -619,3 +622,14 @@ async def test_a_model_that_its_pool_pins_is_kept_by_model_execution_until_the_p
 
 def pins(world: WorkerWorld) -> list[bool]:
     return [each.pinned for each in world.execution.requests if isinstance(each, ipc.Load)]
+
+
+async def test_a_worker_that_no_job_can_come_to_says_why_in_its_heartbeat(tmp_path: Path):
+    async with worker_world(tmp_path, pool="defualt") as world:
+        await until(lambda: world.heartbeats)
+        assert world.heartbeats[-1].trouble == "no verified registry is loaded yet"
+        world.advance(FIRST)
+        await until(lambda: "no pool 'defualt'; did you mean" in world.heartbeats[-1].trouble)
+        pool = put("pool", "defualt", {"machine_profiles": ["cpu"]})
+        world.advance(Resolver.of(preview(FIRST.registry, [pool], 2), FIRST.position))
+        await until(lambda: world.heartbeats[-1].trouble == "")

@@ -70,6 +70,7 @@ told = st.fixed_dictionaries(
         "devices_ready": st.integers(0, 4),
         "queue_depth": st.integers(0, 5),
         "devices_trouble": st.sampled_from(["", "x" * WORDS_MAX, "x" * (WORDS_MAX + 1)]),
+        "trouble": st.sampled_from(["", "y" * WORDS_MAX, "y" * (WORDS_MAX + 1)]),
         "models": st.dictionaries(st.sampled_from(sorted(TASKS)), reports, min_size=1, max_size=4),
     }
 )
@@ -112,6 +113,7 @@ def test_a_cluster_is_what_its_workers_say(workers, ready):
         assert row["ready_gpu_slots"] == slots * worker.ready
         assert row["loaded_models"] == sorted(loaded[worker.worker_id])
         assert row["devices_trouble"] == worker.devices_trouble[:WORDS_MAX]
+        assert row["trouble"] == worker.trouble[:WORDS_MAX]
     assert list(view.lists["models"].keys) == sorted(RESOLVER.models)
     for name in view.lists["models"].keys:
         holders = [each for each in workers if name in loaded[each.worker_id]]

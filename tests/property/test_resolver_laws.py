@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from sie_core.apply import ChangeRefused, preview
 from sie_core.layered import Layered
 from sie_core.registry import Registry
-from sie_core.resolver import Resolver
+from sie_core.resolver import Resolver, misplaced
 from sie_schemas.entry import delete, put
+from sie_schemas.fleet import WorkerKind
 
 KEYS = st.sampled_from(["a", "b", "c/d", "e", "f"])
 DOCUMENTS = st.fixed_dictionaries(
@@ -89,3 +90,26 @@ def test_a_map_that_has_grown_is_poured_together_and_forgets_what_went():
 
     assert dict(layered) == {"99": 99}
     assert len(layered._lower) + len(layered._upper) < 40
+
+
+NAMES = ["default", "night", "cpu", "l4", "gliner"]
+PLACES = st.dictionaries(
+    st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, unique=True), max_size=3
+)
+
+
+@given(
+    pools=PLACES,
+    bundles=st.sets(st.sampled_from(NAMES)),
+    kind=st.tuples(*[st.sampled_from([*NAMES, "defualt", "nihgt"])] * 3),
+)
+def test_a_kind_of_worker_is_misplaced_where_no_job_can_name_it(pools, bundles, kind):
+    changes = [put("pool", name, {"machine_profiles": names}) for name, names in pools.items()]
+    changes += [put("bundle", name, {"backends": []}) for name in sorted(bundles)]
+    resolver = Resolver.of(preview(Registry.EMPTY, changes, 1), None)
+    pool, profile, bundle = kind
+    wrong = misplaced(resolver, WorkerKind(*kind))
+    can_be_named = profile in pools.get(pool, ()) and bundle in bundles
+    assert (wrong == "") == can_be_named
+    if pool == "defualt" and "default" in pools:
+        assert "'defualt'; did you mean 'default'?" in wrong

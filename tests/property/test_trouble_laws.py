@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_core.troubles import fleet_troubles
+from sie_core.troubles import fleet_troubles, writer_troubles
 from sie_gateway.fleet.kind_loads import KindLoads
 from sie_schemas.fleet import WorkerKind
 
@@ -44,6 +44,23 @@ def test_only_a_fleet_at_rest_is_no_alarm(workers: list[dict[str, Any]], pools: 
             assert told == []
         else:
             assert told == ["bad" if workers or awaited else "warn"]
+
+
+@given(healthy=st.booleans(), others=WORKERS, trouble=st.sampled_from(["", "no pool 'nihgt'"]))
+def test_a_worker_that_says_why_it_runs_no_jobs_is_told_by_its_reason(
+    healthy: bool, others: list[dict[str, Any]], trouble: str
+):
+    row = {"name": "w", "pool": "nihgt", "healthy": healthy, "trouble": trouble}
+    found = fleet_troubles([row, *others], {}, {}, awaited=True)
+    report = {"role": "worker", "id": "w", "lag": 0, "trouble": trouble}
+    heard = writer_troubles({}, 1, 1, [report])
+    if trouble:
+        assert [each for each in found if trouble in each.evidence]
+        assert [each.evidence for each in heard] == [trouble]
+    else:
+        assert heard == []
+    if trouble and healthy:
+        assert [each for each in found if each.id == "worker w"] == heard, "doctor tells it once"
 
 
 @given(steps=STEPS)

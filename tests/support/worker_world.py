@@ -124,6 +124,11 @@ class ScriptedReplica:
         self.position: Position | None = None
         self._moved = asyncio.Event()
 
+    @property
+    def not_ready(self) -> str:
+        """As the follower says."""
+        return "" if self.position is not None else "no verified registry is loaded yet"
+
     def move(self, position: Position | None) -> None:
         """Be at a position."""
         self.position = position

@@ -15,7 +15,7 @@ from tests.support.served import served_application
 from sie_cli.access import state
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ClusterState, ProcessRecord, record_process
-from sie_cli.config.config_rows import failed_lines
+from sie_cli.config.config_rows import trouble_lines
 from sie_cli.plan.broker import ROLES, BrokerPlan
 from sie_cli.plan.folders import prepare, write_broker_config
 from sie_cli.plan.installation import check_installed, scripts_folder
@@ -256,8 +256,13 @@ def test_a_model_that_a_living_replica_cannot_load_is_told_with_its_reason():
         {"role": "worker", "id": "w1", "live": True, "models": {"org/b": failed, "org/a": {}}},
         {"role": "worker", "id": "w2", "live": False, "models": {"org/b": failed}},
         {"role": "gateway", "id": "g1", "live": True},
+        {"role": "worker", "id": "w3", "live": True, "trouble": "the log has no pool 'nihgt'"},
+        {"role": "worker", "id": "w4", "live": False, "trouble": "it was never told"},
     ]
-    assert failed_lines(rows) == [f"worker w1 cannot load org/b: {failed['reason']}"]
+    assert trouble_lines(rows) == [
+        "worker w3 runs no jobs: the log has no pool 'nihgt'",
+        f"worker w1 cannot load org/b: {failed['reason']}",
+    ]
 
 
 async def test_a_writer_that_takes_no_writes_is_told_at_the_start_and_a_short_pause_is_not():

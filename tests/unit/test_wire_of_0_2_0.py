@@ -63,11 +63,11 @@ ASKED = {"ping", "batches", "load", "load_adapter", "unload", "run"}
 """The tags of the frames that a worker sends; those of model execution are replies."""
 
 LEFT = {("RunBatch", ".threads"), ("Hello", ".threads_max")}
-"""Taken away by a later release: a batch is lent no threads any more."""
+"""Fields that a later release took away: a batch is lent no threads any more."""
 
 
 def read(message: dict[str, Any]) -> Any:
-    """The message that today's reader makes of its bytes."""
+    """A message as today's reader of it has it."""
     data = base64.b64decode(message["bytes"])
     name, form = message["message"], message["form"]
     if form == "frame":

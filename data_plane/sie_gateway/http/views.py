@@ -345,6 +345,7 @@ def _judged(worker: Heartbeat) -> JudgedWorker:
         "devices": worker.devices,
         "devices_ready": worker.devices_ready,
         "devices_trouble": worker.devices_trouble[:_TOLD_MAX],
+        "trouble": worker.trouble[:_TOLD_MAX],
     }
 
 

@@ -60,6 +60,10 @@ class Replica(Protocol):
     def position(self) -> Position | None:
         """The newest applied position."""
 
+    @property
+    def not_ready(self) -> str:
+        """The reason why its registry is not to be counted on; empty where it is."""
+
     async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
         """Wait for a position; true if it was reached in time."""
 

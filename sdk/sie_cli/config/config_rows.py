@@ -15,13 +15,13 @@ __all__ = [
     "change_line",
     "entity_row",
     "entry_row",
-    "failed_lines",
     "field_line",
     "name_of",
     "replica_row",
     "shortened",
     "state_of",
     "trial_line",
+    "trouble_lines",
     "verified_lines",
 ]
 
@@ -88,12 +88,18 @@ def replica_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(row) | {"state": state_of(row), "live": row["live"] and not row.get("gone")}
 
 
-def failed_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each model that a living replica could not load, with its reason and cure."""
-    return [
+def trouble_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each living worker that runs no jobs and each model that one could not load, with the
+    reason."""
+    live = [row for row in replicas if row.get("live", True)]
+    idle = [
+        f"{row['role']} {row['id']} runs no jobs: {row['trouble']}"
+        for row in live
+        if row.get("trouble")
+    ]
+    return idle + [
         f"{row['role']} {row['id']} cannot load {model}: {said.get('reason', '')}"
-        for row in replicas
-        if row.get("live", True)
+        for row in live
         for model, said in sorted((row.get("models") or {}).items())
         if said.get("state") == "failed"
     ]

@@ -12,10 +12,10 @@ from sie_cli.config.config_rows import (
     change_line,
     entity_row,
     entry_row,
-    failed_lines,
     field_line,
     replica_row,
     shortened,
+    trouble_lines,
     verified_lines,
 )
 from sie_cli.config.config_work import Work
@@ -196,7 +196,7 @@ def replicas(work: Work) -> int:
         more = ["age_s", "digest", "life", "shares_name", "reason"]
         shown = [replica_row(row) for row in view["replicas"]]
         print_rows(shown, columns, work.form, more=more, names=names)
-        for line in failed_lines(view["replicas"]):
+        for line in trouble_lines(view["replicas"]):
             talk(line)
     return 0 if view["converged"] else DIFFERS
 

@@ -15,7 +15,7 @@ from sie_cli.access import state
 from sie_cli.access.named_cluster import is_alive
 from sie_cli.access.operator_access import config_bearer
 from sie_cli.access.state import ClusterState
-from sie_cli.config.config_rows import failed_lines, replica_row
+from sie_cli.config.config_rows import replica_row, trouble_lines
 from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
 from sie_runtime.http.bounded_answers import ask
 from sie_sdk.wire.transport import verify_of
@@ -160,7 +160,7 @@ def _print_tables(status: dict[str, Any], form: Form) -> None:
         for row in status["replicas"]
     ]
     print_rows(rows, _REPLICA, form)
-    for line in failed_lines(status["replicas"]):
+    for line in trouble_lines(status["replicas"]):
         talk(line)
 
 

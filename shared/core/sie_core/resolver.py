@@ -26,9 +26,17 @@ from sie_core.stored_documents import (
 )
 from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.revisions import adapter_revision, model_revision
 
-__all__ = ["ResolvedAdapter", "ResolvedModel", "Resolver", "runnable_models", "touched_models"]
+__all__ = [
+    "ResolvedAdapter",
+    "ResolvedModel",
+    "Resolver",
+    "misplaced",
+    "runnable_models",
+    "touched_models",
+]
 
 _DEFAULT_PROFILE: Final = "default"
 
@@ -288,6 +296,22 @@ class Resolver:
 def runnable_models(resolver: Resolver, bundle: str) -> list[str]:
     """The ids of the models of which some profile can run in a bundle."""
     return [model_id for model_id in sorted(resolver.models) if resolver.can_run(model_id, bundle)]
+
+
+def misplaced(resolver: Resolver, kind: WorkerKind) -> str:
+    """In words: why no job can come to workers of a kind; empty where jobs can. No model has to be
+    there for it: a pool may be empty."""
+    pool = resolver.pools.get(kind.pool)
+    if pool is None:
+        return f"the log has no pool {kind.pool!r}; {choice(kind.pool, resolver.pools, 'it has')}"
+    profiles = pool["machine_profiles"]
+    if kind.machine_profile not in profiles:
+        meant = choice(kind.machine_profile, profiles, "it has")
+        return f"pool {kind.pool!r} has no machine profile {kind.machine_profile!r}; {meant}"
+    if kind.bundle not in resolver.bundles:
+        meant = choice(kind.bundle, resolver.bundles, "it has")
+        return f"the log has no bundle {kind.bundle!r}; {meant}"
+    return ""
 
 
 def touched_models(resolver: Resolver, bundle: str, before: Registry) -> set[str] | None:

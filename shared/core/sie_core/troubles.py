@@ -6,30 +6,24 @@ older release too. A field that is absent says nothing, and is never taken for a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from sie_core.counted import counted
+from sie_core.replica.row_state import Row, replica_state
 
 __all__ = [
     "CLOCK_S",
     "Signals",
-    "Tone",
     "Trouble",
     "clock_trouble",
     "fleet_troubles",
-    "replica_state",
     "signal_troubles",
     "worst_first",
     "writer_troubles",
 ]
 
-Tone: TypeAlias = Literal["ok", "warn", "bad"]
-Row: TypeAlias = Mapping[str, Any]
-
-SILENT_S: Final = 5.0
-"""Twice the pace of reports."""
 CLOCK_S: Final = 5.0
 """Logs, stamps and traces of hosts that differ by so much cannot be laid side by side."""
 _BEHIND: Final = 5
@@ -122,24 +116,6 @@ _CURES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def replica_state(row: Row) -> tuple[Tone, str]:
-    """The state of a replica, as a row of `/v1/configs/replicas` tells it, in a tone and a word."""
-    state, lag = row.get("state", "fresh"), row.get("lag", 0)
-    if row.get("gone"):
-        return "bad", "gone"
-    if not row.get("live", True):
-        return "bad", "lost"
-    if state in {"forked", "halted", "quarantined"}:
-        return "bad", state
-    if row.get("age_s", 0.0) > SILENT_S:
-        return "warn", "silent"
-    if lag is None:
-        return "bad", "other log"
-    if lag > 0:
-        return "warn", f"{lag} behind"
-    return ("ok", "at the head") if state == "fresh" else ("warn", state)
-
-
 def writer_troubles(
     writer: Row, head: int, published: int | None, replicas: Sequence[Row]
 ) -> list[Trouble]:
@@ -210,6 +186,8 @@ def _of_replica(row: Row) -> Iterable[Trouble]:
         )
     if not row.get("live", True):
         return
+    if row.get("trouble"):
+        yield _idle(row["id"], row["trouble"])
     for model, said in sorted((row.get("models") or {}).items()):
         if said.get("state") == "failed":
             yield Trouble(
@@ -278,17 +256,35 @@ def _of_workers(workers: Sequence[Row], *, awaited: bool) -> Iterable[Trouble]:
                 tone="warn",
                 id=f"worker {row['name']}",
                 what=f"worker {row['name']} is not ready",
-                evidence=row.get("devices_trouble") or "it is heard, and takes no work",
+                evidence=_why(row) or "it is heard, and takes no work",
                 cure="Its model execution may be down, or its registry not yet verified.",
                 command="sie logs server",
             )
+        elif row.get("trouble"):
+            yield _idle(row["name"], row["trouble"])
         elif row.get("devices_trouble"):
             yield _of_devices(row)
 
 
 def _unready(row: Row) -> str:
-    trouble = row.get("devices_trouble")
-    return f"{row['name']} ({trouble})" if trouble else row["name"]
+    return f"{row['name']} ({why})" if (why := _why(row)) else row["name"]
+
+
+def _why(row: Row) -> str:
+    return row.get("trouble") or row.get("devices_trouble") or ""
+
+
+def _idle(name: str, why: str) -> Trouble:
+    """A worker that says why it runs no jobs. sie-config and a gateway hear it: one id."""
+    return Trouble(
+        tone="warn",
+        id=f"worker {name}",
+        what=f"worker {name} runs no jobs",
+        evidence=why,
+        cure="Mend what it says. A pool, machine profile or bundle that the log lacks is put into "
+        "the log, or set right in SIE_WORKER_POOL, SIE_WORKER_MACHINE_PROFILE, SIE_WORKER_BUNDLE.",
+        command="sie get pools",
+    )
 
 
 def _of_devices(row: Row) -> Trouble:

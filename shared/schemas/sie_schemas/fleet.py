@@ -111,6 +111,8 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The same of adapters, by `model_id/name`."""
     place: tuple[str, str, str] | None = None
     """Of a worker: the pool, machine profile and bundle whose jobs it runs."""
+    trouble: str = ""
+    """Of a worker, in words for a person: why it runs no jobs, or none can come to it."""
     leaving: bool = False
     signature: Signature | None = None
     """The writer's own word for this position: with it the report bears witness, whoever sends it.
@@ -173,6 +175,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix time at which it was said, by the worker's clock; 0 of an older release."""
     devices_trouble: str = ""
     """In words for a person: what is wrong with a device that is away or silent."""
+    trouble: str = ""
+    """In words for a person: why it runs no jobs, or none can come to it."""
 
     @property
     def kind(self) -> WorkerKind:

@@ -24,7 +24,8 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.http.follow_routes import head_body, replicas_now
 from sie_config.past.audit import timeline_row
 from sie_config.writer_process import ControlPlane
-from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
+from sie_core.replica.row_state import replica_state
+from sie_core.troubles import signal_troubles, worst_first, writer_troubles
 from sie_runtime.access.gate import principal_of
 from sie_runtime.process.waiting import first_of
 from sie_schemas.api.log import ReplicaRow

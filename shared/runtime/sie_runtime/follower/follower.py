@@ -81,6 +81,8 @@ class ProcessReport:
     """Requests of each model, by name."""
     adapters: Callable[[], dict[str, int]] = dict
     """Requests of each adapter, by name."""
+    trouble: Callable[[], str] = str
+    """In words: why a worker runs no jobs."""
     place: tuple[str, str, str] | None = None
     """Pool, machine profile and bundle of a worker."""
 
@@ -359,6 +361,7 @@ class Follower:
             traffic=self._process.traffic(),
             adapters=self._process.adapters(),
             place=self._process.place,
+            trouble=self._process.trouble(),
             leaving=leaving,
             signature=self._last.signature if here is not None and self._last else None,
         )

@@ -25,6 +25,7 @@ class JudgedWorker(TypedDict):
     devices: int
     devices_ready: int
     devices_trouble: str
+    trouble: str
 
 
 class WorkerInfo(JudgedWorker):

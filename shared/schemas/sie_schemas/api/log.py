@@ -101,6 +101,7 @@ class ReplicaRow(TypedDict):
     traffic: dict[str, int]
     adapters: dict[str, int]
     place: tuple[str, str, str] | None
+    trouble: NotRequired[str]
     leaving: NotRequired[bool]
     signature: NotRequired[SignatureShown]
     shares_name: bool
