@@ -396,7 +396,7 @@ CONFIG_DOORS_MUTANTS = (
         "        async with plane.pages.turn():\n            steps",
         "        if True:\n            steps",
         (
-            "tests/adversary/test_slow_readers.py::test_a_crowd_that_reads_nothing_holds_up_nobody_and_fills_no_memory",
+            "tests/adversary/test_slow_readers.py::test_a_crowd_that_reads_nothing_holds_up_nobody_and_fills_no_memory[/v1/configs/models/org/m/history?limit=1000&diff=true]",
         ),
     ),
 )
