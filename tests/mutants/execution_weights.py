@@ -364,4 +364,54 @@ EXECUTION_WEIGHTS_MUTANTS = (
             "tests/property/test_read_option_laws.py::test_a_field_of_a_profile_changes_what_is_told_or_is_refused[echo-dtype]",
         ),
     ),
+    edit(
+        "layers-slide-unsaid",
+        "a Qwen whose layers slide by no window is added, and no worker loads it",
+        "shared/layouts/sie_layouts/architectures/configs.py",
+        "if in_effect[key] is None or in_effect[key] is False:",
+        "if in_effect[key] is None:",
+        (
+            "tests/unit/test_library_configs.py::test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one",
+        ),
+    ),
+    edit(
+        "any-count-of-factors",
+        "a Phi-3 whose long_factor has a number too few is added, and no worker loads it",
+        "shared/layouts/sie_layouts/architectures/configs.py",
+        "len(value) in {1, size} if size else isinstance(value, list)",
+        "len(value) > 0",
+        (
+            "tests/unit/test_library_configs.py::test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one",
+        ),
+    ),
+    edit(
+        "a-width-of-heads-that-is-not-worked-out",
+        "a ModernBERT with a stray head_dim is added, and its rotary positions fail",
+        "shared/layouts/sie_layouts/architectures/configs.py",
+        "if heads > 0 and config[key] not in (None, width // heads):",
+        "if heads > width and config[key] not in (None, width // heads):",
+        (
+            "tests/unit/test_library_configs.py::test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one",
+        ),
+    ),
+    edit(
+        "a-mistral-of-two-kinds-of-layers",
+        "a Mistral that transformers reads as a Ministral is judged by another family's table",
+        "shared/layouts/sie_layouts/architectures/configs.py",
+        'alternates = kind == "mistral" and "layer_types" in config',
+        'alternates = kind == "mistral" and "types" in config',
+        (
+            "tests/unit/test_library_configs.py::test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one",
+        ),
+    ),
+    edit(
+        "a-cache-that-nobody-reads",
+        "a value that only a cache reads fails the load of a model that its reference runs",
+        "data_plane/sie_server/backends/model_files.py",
+        "        config.use_cache = False",
+        "        config.use_cache = bool(config.use_cache)",
+        (
+            "tests/property/test_config_value_laws.py::test_a_value_that_somebody_changed_is_answered_or_refused_as_the_reference_does[517]",
+        ),
+    ),
 )

@@ -152,6 +152,8 @@ def _vectors(drawn: Drawn, kind: Any, output: str) -> Judgement:
     if told.get(side) and not reference.default_prompt_name:
         del calls["encode"]  # a text of which nobody said what it is counts as one of these here
     answerers = [*map(Answerer, ours)]
+    if not any(calls.values()):
+        return "no reference"  # of no text it makes numbers
     for call, texts in calls.items():
         calls[call] = [text for text in texts if _takes(answerers[0], text, call)]
     # Some routers have no way for a text of which nobody said what it is.

@@ -1,13 +1,16 @@
 """Model folders in whose config.json one value is another: a person's edit, or another library's.
 
 The law: where the reference fails, `sie add` refuses by the key; where it answers, so is it
-answered here, or refused by the key for a reason of this project's own.
+answered here, or refused by the key for a reason of this project's own. As a program it draws fresh
+seeds for so many minutes (`sie soak --layouts`).
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from tests.support.judging import run_judge
 from tests.support.layout_judge import judged
 from tests.support.random_layouts import Choices, Drawn, bare_transformer
 
@@ -19,6 +22,7 @@ __all__ = ["draw_mutated", "lawful"]
 
 Verdict = Literal["equal", "refused by both", "refused here", "not drawn"]
 
+_BEFORE: Final = "config.before.json"
 _LEFT: Final = frozenset({"model_type", "transformers_version"})
 """Names of the model itself, by which another reader judges."""
 _MORE: Final = (
@@ -54,6 +58,7 @@ def draw_mutated(seed: int, folder: Path) -> Drawn | None:
     if _refusals(plain):
         return None
     file = plain / "config.json"
+    (folder / _BEFORE).write_text(file.read_text())
     told = json.loads(file.read_text())
     keys = {*told, *_MORE} - _LEFT
     key = choices.one("key", sorted(keys))
@@ -72,6 +77,8 @@ def lawful(drawn: Drawn | None) -> Verdict:
     if verdict == "equal":
         assert not refusals, f"a worker answers as the reference, and it is not added: {refusals}"
         return "equal"
+    if verdict == "no reference" and not refusals and _fails_before(drawn):
+        return "not drawn"
     assert refusals, f"it would be added: {verdict}"
     if verdict == "no reference":
         return "refused by both"
@@ -82,8 +89,28 @@ def lawful(drawn: Drawn | None) -> Verdict:
     return "refused here"
 
 
+def _fails_before(drawn: Drawn) -> bool:
+    """True of a folder with which the reference fails as it was: no value tells anything then."""
+    file = drawn.folder / "config.json"
+    file.write_text((drawn.folder.parent / _BEFORE).read_text())
+    return judged(drawn) == "no reference"
+
+
 def _refusals(folder: Path) -> list[str]:
     try:
         return [str(each) for each in propose(FolderFiles(folder), takes_pickles=False).refusals]
     except FixRequest as refused:
         return [str(refused)]
+
+
+async def _judged_fresh(seed: int, folder: Path) -> Counter[str]:
+    drawn = draw_mutated(seed, folder)
+    try:
+        return Counter([lawful(drawn)])
+    except AssertionError as error:
+        chosen = dict(drawn.choices) if drawn is not None else {}
+        raise AssertionError(f"{error}\n{chosen}") from error
+
+
+if __name__ == "__main__":
+    run_judge(__doc__ or "", _judged_fresh)

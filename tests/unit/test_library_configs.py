@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import transformers as tf
-from tests.support.library_configs import common, entry, kinds
+from tests.support.library_configs import common, entry, fails, kinds
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sie_layouts.architectures.configs import TABLE, fits, read_of, untaken
@@ -19,6 +19,12 @@ _VALUES: tuple[Any, ...] = (
     None, True, 0, 1, 0.5, "text", "cls", "mean", [], [1], [0.5], ["text"], [[1]], {},
     {"a": 1}, {"full_attention": {"b": 1}}, {"a": "b"},
 )  # fmt: skip
+_SLID = ["sliding_attention"]
+
+
+def _longrope(long_factor: Any) -> dict[str, Any]:
+    lengths = {"original_max_position_embeddings": 4096, "factor": 2.0}
+    return {"type": "longrope", **lengths, "long_factor": long_factor, "short_factor": [1.0]}
 
 
 def test_each_family_is_in_the_table_and_what_is_of_every_one() -> None:
@@ -46,7 +52,10 @@ def test_a_type_is_taken_exactly_where_the_class_itself_takes_it() -> None:
                 except (TypeError, ValueError):
                     is_taken = False
                 own = fits(value, forms.get(each.name, "any"))
-                assert own == is_taken, (kind, each.name, each.type, value)
+                if value is None and is_taken and not own:
+                    assert fails(kind, **{each.name: None}), (kind, each.name)
+                else:
+                    assert own == is_taken, (kind, each.name, each.type, value)
 
 
 def test_the_config_that_a_class_writes_itself_is_taken() -> None:
@@ -98,6 +107,26 @@ def test_a_size_by_its_other_name_is_the_class_s_own() -> None:
         ("qwen3", {"rope_parameters": {"rope_type": "linar"}}, "the nearest is linear"),
         ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": "x"}}, "wanted for factor"),
         ("qwen3", {"layer_types": ["conv"] * 32}, "'conv' is no name"),
+        ("qwen3", {"layer_types": _SLID * 32}, "sliding_attention ask for use_sliding_window"),
+        ("smollm3", {"layer_types": _SLID * 36}, "sliding_attention ask for sliding_window"),
+        ("exaone4", {"sliding_window": None}, "sliding_attention ask for sliding_window"),
+        ("gemma2", {"sliding_window": None}, "is null, and a whole number is wanted"),
+        ("gemma3_text", {"sliding_window": None}, "is null, and a whole number is wanted"),
+        ("bert", {"type_vocab_size": 0}, "is 0, and a number above 0 is wanted"),
+        ("roberta", {"type_vocab_size": 0}, "is 0, and a number above 0 is wanted"),
+        ("electra", {"type_vocab_size": 0}, "is 0, and a number above 0 is wanted"),
+        ("bert", {"dtype": ["float32"]}, "or null or a text is wanted"),
+        ("bert", {"torch_dtype": []}, "or null or a text is wanted"),
+        ("modernbert", {"head_dim": 8}, "12 heads of a width of 768 have 64; remove the key"),
+        (
+            "mistral",
+            {"sliding_window": None, "layer_types": _SLID * 32},
+            "a whole number is wanted",
+        ),
+        ("gpt_neo", {"activation_function": "nope"}, "is no name that transformers knows"),
+        ("phi3", {"rope_scaling": _longrope([1.0] * 47)}, "list of 48 numbers is wanted for long"),
+        ("phi3", {"rope_scaling": _longrope(["x"])}, "a list of 48 numbers is wanted for long"),
+        ("phi3", {"rope_scaling": _longrope(1.0)}, "a list of 48 numbers is wanted for long"),
     ],
 )
 def test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one(kind, told, said):
@@ -118,6 +147,20 @@ def test_a_value_that_fails_is_told_with_its_key_and_the_nearest_right_one(kind,
         ("bert", {"_attn_implementation": {"": "eager"}, "architectures": None}),
         ("bert", {"experts_implementation": {"part": "nope"}, "attn_implementation": {}}),
         ("nobody", {"hidden_act": "nope"}),
+        ("qwen3", {"layer_types": _SLID * 32, "use_sliding_window": True}),
+        ("qwen3", {"sliding_window": None}),
+        ("smollm3", {"layer_types": _SLID * 36, "sliding_window": 0}),
+        ("exaone4", {"layer_types": ["full_attention"] * 32, "sliding_window": None}),
+        ("mistral", {"sliding_window": None}),
+        ("mistral", {"sliding_window": 0}),
+        ("deberta-v2", {"type_vocab_size": 0}),
+        ("bert", {"dtype": {"": "float16"}}),
+        ("modernbert", {"head_dim": 64}),
+        ("modernbert", {"head_dim": None}),
+        ("phi3", {"rope_scaling": _longrope([1.0] * 48)}),
+        ("qwen3", {"rope_scaling": _longrope([1])}),
+        ("mistral", {"layer_types": _SLID * 32, "head_dim": 128}),
+        ("phi3", {"rope_scaling": {**_longrope([1.0] * 24), "partial_rotary_factor": 0.5}}),
     ],
 )
 def test_a_value_that_the_library_passes_over_is_taken(kind, told) -> None:

@@ -66,7 +66,7 @@ _LOADING_FAILS: Final = (
     ImportError,
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
     RuntimeError,
     AttributeError,
     TypeError,
@@ -135,8 +135,7 @@ def load_model(
                 f"{_cure(spec, error, takes_own_code)}"
             ) from error
         _require_complete(spec.weights.folder.name, info, may_lack)
-        # Answers are read by name, as the reference does whatever a config.json says.
-        made.config.return_dict = True
+        _settle_answers(made.config)
         model = made.to(place).eval().requires_grad_(False)
         if not runs_own_code:
             # Code of the model's own may make it in another way each time.
@@ -161,6 +160,15 @@ def _refuse_unasked(weights: Weights, kind: Any, *, runs_own_code: bool) -> None
             "read it, then start this worker's sie-server with "
             f"SIE_SERVER_REMOTE_CODE_MODELS={hub_name or 'ID@COMMIT'}"
         )
+
+
+def _settle_answers(config: Any) -> None:
+    """Settle what a config.json says of answers, as sentence-transformers does."""
+    # They are read by name.
+    config.return_dict = True
+    # Nothing is continued. A cache also looks at values that the model itself passes over.
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
 
 
 def _require_declared(weights: Weights, kind: Any, config_options: ConfigJson) -> None:

@@ -18,7 +18,7 @@ PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "clients": ("tests.support.clients_page",),
     "mutants": ("tests.mutants", "tests.mutants.generated"),
     "batches": ("tests.support.batch_judge",),
-    "layouts": ("tests.support.layout_judge",),
+    "layouts": ("tests.support.layout_judge", "tests.support.mutated_configs"),
     "images": ("tests.support.images",),
     "runbooks": ("tests.support.runbook_walks",),
     "leaf": ("tests.support.leaf_losses",),

@@ -21,12 +21,15 @@ __all__ = ["TABLE", "Entry", "fits", "numbers_lacking", "read_of", "untaken"]
 TABLE: Final = Path(__file__).with_name("configs.json")
 """One line for each family, and one without a name for what is of every family."""
 _RESTORE: Final = "restore the file"
+_REMOVE: Final = "remove the key"
 _SHOWN: Final = 60
 """Letters of a value in a sentence: one line of a terminal."""
 _NEAR: Final = 3
 """Names that a sentence lists where none is near."""
 _NUMBERS: Final = {"prelu": r"act[^.]*\.weight$", "xielu": r"\.alpha_p$"}
 """The names of an activation's own numbers."""
+_FACTORS: Final = ("long_factor", "short_factor")
+_HEADS: Final = "num_attention_heads"
 _KERNEL: Final = "_implementation"
 _ROPES: Final = ("rope_parameters", "rope_scaling")
 
@@ -49,6 +52,10 @@ class Entry(NamedTuple):
     """Values of a config that says none."""
     strays: list[str]
     """Sizes of other families, which this one passes over."""
+    slides: Mapping[str, Any]
+    """The keys that layers of sliding attention ask for, with the class's own values."""
+    worked_out: list[str]
+    """Sizes that a family works out by itself, and fails with where a config says another."""
 
 
 _TYPES: Final[Mapping[str, type]] = {
@@ -86,7 +93,9 @@ def _fits(value: object, one: str) -> bool:
 
 def untaken(name: str, kind: str, config: Mapping[str, Any]) -> Iterator[Refusal]:
     """A refusal for each value of the config `name` with which transformers' own `kind` fails."""
-    entry = _table().get(kind)
+    # The library reads a Mistral with types of layers as one of another family.
+    alternates = kind == "mistral" and "layer_types" in config
+    entry = _table().get("ministral" if alternates else kind)
     if entry is None:
         return
     read = {
@@ -122,13 +131,14 @@ def _told(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[str, str, s
         if forms[key]:
             yield key, f"{_form(forms[key])} is wanted", _RESTORE
         else:
-            yield key, "transformers takes no value for it", "remove the key"
+            yield key, "transformers takes no value for it", _REMOVE
     rest = {key: value for key, value in config.items() if key not in unfit}
     for key in sorted(entry.bounds.keys() & rest.keys()):
         if not _within(rest[key], entry.bounds[key], rest):
             yield key, f"{_BOUNDS[entry.bounds[key]]} is wanted", _RESTORE
     yield from _unknown_words(entry, rest)
     yield from _unlike_counts(entry, rest)
+    yield from _unsaid_windows(entry, rest)
     for key in _ROPES:
         # The older name counts, where it says something.
         if rest.get(key) and (key == _ROPES[1] or not rest.get(_ROPES[1])):
@@ -181,23 +191,41 @@ def _near(word: str, known: list[str]) -> str:
 
 def _unlike_counts(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Counts that do not go together: a type for each layer, and heads that share a width."""
-    named = {entry.names.get(key, key): (key, value) for key, value in config.items()}
-
-    def count(key: str) -> int:
-        value = named.get(key, (key, None))[1]
-        plain = isinstance(value, int) and not isinstance(value, bool)
-        return value if plain else entry.usual.get(key, 0)
-
-    types, layers = config.get("layer_types"), count("num_hidden_layers")
+    types, layers = config.get("layer_types"), _count(entry, config, "num_hidden_layers")
     if types is not None and not isinstance(types, list):
         yield "layer_types", "a list with a type for each layer is wanted", _RESTORE
     elif isinstance(types, list) and "num_hidden_layers" in entry.usual and len(types) != layers:
         yield "layer_types", f"a type for each of {layers} layers is wanted", _RESTORE
-    heads, width = count("num_attention_heads"), count("hidden_size")
+    heads = _count(entry, config, "num_attention_heads")
+    width = _count(entry, config, "hidden_size")
     if entry.divided and heads > 0 and width % heads and config.get("head_dim") is None:
-        key = named.get("num_attention_heads", (entry.divided,))[0]
+        key = next((key for key in config if entry.names.get(key, key) == _HEADS), entry.divided)
         if key in config:
             yield key, f"the width of {width} is no multiple of it", _RESTORE
+    for key in sorted({*entry.worked_out} & config.keys()):
+        if heads > 0 and config[key] not in (None, width // heads):
+            yield key, f"{heads} heads of a width of {width} have {width // heads}", _REMOVE
+
+
+def _count(entry: Entry, config: Mapping[str, Any], key: str) -> int:
+    """A count by either of its names; the class's own where a config says none."""
+    named = {entry.names.get(key, key): value for key, value in config.items()}
+    value = named.get(key)
+    plain = isinstance(value, int) and not isinstance(value, bool)
+    return value if plain else entry.usual.get(key, 0)
+
+
+def _unsaid_windows(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Layers of sliding attention whose window nothing says."""
+    types = config.get("layer_types")
+    slid = entry.slides.get("layer_types", []) if types is None else types
+    if not isinstance(slid, list) or "sliding_attention" not in slid:
+        return
+    in_effect = {**entry.slides, **config}
+    for key in sorted(entry.slides.keys() - {"layer_types"}):
+        if in_effect[key] is None or in_effect[key] is False:
+            said = f"layers of sliding_attention ask for {key}"
+            yield (key if key in config else "layer_types"), said, _RESTORE
 
 
 def _rope(entry: Entry, config: Mapping[str, Any], value: object) -> Iterator[tuple[str, str]]:
@@ -221,10 +249,37 @@ def _rope(entry: Entry, config: Mapping[str, Any], value: object) -> Iterator[tu
         if missing:
             yield f"{kind} asks for {', '.join(missing)}", _RESTORE
         elif is_read:
-            numbers = {*wanted, "rope_theta"} - {"long_factor", "short_factor"}
-            odd = [each for each in sorted(numbers) if not _is_number(one.get(each))]
-            if odd:
-                yield f"a number is wanted for {', '.join(odd)}", _RESTORE
+            yield from _odd_numbers(one, wanted, _rotated(entry, config, one))
+
+
+def _odd_numbers(
+    rope: Mapping[str, Any], wanted: list[str], size: int
+) -> Iterator[tuple[str, str]]:
+    lists = {*_FACTORS} & {*wanted}
+    numbers = {*wanted, "rope_theta"} - lists
+    odd = [each for each in sorted(numbers) if not _is_number(rope.get(each))]
+    if odd:
+        yield f"a number is wanted for {', '.join(odd)}", _RESTORE
+    odd = [each for each in sorted(lists) if not _are_factors(rope[each], size)]
+    if odd:
+        yield f"a list of {size} numbers is wanted for {', '.join(odd)}", _RESTORE
+
+
+def _rotated(entry: Entry, config: Mapping[str, Any], rope: Mapping[str, Any]) -> int:
+    """The pairs of a head's numbers that are turned."""
+    heads = _count(entry, config, _HEADS)
+    width = _count(entry, config, "head_dim")
+    if not width and heads > 0:
+        width = _count(entry, config, "hidden_size") // heads
+    share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    turned = width * share if isinstance(share, int | float) else width
+    return -(-int(turned) // 2)
+
+
+def _are_factors(value: object, size: int) -> bool:
+    """True of a factor for each pair, or of one for all."""
+    taken = isinstance(value, list) and len(value) in {1, size} if size else isinstance(value, list)
+    return taken and all(each is not None and _is_number(each) for each in value)
 
 
 def _is_number(value: object) -> bool:
