@@ -1,4 +1,4 @@
-"""Mutants of the pages of the log and the audit, which take turns.
+"""Mutants of what sie-config reads out: pages of the log and the audit, and long polls.
 
 *types.*
 """
@@ -44,5 +44,13 @@ CONFIG_PAGES_MUTANTS = (
         "    pages_at_once_max: int = constant(\n        2,",
         "    pages_at_once_max: int = constant(\n        200,",
         _TURN,
+    ),
+    edit(
+        "a-poll-sleeps-through-a-write",
+        "a follower that waits for news hears of a write when its wait is over",
+        FOLLOW,
+        "                await plane.sequencer.moved()\n",
+        "                await asyncio.Event().wait()\n",
+        ("tests/unit/test_config_api.py::test_a_long_poll_ends_with_the_write_that_it_waits_for",),
     ),
 )
