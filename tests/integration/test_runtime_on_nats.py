@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import itertools
 import json
 import socket
@@ -24,6 +25,7 @@ from sie_runtime.broker.bus import (
     NoResponders,
     connected_bus,
 )
+from sie_runtime.broker.bus_messages import direct
 from sie_runtime.follower.log_source import LogSource, SourceFailed
 from sie_runtime.follower.stored_log import follow
 from sie_runtime.streams.broker_clock import BrokerClock
@@ -340,6 +342,66 @@ async def test_the_broker_tells_what_waits_in_each_pool_how_old_it_is_and_what_i
     assert (usage.bytes_max, usage.dead_letters) == (None, 0)
 
 
+async def test_a_message_of_just_the_bound_is_taken_and_none_that_is_longer(bus):
+    got: list[int] = []
+    bound = bus.client.max_payload
+    await bus.subscribe("long", lambda message: got.append(len(message.data)))
+    for send in (bus.send, lambda to, data: bus.send_to_all([to.encode()], data)):
+        send("long", bytes(bound))
+        with pytest.raises(BusUnavailable, match="maximum payload"):
+            send("long", bytes(bound + 1))
+    await until(lambda: got == [bound] * 2)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("by_broker", [False, True])
+async def test_who_hears_processes_hears_nothing_that_the_broker_was_made_to_send(
+    bus, awaited, by_broker
+):
+    got: list[bytes] = []
+
+    async def later(message: Message) -> None:
+        got.append(message.data)
+
+    hear = later if awaited else lambda message: got.append(message.data)
+    await bus.subscribe("word", hear, by_broker=by_broker)
+    bus.send("word", b"stored", headers=b"NATS/1.0\r\nNats-Stream: s\r\n\r\n")
+    bus.send("word", b"status", headers=b"NATS/1.0 404\r\n\r\n")
+    bus.send("word", b"pulled", reply="$JS.FC.s")
+    bus.send("word", b"plain", headers=b"NATS/1.0\r\na: b\r\n\r\n")
+    await until(lambda: b"plain" in got)
+    assert got == [*([b"stored", b"status", b"pulled"] if by_broker else []), b"plain"]
+
+
+async def test_what_has_ended_is_not_called_and_leaves_nothing_behind(tmp_path):
+    port = free_port()
+    called: list[str] = []
+    async with away(f"nats://127.0.0.1:{port}") as bus:
+        async with nats_server(tmp_path, port=port):
+            assert await bus.wait_connected(60)
+            forget = bus.on_reconnect(lambda: called.append("ended"))
+            bus.on_reconnect(lambda: called.append("stays"))
+            forget()
+            takers = direct(bus.client)._takers
+            kept = len(takers)
+            for number in range(50):
+                ended = await bus.subscribe(f"s.{number}", lambda message: called.append("heard"))
+                await ended.unsubscribe()
+                await ended.unsubscribe()
+            await bus.subscribe("echo", lambda message: message.answer(b""))
+            for _ in range(50):
+                await bus.request("echo", b"", timeout_s=3600)
+            # Of the one that stays, and of the answers of processes.
+            assert len(takers) == kept + 2
+            late = asyncio.get_running_loop().time() + 1800
+            timers = [each for each in gc.get_objects() if isinstance(each, asyncio.TimerHandle)]
+            assert not [each for each in timers if each.when() > late and not each.cancelled()]
+            called.clear()
+        async with nats_server(tmp_path, port=port):
+            await until(lambda: bool(called))
+    assert called == ["stays"]
+
+
 async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):
     got: list[bytes] = []
     subscription = await bus.subscribe("drained", lambda message: got.append(message.data))
@@ -562,9 +624,15 @@ async def test_a_bus_tells_a_broker_that_is_absent_from_one_that_is_silent():
     nobody = f"nats://127.0.0.1:1,nats://127.0.0.1:{free_port()}"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         some = f"{nobody},nats://127.0.0.1:{silent.getsockname()[1]}"
+        silent.setblocking(False)
+        loop = asyncio.get_running_loop()
         async with away(nobody) as absent, away(some) as one:
             await until(lambda: absent.absent)
-            assert not one.absent
+            # Again and again: who refuses does so between two that are silent.
+            for _ in range(3):
+                met, _ = await loop.sock_accept(silent)
+                assert not one.absent
+                met.close()
 
 
 async def test_a_broker_that_once_was_there_is_never_taken_for_none(tmp_path):
