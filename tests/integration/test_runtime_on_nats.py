@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.js.api import PersistMode, RetentionPolicy, StreamConfig
-from tests.support.log_world import free_port
+from tests.support.log_world import free_port, metric
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide, provided_consumer
@@ -353,6 +353,41 @@ async def test_a_message_of_just_the_bound_is_taken_and_none_that_is_longer(bus)
     await until(lambda: got == [bound] * 2)
 
 
+async def test_an_answer_goes_to_where_processes_answer_and_to_no_other_subject(bus):
+    heard: list[str] = []
+    places = ("sie.answer.test.x", "_INBOX.test.x", "sie.result.a", "sie.answer", "sie.answers.a.b")
+    for place in places:
+        await bus.subscribe(place, lambda message: heard.append(message.subject))
+
+    async def both(message: Message) -> None:
+        message.answer(b"")
+        await message.respond(b"")
+
+    await bus.subscribe("asked", both)
+    for place in places:
+        bus.send("asked", b"", reply=place)
+    await bus.client.flush()
+    # Everything that was sent before this has come.
+    await bus.subscribe("last", lambda message: heard.append("last"))
+    await until(lambda: len(heard) >= 2)
+    bus.send("last", b"")
+    await until(lambda: "last" in heard)
+    assert heard == [places[0], places[0], "last"]
+
+
+async def test_of_many_answers_the_first_counts_and_the_others_are_no_errors(bus):
+    def answer(message: Message) -> None:
+        for number in range(5):
+            message.answer(b"%d" % number)
+
+    await bus.subscribe("eager", answer)
+    before = metric("sie_bus_errors_total", kind="other")
+    for _ in range(10):
+        assert await bus.request("eager", b"", timeout_s=20) == b"0"
+    await bus.client.flush()
+    assert metric("sie_bus_errors_total", kind="other") == before
+
+
 @pytest.mark.parametrize("awaited", [False, True])
 @pytest.mark.parametrize("by_broker", [False, True])
 async def test_who_hears_processes_hears_nothing_that_the_broker_was_made_to_send(
@@ -391,6 +426,7 @@ async def test_what_has_ended_is_not_called_and_leaves_nothing_behind(tmp_path):
             await bus.subscribe("echo", lambda message: message.answer(b""))
             for _ in range(50):
                 await bus.request("echo", b"", timeout_s=3600)
+            assert bus.client.pending_data_size == 0
             # Of the one that stays, and of the answers of processes.
             assert len(takers) == kept + 2
             late = asyncio.get_running_loop().time() + 1800
