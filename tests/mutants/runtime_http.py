@@ -228,4 +228,14 @@ RUNTIME_HTTP_MUTANTS = (
         "            self._unsent = unsent",
         ("tests/unit/test_bounded_http.py::test_who_reads_late_but_reads_gets_the_whole_answer",),
     ),
+    edit(
+        "a-door-beside-health-is-open-to-strangers",
+        "whoever has no certificate reaches each path that begins as health does",
+        "shared/runtime/sie_runtime/http/bounded_http.py",
+        'if self._is_stranger and url.partition(b"?")[0] not in _OPEN:',
+        "if self._is_stranger and not url.startswith(tuple(_OPEN)):",
+        (
+            "tests/adversary/test_tls.py::test_whoever_shows_no_certificate_may_ask_for_health_alone",
+        ),
+    ),
 )
