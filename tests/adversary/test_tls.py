@@ -112,9 +112,11 @@ async def test_whoever_shows_no_certificate_may_ask_for_health_alone(tmp_path, a
         async with httpx.AsyncClient(base_url=url, verify=bare, timeout=60) as http:
             assert (await http.get("/readyz")).status_code == 200
             assert (await http.get("/healthz?x=1")).status_code == 200
-            refused = await http.get("/metrics")
-            assert refused.status_code == 403
-            assert "a client certificate is wanted" in refused.json()["detail"]["message"]
+            # What begins or ends as those do is another door.
+            for path in ("/metrics", "/healthz/", "/readyzz", "/healthz/../metrics", "/a/healthz"):
+                refused = await http.get(httpx.URL(url, raw_path=path.encode()))
+                assert refused.status_code == 403, path
+                assert "a client certificate is wanted" in refused.json()["detail"]["message"]
         client = authority.signed("client")
         known = connecting_context(
             TlsSettings(

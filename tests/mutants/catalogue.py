@@ -12,6 +12,7 @@ from tests.mutants.config_pages import CONFIG_PAGES_MUTANTS
 from tests.mutants.config_replicas import CONFIG_REPLICAS_MUTANTS
 from tests.mutants.config_start import CONFIG_START_MUTANTS
 from tests.mutants.config_stream import CONFIG_STREAM_MUTANTS
+from tests.mutants.config_upkeep import CONFIG_UPKEEP_MUTANTS
 from tests.mutants.core import CORE_MUTANTS
 from tests.mutants.execution import EXECUTION_MUTANTS
 from tests.mutants.execution_extraction import EXECUTION_EXTRACTION_MUTANTS
@@ -38,6 +39,8 @@ from tests.mutants.past import PAST_MUTANTS
 from tests.mutants.past_audit import PAST_AUDIT_MUTANTS
 from tests.mutants.replica import REPLICA_MUTANTS
 from tests.mutants.runtime import RUNTIME_MUTANTS
+from tests.mutants.runtime_bus import RUNTIME_BUS_MUTANTS
+from tests.mutants.runtime_http import RUNTIME_HTTP_MUTANTS
 from tests.mutants.runtime_words import RUNTIME_WORDS_MUTANTS
 from tests.mutants.sdk import SDK_MUTANTS
 from tests.mutants.sdk_exchange import SDK_EXCHANGE_MUTANTS
@@ -58,6 +61,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *FOLLOWER_LOG_SOURCE_MUTANTS,
     *RUNTIME_MUTANTS,
     *RUNTIME_WORDS_MUTANTS,
+    *RUNTIME_BUS_MUTANTS,
+    *RUNTIME_HTTP_MUTANTS,
     *LOG_MUTANTS,
     *JOURNAL_MUTANTS,
     *CONFIG_START_MUTANTS,
@@ -70,6 +75,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *CONFIG_DOORS_MUTANTS,
     *CONFIG_OFFLINE_MUTANTS,
     *CONFIG_PAGES_MUTANTS,
+    *CONFIG_UPKEEP_MUTANTS,
     *GATEWAY_REQUEST_MUTANTS,
     *GATEWAY_REQUEST_WAITING_MUTANTS,
     *GATEWAY_REQUEST_DISPATCH_MUTANTS,

@@ -318,4 +318,52 @@ CLI_MUTANTS = (
         "except OSError as error:",
         ("tests/unit/test_adapters_over_models.py::test_a_hub_that_nobody_reaches_leaves_it_open",),
     ),
+    edit(
+        "an-edit-of-nothing-asks",
+        "whoever only looks at an entity in the editor meets a conflict",
+        "sdk/sie_cli/config/editing.py",
+        "            if document is None or document == draft.document:",
+        "            if document is None:",
+        (
+            "tests/integration/test_cli_config.py::test_an_edit_is_shown_written_once_and_nothing_where_nothing_differs",
+        ),
+    ),
+    edit(
+        "an-edit-that-says-the-same-is-a-change",
+        "an edit that spells a default out is told as written",
+        "sdk/sie_cli/config/editing.py",
+        '    if not trial["changed"]:\n        return None\n',
+        "",
+        (
+            "tests/integration/test_cli_config.py::test_an_edit_is_shown_written_once_and_nothing_where_nothing_differs",
+        ),
+    ),
+    edit(
+        "a-threshold-of-0-is-none",
+        "a model is offered with the threshold of its library",
+        "shared/catalog/sie_catalog/offers.py",
+        "if row.threshold is not None:",
+        "if row.threshold:",
+        ("tests/unit/test_catalog.py::test_a_threshold_is_offered_whatever_it_is",),
+    ),
+    edit(
+        "a-repository-is-its-id",
+        "a model is fetched from a repository that has another name",
+        "shared/catalog/sie_catalog/published.py",
+        "return self.hub or self.id",
+        "return self.id",
+        (
+            "tests/unit/test_catalog.py::test_an_offer_is_of_the_repository_at_the_commit_that_its_row_names",
+        ),
+    ),
+    edit(
+        "a-bundle-of-the-release-replaces-the-operators",
+        "each start takes back how an operator changed a bundle",
+        "sdk/sie_cli/supervisor/seeding.py",
+        "            if response.status_code != httpx.codes.NOT_FOUND:\n                continue\n",
+        "",
+        (
+            "tests/unit/test_bundle_environments.py::test_a_log_of_an_older_release_gets_the_bundle_and_one_that_nobody_has_is_refused",
+        ),
+    ),
 )

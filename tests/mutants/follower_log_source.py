@@ -172,4 +172,14 @@ FOLLOWER_LOG_SOURCE_MUTANTS = (
         "command.log_id, command.after + 1, command.until",
         _CARRIED_OUT,
     ),
+    edit(
+        "a-feed-that-ended-well-waits-as-if-it-failed",
+        "a replica is behind for twice the pause after each feed",
+        "shared/runtime/sie_runtime/follower/replica_feeds.py",
+        "                failures = 0 if await",
+        "                failures = 1 if await",
+        (
+            "tests/property/test_feed_laws.py::test_a_feed_that_ended_begins_again_after_one_pause_however_often_it_ended",
+        ),
+    ),
 )

@@ -357,4 +357,14 @@ PAST_MUTANTS = (
             "tests/unit/test_config_lookup.py::test_the_lookup_finds_what_a_look_at_every_entry_finds",
         ),
     ),
+    edit(
+        "a-flush-takes-what-came-meanwhile",
+        "attempts that are refused during a flush are never recorded",
+        "control_plane/sie_config/past/refusals.py",
+        "                self._unwritten -= taken\n",
+        "                self._unwritten.clear()\n",
+        (
+            "tests/property/test_refusal_laws.py::test_what_is_on_disk_and_what_waits_for_it_is_all_that_was_refused",
+        ),
+    ),
 )

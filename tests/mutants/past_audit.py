@@ -141,4 +141,14 @@ PAST_AUDIT_MUTANTS = (
             "tests/unit/test_config_lookup.py::test_pages_that_two_readers_found_at_once_are_in_order_and_each_is_kept_once",
         ),
     ),
+    edit(
+        "kind-and-key-change-places",
+        "an audit of one entity is empty",
+        "control_plane/sie_config/past/audit.py",
+        "[*columns.values()]",
+        "[*columns.values()][::-1]",
+        (
+            "tests/property/test_past_laws.py::test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length",
+        ),
+    ),
 )

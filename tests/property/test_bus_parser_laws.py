@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from sie_runtime.broker.direct_client import DirectClient
 from sie_runtime.broker.direct_parser import DirectParser, headers_of
 
 Read = tuple[Any, ...]
@@ -191,3 +192,51 @@ async def test_a_message_that_the_library_cannot_read_is_told_and_the_next_is_re
     lines = [b"MSG bad 2 2\r\nhi\r\n", b"MSG good 2 2\r\nhi\r\n"]
     await _fed(DirectParser(client, client.take), client, lines)
     assert client.read == [("told", error), (2, b"good", b"", b"hi", b"")]
+
+
+class _Fed(DirectClient):
+    """A client whose messages are noted, those of subscription 1 where they are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[Read] = []
+        self._status = self.CONNECTED
+        self._takers[1] = lambda *parts: self.read.append((1, *parts))
+
+    async def _process_msg(self, *parts: Any) -> None:
+        self.read.append(tuple(part or b"" for part in parts))
+
+
+@st.composite
+def _crafted(draw: st.DrawFn) -> list[bytes]:
+    """Messages of which each may hold others in its data, cut where such a one begins or ends."""
+    told = draw(st.lists(_messages(), min_size=1, max_size=4))
+    number = draw(st.sampled_from([1, 2]))
+    data = b"".join(told)
+    outer = [b"MSG out %d %d\r\n%s\r\n" % (number, len(data), data), *draw(st.permutations(told))]
+    edges = [0]
+    for each in outer:
+        edges.append(edges[-1] + len(each))
+    inner = [edges[0] + outer[0].index(b"\r\n") + 2]
+    for each in told:
+        inner.append(inner[-1] + len(each))
+    whole = b"".join(outer)
+    places = draw(st.lists(st.sampled_from([*edges, *inner]) | st.integers(0, len(whole))))
+    return _cut(whole, places)
+
+
+@given(_crafted(), st.lists(st.none() | st.integers(1, 200), min_size=20, max_size=20))
+async def test_nothing_is_overtaken_and_no_data_is_read_as_a_message(parts, reads):
+    """The reading task comes when it comes, and takes as much as it takes."""
+    client, reader = _Fed(), asyncio.StreamReader()
+    client._take_at_once(reader)
+    for part, size in itertools.zip_longest(parts, reads):
+        if part:
+            reader.feed_data(part)
+        if size and reader._buffer:  # type: ignore[attr-defined]
+            await client._parser.parse(await reader.read(size))
+    while reader._buffer:  # type: ignore[attr-defined]
+        await client._parser.parse(await reader.read(1000))
+    plain = _Client()
+    await _fed(Parser(plain), plain, [b"".join(parts)])
+    assert client.read == plain.read

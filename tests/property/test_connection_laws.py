@@ -88,8 +88,39 @@ def test_answers_that_nobody_reads_stay_within_their_bound_and_no_more_are_cut_o
     assert held <= bound
     if left:
         assert held + max(each.unread_bytes for each in left) > bound
+    # It is the addresses with most that are cut off.
+    most = {
+        name: sum(each.unread_bytes for each in guests if each.address == name) for name in "abc"
+    }
+    for gone in left:
+        assert all(most[each.address] <= most[gone.address] for each in stay if each.unread_bytes)
     # Nobody is cut off but who has something unread, and of one address the longest waiting first.
     assert all(each.unread_bytes for each in left)
     for gone in left:
         later = [each for each in stay if each.address == gone.address and each.unread_bytes]
         assert all(each.since >= gone.since for each in later)
+
+
+@given(st.lists(st.booleans(), max_size=9))
+def test_each_is_looked_at_also_where_others_leave_while_it_is(leaving):
+    house, looked = Connections(HttpBounds()), []
+
+    class Leaving(Guest):
+        def look(self, now: float) -> None:
+            looked.append(self.address)
+            house.leave(self)
+
+    for number, leaves in enumerate(leaving):
+        house.enter(Leaving(f"{number}", 0.0, "rests") if leaves else Guest("", 0.0, "rests"))
+    house.look(0.0)
+    assert looked == [f"{number}" for number, leaves in enumerate(leaving) if leaves]
+    assert len(house) == len(leaving) - len(looked)
+
+
+TIMES = ("http_head_s", "http_body_s", "http_idle_s", "http_write_s")
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=4, max_size=4))
+def test_the_times_are_looked_at_four_times_in_the_shortest_within_reason(times):
+    bounds = HttpBounds(**dict(zip(TIMES, times, strict=True)))
+    assert bounds.http_look_s == min(1.0, max(0.005, min(times) / 4))

@@ -41,6 +41,9 @@ class Application:
             self.gone += 1
             return
         path = scope["path"]
+        if path == "/late":
+            self.held += 1
+            await self.go_on.wait()
         body = b"" if path == "/early" else await self._body(receive)
         if body is None:
             self.gone += 1
@@ -114,6 +117,7 @@ GOOD = {
     "an old client": (b"GET /a HTTP/1.0\r\n\r\n", [200]),
     "a last one": (get(b"/a", LAST) + get(b"/b"), [200]),
     "one that is refused behind one": (get(b"/hold") + b"GARBAGE\r\n\r\n", [200, 400]),
+    "a body that is refused behind one": (get(b"/hold") + chunked(b"/a", b"zz\r\n"), [200, 400]),
     "a path in UTF-8": (get(b"/%E2%82%AC", LAST), [200]),
 }
 
@@ -162,6 +166,21 @@ async def test_a_websocket_behind_a_request_under_way_is_an_offer_that_is_passed
             return (await told(port, post(b"/a", b"x" * 19_000, LAST))).statuses == [200]
 
         await until_told(is_taken)
+
+
+async def test_a_websocket_has_one_place_and_leaves_it_to_no_newcomer():
+    async with serving(http_connections_max=1) as (application, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get(b"/", WEBSOCKET))
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        for _ in range(3):
+            assert (await told(port, get(b"/a", LAST))).statuses == [503]
+        writer.write(b"\x89\x80\0\0\0\0")
+        assert await reader.readexactly(2) == b"\x8a\0", "a ping is answered"
+        writer.transport.abort()
+        await until(lambda: application.gone == 1)
+        for _ in range(3):
+            assert (await told(port, get(b"/a", LAST))).statuses == [200]
 
 
 async def test_what_stands_behind_a_body_is_no_header_of_the_request():
@@ -249,16 +268,50 @@ async def test_a_body_may_take_the_time_that_it_earns_and_no_more():
 
 async def test_who_never_asks_has_the_time_of_a_head_and_who_has_asked_may_rest():
     async with serving(http_head_s=0.1, http_idle_s=3600.0) as (_, port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(get(b"/a"))
-        await reader.readuntil(b"]]")
-        silent = await told(port, within_s=10)
+        rests = asyncio.create_task(told(port, get(b"/a"), get(b"/a", LAST), pause_s=1.0))
+        silent = await told(port)
         assert (silent.data, silent.closed) == (b"", True)
-        half = await told(port, get(b"/a")[:-2], within_s=10)
+        half = await told(port, get(b"/a")[:-2])
         assert (half.statuses, half.closed) == ([408], True)
-        writer.write(get(b"/a", LAST))
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
+        # For ten times as long as a head may take.
+        assert (await rests).statuses == [200, 200]
+
+
+async def test_the_time_that_an_application_takes_to_read_is_none_of_its_client():
+    loop = asyncio.get_running_loop()
+    async with serving(http_body_s=0.2, http_body_bytes_per_s=1e9) as (application, port):
+        whole = post(b"/late", b"x" * 600_000, LAST)
+        asked = asyncio.create_task(told(port, whole[:300_000], whole[300_000:], pause_s=0.6))
+        await until(lambda: application.held == 1)
+        begun = loop.time()
+        # Longer than a body may take, and the rest comes in time once it is read on.
+        await until(lambda: loop.time() > begun + 0.5)
+        application.go_on.set()
+        assert (await asked).statuses == [200]
+
+
+async def test_what_is_under_way_when_the_server_stops_is_answered():
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    application = Application()
+    serves = serve_http(
+        application, host="127.0.0.1", port=0, stop=stop, drain_s=0.4, on_listening=port.set_result
+    )
+    serving_it = asyncio.create_task(serves)
+    asked = asyncio.create_task(told(await port, get(b"/hold")))
+    await until(lambda: application.held == 1)
+    stop.set()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await until(lambda: stopped(port.result()) and loop.time() > begun + 0.25)
+    application.go_on.set()
+    answer = await asked
+    assert (answer.statuses, answer.closed) == ([200], True)
+    await serving_it
+
+
+def stopped(port: int) -> bool:
+    with socket.socket() as knocking:
+        return knocking.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.parametrize("ahead", [b"", post(b"/early", b"x"), get(b"/a") + post(b"/a", b"x")])
@@ -328,6 +381,22 @@ async def test_a_crowd_that_reads_no_answer_makes_room_where_nobody_rests():
 @pytest.mark.parametrize("path", [b"/large", b"/usual-large"])
 async def test_a_client_that_reads_nothing_is_cut_off(path, headers):
     await cut_off_unread(get(path, headers), http_write_s=0.1)
+
+
+async def test_who_reads_late_but_reads_gets_the_whole_answer():
+    loop = asyncio.get_running_loop()
+    # A short time for bodies has all times looked at often.
+    async with serving(http_write_s=30.0, http_body_s=0.02) as (_, port):
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
+            await loop.sock_connect(slow, ("127.0.0.1", port))
+            await loop.sock_sendall(slow, get(b"/large", LAST))
+            begun, taken = loop.time(), 0
+            await until(lambda: loop.time() > begun + 0.3)
+            while got := await loop.sock_recv(slow, 1 << 20):
+                taken += len(got)
+    assert taken > len(LARGE)
 
 
 async def test_answers_that_nobody_reads_are_bounded_together():

@@ -72,7 +72,13 @@ async def test_a_log_of_an_older_release_gets_the_bundle_and_one_that_nobody_has
             held = (await client.get(path)).json()["document"]
             assert held["backends"] == ["gliner", "gliclass"]
             epoch = (await client.get("/v1/configs/epoch")).json()["epoch"]
+            # One that is there stays as it is, also where it is no longer the release's.
+            for name in ("gliner", "default"):
+                own = {**BUNDLES[name].document, "description": "ours"}
+                changed = await client.put(f"/v1/configs/bundles/{name}", json=own)
+                epoch = changed.json()["epoch"]
             await put_bundles(url, ("gliner", "default"))
+            assert (await client.get(path)).json()["document"]["description"] == "ours"
             assert (await client.get("/v1/configs/epoch")).json()["epoch"] == epoch
             with pytest.raises(
                 FixRequest, match=f"nobody: name .*{min(APART)}, or register it first: "
