@@ -83,6 +83,8 @@ def make_key(path: Path, key: SigningKey | None = None) -> SigningKey:
     with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()
+        # File and name are on the disk before any entry is signed: the log's own commit is synced,
+        # and after a power cut it would name a key that nobody has.
         os.fsync(file.fileno())
     _sync(path.parent)
     return key

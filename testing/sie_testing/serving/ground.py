@@ -20,6 +20,7 @@ from sie_testing.stage.trace import Trace
 __all__ = ["EPOCH_S", "ServingGround"]
 
 EPOCH_S: Final = EPOCH_US / 1e6
+"""The same moment in seconds."""
 _LOGGERS: Final = ("sie_gateway", "sie_worker", "sie_runtime")
 
 
