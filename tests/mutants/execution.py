@@ -246,8 +246,8 @@ EXECUTION_MUTANTS = (
         "auto-halves-every-family",
         "on a GPU the vectors of T5 are those of another text",
         "data_plane/sie_server/device/choice.py",
-        "    if family not in halved:\n",
-        "    if not halved:\n",
+        "    if family not in HALVED_FAMILIES:\n",
+        "    if not HALVED_FAMILIES:\n",
         ("tests/unit/test_server_choice.py",),
     ),
     edit(

@@ -1,11 +1,13 @@
 """The promise of every extractor about the places of its spans, in each unit of places."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, get_args
 
-from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
+from sie_server.backends.extraction.characters import OffsetUnit, whole
 
-__all__ = ["assert_spans_of"]
+__all__ = ["OFFSET_UNITS", "assert_spans_of"]
+
+OFFSET_UNITS: Final[tuple[str, ...]] = get_args(OffsetUnit)
 
 
 def assert_spans_of(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, FAMILIES, HOSTILE, fit, write_classifier
 from tests.support.extracting import extracted
 from tests.support.sameness import assert_same
-from tests.support.told_spans import assert_spans_of
+from tests.support.told_spans import OFFSET_UNITS, assert_spans_of
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from sie_core.options import check_request
@@ -27,8 +27,8 @@ from sie_schemas.documents import SYNONYMS, ExtractTask, ProfileDocument, Tasks,
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
-from sie_server.backends.extraction.spans import AGGREGATIONS, Token, spans
+from sie_server.backends.extraction.characters import whole
+from sie_server.backends.extraction.spans import Aggregation, Token, spans
 from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
@@ -344,7 +344,7 @@ _READABLE = st.lists(st.one_of(HOSTILE, st.sampled_from(CORPUS)), min_size=1, ma
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(texts=_READABLE, aggregation=st.sampled_from(AGGREGATIONS))
+@given(texts=_READABLE, aggregation=st.sampled_from(get_args(Aggregation)))
 def test_every_span_is_a_part_of_the_text_and_cuts_no_character(
     family, backends, texts, aggregation
 ):
@@ -380,7 +380,7 @@ def local(tmp_path_factory) -> dict[str, tuple[Backend, Backend]]:
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(texts=_READABLE, aggregation=st.sampled_from(AGGREGATIONS))
+@given(texts=_READABLE, aggregation=st.sampled_from(get_args(Aggregation)))
 def test_windows_tell_what_a_model_tells_that_reads_the_whole(family, local, texts, aggregation):
     reads_all, reads_parts = local[family]
     expected = _run(reads_all, *texts, aggregation=aggregation)

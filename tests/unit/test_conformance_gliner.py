@@ -23,7 +23,7 @@ from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.extracting import extracted
 from tests.support.gliner_models import SENTENCES, write_gliner
 from tests.support.sameness import assert_same
-from tests.support.told_spans import assert_spans_of
+from tests.support.told_spans import OFFSET_UNITS, assert_spans_of
 
 from sie_core.options import check_request
 from sie_schemas import ipc
@@ -31,7 +31,7 @@ from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
+from sie_server.backends.extraction.characters import whole
 from sie_server.backends.extraction.gliner.word_windows import word_windows
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights

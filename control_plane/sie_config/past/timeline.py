@@ -114,6 +114,7 @@ class Timeline:
         self._sequencer = sequencer
         self._registries_max = registries_max
         self._past: OrderedDict[str, Registry] = OrderedDict()
+        # Two questions at once would open two connections, and `close` knows of one.
         self._opening = asyncio.Lock()
         self._thread = Aside("past")
         self._connection: aiosqlite.Connection | None = None

@@ -1,1 +1,1 @@
-"""The start of a writer: who claims to know more of the log, and what is taken back."""
+"""The start of a writer: its log opened, who claims to know more of it, and what is taken back."""

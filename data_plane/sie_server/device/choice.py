@@ -5,7 +5,6 @@ Half precision is chosen only for families whose vectors it was measured to keep
 (cosine distance to float64). What a profile says is done as it says.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +64,6 @@ def choose_dtype(
     *,
     multiplies_bfloat16: bool,
     family: str,
-    halved: Collection[str] = HALVED_FAMILIES,
 ) -> Choice:
     """The type of a model's numbers. `stated` is the profile's: fp32, bf16, fp16 or `auto`.
 
@@ -81,6 +79,6 @@ def choose_dtype(
         return Choice("fp32", "auto is exact on a CPU")
     if not multiplies_bfloat16:
         return Choice("fp32", "this device does not multiply bfloat16")
-    if family not in halved:
+    if family not in HALVED_FAMILIES:
         return Choice("fp32", f"bf16 is not known to keep the vectors of {family or 'this model'}")
     return Choice("bf16", f"bf16 keeps the vectors of {family} within a thousandth")

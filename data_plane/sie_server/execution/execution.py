@@ -131,6 +131,8 @@ class Execution:
             return self._built(spec)
         except SIEError as error:
             return _failed(request, error.code, error.message, error.retry_after_s)
+        # A library in Rust that panics raises beside Exception: one model would end the process,
+        # and with it the batches of every other.
         except BaseException as error:
             return None if is_out_of_memory(error) else _unforeseen(request, error)
 

@@ -93,14 +93,14 @@ def _stated(path: Path) -> TokenizerFile:
     )
 
 
-def read_tokenizer(path: Path, *, tokens_max: int, stride: int = 0) -> Tokenizer:
-    """A tokenizer that cuts at `tokens_max`; where it does, `stride` tokens are in both parts.
+def read_tokenizer(path: Path, *, tokens_max: int) -> Tokenizer:
+    """A tokenizer that cuts at `tokens_max`.
 
     Raises MODEL_LOAD_FAILED.
     """
     tokenizer = _read(path)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(tokens_max, stride=stride)
+    tokenizer.enable_truncation(tokens_max)
     return tokenizer
 
 

@@ -7,7 +7,6 @@ itself: a context is in use because somebody said so.
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -59,15 +58,15 @@ class Contexts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         return msgspec.structs.replace(self, contexts=self.contexts | {name: context})
 
 
-def contexts_file(environ: Mapping[str, str] = os.environ) -> Path | None:
+def contexts_file() -> Path | None:
     """The place of the file, whether or not it is there; None for a user without a home."""
-    folder = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return None if folder.startswith("~") else Path(folder) / "sie" / "contexts.json"
 
 
-def read_contexts(path: Path | None = None) -> Contexts:
+def read_contexts() -> Contexts:
     """The contexts of the file; none where there is no file. Raises `FixRequest`."""
-    path = path or contexts_file()
+    path = contexts_file()
     if path is None:
         return Contexts()
     try:
@@ -80,9 +79,9 @@ def read_contexts(path: Path | None = None) -> Contexts:
         raise FixRequest(f"{path} is no file of contexts: {error}; mend or remove it") from error
 
 
-def write_contexts(contexts: Contexts, path: Path | None = None) -> None:
+def write_contexts(contexts: Contexts) -> None:
     """Replace the file. Raises `FixRequest`."""
-    path = path or contexts_file()
+    path = contexts_file()
     if path is None:
         raise FixRequest("this user has no home folder: set HOME or XDG_CONFIG_HOME to one")
     try:

@@ -63,11 +63,10 @@ def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {"Authorization": bearer_of(token)} if token else {}
 
 
-def config_bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def config_bearer() -> dict[str, str]:
     """The same for sie-config, which may have a token of its own: `SIE_CONFIG_TOKEN`."""
-    return bearer(
-        {"SIE_API_KEY": environ.get("SIE_CONFIG_TOKEN") or environ.get("SIE_API_KEY", "")}
-    )
+    token = os.environ.get("SIE_CONFIG_TOKEN") or os.environ.get("SIE_API_KEY", "")
+    return bearer({"SIE_API_KEY": token})
 
 
 def operator_bus(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:

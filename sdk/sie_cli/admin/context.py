@@ -61,7 +61,7 @@ def add(
 
 
 @app.command()
-def use(name: Name, output: Output) -> None:
+def use(name: Name, output: Output = "table") -> None:
     """Have commands go to this cluster, wherever they are run."""
     from sie_cli.access.contexts import read_contexts, write_contexts  # noqa: PLC0415
     from sie_cli.show.printing import Form, print_told  # noqa: PLC0415

@@ -31,9 +31,9 @@ _CONFLICTS: Final = frozenset({"ENTITY_CONFLICT", "FORCE_REQUIRED", "PRECONDITIO
 """Refusals that no other text would mend."""
 
 
-def editor_of(environ: Mapping[str, str] = os.environ) -> list[str]:
+def editor_of() -> list[str]:
     """The command that edits a file: VISUAL, else EDITOR, else vi."""
-    return shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or _DEFAULT_EDITOR)
+    return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or _DEFAULT_EDITOR)
 
 
 def edit(

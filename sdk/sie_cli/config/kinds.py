@@ -24,22 +24,21 @@ NAMES: Final[dict[str, Kind]] = {
 """Kind by each of its names: the word, its plural, and its first letter or two."""
 
 
-def kind_named(text: str, place: str = "") -> Kind:
-    """The kind that a text names, as it stands at a place. Raises `FixRequest`."""
+def kind_named(text: str) -> Kind:
+    """The kind that a text names. Raises `FixRequest`."""
     found = NAMES.get(text.lower())
     if found is not None:
         return found
-    where = f"{place}: " if place else ""
     kind, slash, rest = text.partition("/")
     if slash and kind in NAMES:
-        raise FixRequest(f"{where}{text!r} is no kind: write `{kind} {rest}`, in two words")
+        raise FixRequest(f"{text!r} is no kind: write `{kind} {rest}`, in two words")
     if text == ALL:
-        raise FixRequest(f"{where}{ALL!r} is for `sie get {ALL}` alone: say {', '.join(KINDS)}")
+        raise FixRequest(f"{ALL!r} is for `sie get {ALL}` alone: say {', '.join(KINDS)}")
     if habit := kind_habit(text):
-        raise FixRequest(f"{where}{text!r} is no kind: {habit}; kinds are {', '.join(KINDS)}")
+        raise FixRequest(f"{text!r} is no kind: {habit}; kinds are {', '.join(KINDS)}")
     meant = nearest(text, KINDS)
     hint = f"did you mean {meant!r}? " if meant else ""
-    raise FixRequest(f"{where}{text!r} is no kind; {hint}kinds are {', '.join(KINDS)}")
+    raise FixRequest(f"{text!r} is no kind; {hint}kinds are {', '.join(KINDS)}")
 
 
 def kinds_named(text: str) -> Sequence[Kind]:

@@ -19,6 +19,7 @@ from sie_cli.show.progress import progress
 from sie_runtime.http.bounded_answers import PLAIN, BoundedClient
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.malformed import MALFORMED
+from sie_sdk.wire.bearer import bearer_of
 
 __all__ = ["HubRevision", "open_revision"]
 
@@ -151,7 +152,7 @@ def open_revision(
         body_bytes_max=_ANSWER_BYTES_MAX,
         body_s=answer_s,
         base_url=endpoint,
-        headers={**PLAIN, **({"authorization": f"Bearer {token}"} if token else {})},
+        headers={**PLAIN, **({"authorization": bearer_of(token)} if token else {})},
         timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
         follow_redirects=True,
     )

@@ -163,6 +163,8 @@ class Spawners:
 
     def __init__(self) -> None:
         self._running: dict[tuple[str, ...], _Spawner] = {}
+        # Devices start together, and each would have a spawner of its own: a second device costs
+        # 13 MiB beside one that is shared, and 294 without.
         self._starting = asyncio.Lock()
 
     async def make(self, plan: ChildPlan, spawner: SpawnerPlan) -> Process:

@@ -73,9 +73,9 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def time_of(text: str, *, now: datetime | None = None) -> str:
+def time_of(text: str) -> str:
     """A time in UTC, of what has no epochs. Raises `FixRequest` for what is no time."""
-    meant = moment_of(text, now=now or datetime.now().astimezone(), head=_no_head)
+    meant = moment_of(text, now=datetime.now().astimezone(), head=_no_head)
     try:
         return _written(datetime.fromisoformat(meant).astimezone())
     except ValueError as error:

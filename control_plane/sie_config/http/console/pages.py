@@ -67,19 +67,19 @@ class WebFile:
     media: str
 
 
-def read_files(folder: Path = _FOLDER) -> dict[str, WebFile]:
+def read_files() -> dict[str, WebFile]:
     """Every file that a browser may ask for, by its path below `/console/`."""
     found: dict[str, WebFile] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_FOLDER.rglob("*")):
         media = _MEDIA.get(path.suffix)
         if media is None or not path.is_file():
             continue
         data = path.read_bytes()
-        if path.parent != folder:
+        if path.parent != _FOLDER:
             data = data.replace(*_BARE)
         tag = f'"{hashlib.sha256(data).hexdigest()[:20]}"'
         packed = gzip.compress(data, 9, mtime=0)
-        found[str(path.relative_to(folder))] = WebFile(data, packed, tag, media)
+        found[str(path.relative_to(_FOLDER))] = WebFile(data, packed, tag, media)
     return found
 
 

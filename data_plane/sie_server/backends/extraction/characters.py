@@ -6,12 +6,11 @@ selector or a skin tone belongs to the character before it: no span ends between
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["OFFSET_UNITS", "OffsetUnit", "continues_word", "placed", "trimmed", "whole"]
+__all__ = ["OffsetUnit", "continues_word", "placed", "trimmed", "whole"]
 
 OffsetUnit: TypeAlias = Literal["characters", "utf16", "bytes"]
-OFFSET_UNITS: Final[tuple[str, ...]] = get_args(OffsetUnit)
 
 _JOINER: Final = "\u200d"
 _SKIN_TONES: Final = range(0x1F3FB, 0x1F400)

@@ -8,7 +8,7 @@ share a character are one piece. Characters are not cut. Spans come in the order
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from sie_server.backends.extraction.characters import continues_word, trimmed, whole
 from sie_server.backends.extraction.tags import Tag
 
-__all__ = ["AGGREGATIONS", "Aggregation", "Span", "Token", "spans"]
+__all__ = ["Aggregation", "Span", "Token", "spans"]
 
 Aggregation: TypeAlias = Literal["simple", "first", "max", "average"]
-AGGREGATIONS: Final[tuple[str, ...]] = get_args(Aggregation)
 
 Span: TypeAlias = tuple[int, int, str, float]
 """Start, stop, kind and score. The score is the mean over the span's tokens, or over its words

@@ -24,12 +24,14 @@ _LOOKS_MAX: Final = 20
 """A stream whose end runs away is left to the next poll."""
 _LOOK_S: Final = 0.02
 """A copy that lags has what the leader said again a moment later."""
+_TIMEOUT_S: Final = 5.0
+"""A broker that is there answers in milliseconds; a group that elects a leader, in two seconds."""
 
 
-async def stored_logs(bus: Bus, *, timeout_s: float = 5.0) -> list[str]:
+async def stored_logs(bus: Bus) -> list[str]:
     """The ids of the logs that the broker has streams of. Raises `BusUnavailable`, `TimeRanOut`."""
     request = json.dumps({"subject": entry_subject("*")}).encode()
-    answer = json.loads(await bus.request("$JS.API.STREAM.NAMES", request, timeout_s=timeout_s))
+    answer = json.loads(await bus.request("$JS.API.STREAM.NAMES", request, timeout_s=_TIMEOUT_S))
     if "error" in answer:
         raise BusUnavailable(f"the broker lists no streams: {answer['error'].get('description')}")
     names = [str(name) for name in answer.get("streams") or []]
@@ -39,10 +41,9 @@ async def stored_logs(bus: Bus, *, timeout_s: float = 5.0) -> list[str]:
 class StoredLog:
     """The stream of one log, read only. Many may share it."""
 
-    def __init__(self, bus: Bus, log_id: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, bus: Bus, log_id: str) -> None:
         self._bus = bus
         self._log_id = log_id
-        self._timeout_s = timeout_s
 
     async def read_from(self, epoch: int, at_most: int = _AT_ONCE) -> list[StoredMessage]:
         """Messages from a sequence on, some of them; empty past the end. Raises `BusUnavailable`.
@@ -54,7 +55,7 @@ class StoredLog:
             stream_name(self._log_id),
             {"seq": max(1, epoch), "batch": at_most},
             holds=f"log {self._log_id[:8]}",
-            timeout_s=self._timeout_s,
+            timeout_s=_TIMEOUT_S,
         )
         return found.messages
 
