@@ -12,6 +12,7 @@ import pytest
 import sentence_transformers as st
 import torch
 from tests.support.batch_judge import without_ties
+from tests.support.called_layouts import draw_called
 from tests.support.conformance import Answerer, load
 from tests.support.handwritten_layouts import draw_handwritten
 from tests.support.layout_judge import Judgement, excess, judged, require_vectors
@@ -74,6 +75,15 @@ _WRITTEN_SEEDS: dict[int, Judgement] = {
     1440705139: "refused",  # words that are not tied to the embeddings
 }
 """The same of folders of which somebody wrote a file."""
+_CALLED_SEEDS: dict[int, Judgement] = {
+    5: "refused",  # two lengths of one call
+    8: "no reference",  # a side that is null
+    102: "equal",  # a template that is cut at its beginning
+    105: "refused",  # a classifier's pairs, made by a template
+    146: "equal",  # the same of another family
+    207: "refused",  # a mask beside the one of PyLate
+}
+"""The same of folders that say how a text is handed to the tokenizer."""
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +115,12 @@ def test_a_folder_of_a_rare_kind_is_answered_as_the_reference_does(seed, tmp_pat
 def test_a_folder_that_somebody_wrote_is_answered_as_the_reference_does(seed, tmp_path):
     drawn = draw_handwritten(seed, tmp_path)
     assert judged(drawn) == _WRITTEN_SEEDS[seed], dict(drawn.choices)
+
+
+@pytest.mark.parametrize("seed", _CALLED_SEEDS)
+def test_a_folder_that_says_how_texts_are_read_is_answered_as_the_reference_does(seed, tmp_path):
+    drawn = draw_called(seed, tmp_path)
+    assert judged(drawn) == _CALLED_SEEDS[seed], dict(drawn.choices)
 
 
 def test_what_the_reference_rounds_excuses_no_vector_that_is_wrong():

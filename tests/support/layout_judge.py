@@ -17,6 +17,7 @@ import numpy as np
 import sentence_transformers as st
 import torch
 import transformers as tf
+from tests.support.called_layouts import draw_called
 from tests.support.conformance import Answerer, Call, assert_as_reference
 from tests.support.conformance import load as load_vectors
 from tests.support.handwritten_layouts import draw_handwritten
@@ -407,10 +408,13 @@ def _towers(drawn: Drawn) -> Judgement:
     return "equal"
 
 
+_DRAWN = (draw, draw_odd, draw_rare, draw_handwritten, draw_called)
+
+
 async def _judged_fresh(seed: int, folder: Path) -> Counter[str]:
     # As libraries save them, as people change or write them afterwards, and of rare kinds.
     try:
-        drawn = (draw, draw_odd, draw_rare, draw_handwritten)[seed % 4](seed, folder)
+        drawn = _DRAWN[seed % len(_DRAWN)](seed, folder)
     except ValueError:
         return Counter(["not made"])  # choices that the library itself refuses together
     try:

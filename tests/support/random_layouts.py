@@ -30,7 +30,7 @@ from tests.support.conformance import save_small
 from tests.support.small_tokenizers import small_tokenizer
 from tokenizers import AddedToken
 
-__all__ = ["Choices", "Drawn", "Kind", "bare_transformer", "draw"]
+__all__ = ["Choices", "Drawn", "Kind", "bare_transformer", "draw", "plain_transformer"]
 
 Kind = Literal["dense", "sparse", "score", "tokens", "images"]
 T = TypeVar("T")
@@ -214,13 +214,16 @@ def draw(seed: int, folder: Path) -> Drawn:
 
 def bare_transformer(choices: Choices, folder: Path) -> Path:
     """A transformer and its tokenizer, as transformers saves them."""
-    return _plain(choices, folder, tuple(_FAMILIES), _of_vectors)
+    return plain_transformer(choices, folder, tuple(_FAMILIES), _of_vectors)
 
 
 # ---- a transformer and its tokenizer ------------------------------------------------------------
 
 
-def _plain(choices: Choices, folder: Path, names: Sequence[str], auto: Any, **more: Any) -> Path:
+def plain_transformer(
+    choices: Choices, folder: Path, names: Sequence[str], auto: Any, **more: Any
+) -> Path:
+    """One of these families and its tokenizer; `auto` gives the class for a config and family."""
     name = choices.one("family", names)
     family = _FAMILIES[name]
     tokenizer = _tokenizer(choices, family.tokenizer)
@@ -275,7 +278,7 @@ def _dense_folder(choices: Choices, folder: Path) -> Path:
     first = choices.one("first", ("transformer", "transformer", "transformer", "bare", "static"))
     if first == "static":
         return _saved(choices, folder, [_static(choices)])
-    plain = _plain(choices, folder, tuple(_FAMILIES), _of_vectors)
+    plain = plain_transformer(choices, folder, tuple(_FAMILIES), _of_vectors)
     if first == "bare":
         _half(choices, plain)
         return plain
@@ -379,7 +382,7 @@ def _saved(
 
 
 def _sparse_folder(choices: Choices, folder: Path) -> Path:
-    plain = _plain(choices, folder, _MASKED, lambda *_: tf.AutoModelForMaskedLM)
+    plain = plain_transformer(choices, folder, _MASKED, lambda *_: tf.AutoModelForMaskedLM)
     if choices.maybe("bare", 0.2):
         return plain
     one = _transformer(choices, plain, transformer_task="fill-mask")
@@ -391,7 +394,7 @@ def _sparse_folder(choices: Choices, folder: Path) -> Path:
 
 def _score_folder(choices: Choices, folder: Path) -> Path:
     labels = choices.one("labels", (1, 1, 2, 3))
-    plain = _plain(
+    plain = plain_transformer(
         choices, folder, _SCORED, lambda *_: tf.AutoModelForSequenceClassification,
         num_labels=labels,
     )  # fmt: skip
@@ -412,7 +415,7 @@ def _score_folder(choices: Choices, folder: Path) -> Path:
 
 def _tokens_folder(choices: Choices, folder: Path) -> Path:
     names = tuple(name for name in _FAMILIES if not _FAMILIES[name].decodes and name != "t5")
-    plain = _plain(choices, folder, names, _of_vectors)
+    plain = plain_transformer(choices, folder, names, _of_vectors)
     options: dict[str, Any] = {}
     if choices.maybe("expansion", 0.5):
         options["query_expansion"] = {
