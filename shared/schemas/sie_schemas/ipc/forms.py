@@ -47,7 +47,7 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `bare` are the parts where there is no instruction, `instruction` is the one of a request that
     has none. The parts `bounded` (from, to) have together what the other parts leave of the length,
-    and part `cut` is shortened to that: at its end, or with `cuts_start` at its beginning. With
+    and part `cut` is shortened to that. It loses its end, or with `cuts_start` its beginning. With
     `restores_suffix` a text that was cut gets back the tokens that end every text. With `trims` the
     texts lose the white space around them. In the bare parts `trims_bare` says so; None, as an
     older release has it, is as `trims`.
