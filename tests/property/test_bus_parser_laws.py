@@ -198,7 +198,7 @@ class _Fed(DirectClient):
     """A client whose messages are noted, those of subscription 1 where they are read."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(answers="_ANSWER.test")
         self.read: list[Read] = []
         self._status = self.CONNECTED
         self._takers[1] = lambda *parts: self.read.append((1, *parts))

@@ -90,6 +90,7 @@ class World:
         self.stream_replicas = 1
         self.now = 5.0
         self.position = Position(LOG_ID, 1, "0" * 64, "0" * 64, 1)
+        self.not_ready = ""
         self.reads = Reads()
         self.said: dict[str, list[str]] = {}
         """The words that the queue heard of each job."""

@@ -85,8 +85,8 @@ def make_key(path: Path, key: SigningKey | None = None) -> SigningKey:
             with open(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                # On the disk before any entry is signed: the log's own commit is synced, and after a
-                # power cut it would name a key that nobody has.
+                # On the disk before any entry is signed: the log's own commit is synced, and after
+                # a power cut it would name a key that nobody has.
                 os.fsync(file.fileno())
             # A link, and no new name for it, which would replace a key that came meanwhile.
             os.link(making, path)

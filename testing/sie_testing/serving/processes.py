@@ -58,6 +58,11 @@ class Following:
         """The newest applied position."""
         return self.resolver.position
 
+    @property
+    def not_ready(self) -> str:
+        """The reason why its registry is not to be counted on; empty where it is."""
+        return "" if self.position is not None else "no registry is loaded yet"
+
     def hear(self) -> None:
         """Something was written: come to it, in a while."""
         lag_s = self._world.network_rng.random() * _LAG_S

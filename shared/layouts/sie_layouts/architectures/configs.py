@@ -211,8 +211,9 @@ def _count(entry: Entry, config: Mapping[str, Any], key: str) -> int:
     """A count by either of its names; the class's own where a config says none."""
     named = {entry.names.get(key, key): value for key, value in config.items()}
     value = named.get(key)
-    plain = isinstance(value, int) and not isinstance(value, bool)
-    return value if plain else entry.usual.get(key, 0)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return entry.usual.get(key, 0)
 
 
 def _unsaid_windows(entry: Entry, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -278,8 +279,9 @@ def _rotated(entry: Entry, config: Mapping[str, Any], rope: Mapping[str, Any]) -
 
 def _are_factors(value: object, size: int) -> bool:
     """True of a factor for each pair, or of one for all."""
-    taken = isinstance(value, list) and len(value) in {1, size} if size else isinstance(value, list)
-    return taken and all(each is not None and _is_number(each) for each in value)
+    if not isinstance(value, list) or (size and len(value) not in {1, size}):
+        return False
+    return all(each is not None and _is_number(each) for each in value)
 
 
 def _is_number(value: object) -> bool:
