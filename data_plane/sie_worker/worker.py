@@ -146,11 +146,12 @@ class Worker:
             self._heartbeats.changed()
 
     def _place(self, misplaced: str) -> None:
-        if misplaced and misplaced != self._misplaced:
+        if misplaced == self._misplaced:
+            return
+        if misplaced:
             _LOG.warning("no job can come to this worker: %s", misplaced)
-        if misplaced != self._misplaced:
-            self._misplaced = misplaced
-            self._heartbeats.changed()
+        self._misplaced = misplaced
+        self._heartbeats.changed()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then end as the module says."""
@@ -340,12 +341,9 @@ class Worker:
         )
 
     def _make_devices(self) -> Devices:
-        settings = self._settings
-        return Devices(
-            [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
-            spread_after=settings.spread_after,
-            piece_cost_min=settings.piece_cost_min,
-        )
+        spread_after, cost_min = self._settings.spread_after, self._settings.piece_cost_min
+        made = [self._make_device(str(place), each) for place, each in enumerate(self._executors)]
+        return Devices(made, spread_after=spread_after, piece_cost_min=cost_min)
 
     def _make_device(self, name: str, executor: Executor) -> Device:
         settings = self._settings
