@@ -328,10 +328,12 @@ _FIELDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "max_sequence_length": (20, 30),
 }
 _SHORT: Final = {"pictures": {"max_sequence_length": (12, 16)}}
-"""What is less than a small model reads."""
+"""Lengths below those that a small model reads."""
 
 
-@pytest.mark.parametrize("field", ProfileDocument.model_fields.keys() - _BY_THE_SIDECAR.keys())
+@pytest.mark.parametrize(
+    "field", sorted(ProfileDocument.model_fields.keys() - _BY_THE_SIDECAR.keys())
+)
 @pytest.mark.parametrize("name", _KINDS)
 def test_a_field_of_a_profile_changes_what_is_told_or_is_refused(folders, name, field):
     values = {**_FIELDS, **_SHORT.get(name, {})}[field]

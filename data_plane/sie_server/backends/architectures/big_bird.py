@@ -9,6 +9,7 @@ alone.
 from collections.abc import Mapping
 from typing import Any, Final
 
+import torch
 from torch import nn
 from transformers.models.big_bird.modeling_big_bird import BigBirdModel
 
@@ -48,7 +49,9 @@ class _Attention:
         model.set_attention_type(_WHOLE)
         self._kept[_WHOLE] = [each.self for each in self._layers]
 
-    def __call__(self, model: Any, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+    def __call__(
+        self, model: Any, args: tuple[Any, ...], given: Mapping[str, torch.Tensor]
+    ) -> None:
         """Put the attention for what is about to be read into its place."""
         read = given.get("input_ids")
         if read is None:
