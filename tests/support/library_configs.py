@@ -32,7 +32,7 @@ from sie_layouts.architectures.configs import TABLE, Entry, fits
 from sie_layouts.architectures.tensors.declared import declared_types
 from sie_server.packed.packed_attention import PACKED
 
-__all__ = ["common", "entry", "fails", "kinds", "strays"]
+__all__ = ["MADE", "common", "entry", "fails", "kinds", "strays"]
 
 _LAYERS = 2
 """So that one layer reads what another gave."""
@@ -43,14 +43,14 @@ _JUDGED = frozenset({
     "type_vocab_size", "use_cache", "vocab_size",
 })  # fmt: skip
 """Keys with a rule of their own, or which a tensor's shape judges."""
-_MADE: Mapping[str, Mapping[str, Any]] = {
+MADE: Mapping[str, Mapping[str, Any]] = {
     "cohere_compass_text": {
         "rope_parameters": {
             key: {"rope_type": "default", "rope_theta": 1e4}
             for key in ("full_attention", "sliding_attention")
         }
     },
-    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": _LAYERS},
     "hunyuan_v1_dense": {"head_dim": 128},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
@@ -179,7 +179,7 @@ def _tried(kind: str, place: str, changed: Mapping[str, Any], *, reads: bool) ->
     past = {"past_key_values": tf.DynamicCache()} if way == "continued" else {}
     try:
         count = _class(kind).attribute_map.get("num_hidden_layers", "num_hidden_layers")
-        made = {count: _LAYERS, **_MADE.get(kind, {}), **words}
+        made = {count: _LAYERS, **MADE.get(kind, {}), **words}
         config = tf.AutoConfig.for_model(kind, **{**made, **changed})
         # No key or value is kept, as sentence-transformers has it: nothing is refused for a cache.
         if hasattr(config, "use_cache") and way != "kept":
@@ -310,7 +310,7 @@ def _shapes(kind: str, **changed: Any) -> dict[str, Any]:
     """The shapes of a family's tensors; none where no model is made."""
     count = _class(kind).attribute_map.get("num_hidden_layers", "num_hidden_layers")
     try:
-        made = {count: _LAYERS, **_MADE.get(kind, {})}
+        made = {count: _LAYERS, **MADE.get(kind, {})}
         config = tf.AutoConfig.for_model(kind, **{**made, **changed})
         with torch.device("meta"), no_init_weights():
             model = tf.AutoModel.from_config(config)
