@@ -50,7 +50,7 @@ MADE: Mapping[str, Mapping[str, Any]] = {
             for key in ("full_attention", "sliding_attention")
         }
     },
-    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": _LAYERS},
     "hunyuan_v1_dense": {"head_dim": 128},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
