@@ -48,9 +48,7 @@ class _Attention:
         model.set_attention_type(_WHOLE)
         self._kept[_WHOLE] = [each.self for each in self._layers]
 
-    def __call__(
-        self, model: Any, args: tuple[Any, ...], given: Mapping[str, torch.Tensor]
-    ) -> None:
+    def __call__(self, model: Any, args: tuple[Any, ...], given: Mapping[str, Tensor]) -> None:
         """Put the attention for what is about to be read into its place."""
         read = given.get("input_ids")
         if read is None:
