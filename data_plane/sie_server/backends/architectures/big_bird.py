@@ -9,7 +9,7 @@ alone.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.models.big_bird.modeling_big_bird import BigBirdModel
 
 __all__ = ["SWITCHES", "keep_attention", "switches_attention"]
