@@ -34,7 +34,7 @@ LOCKS: Final = {
     "config": ("config", "cli", "traces"),
     "gateway": ("gateway", "traces"),
     "worker": ("worker", "traces"),
-    "server": ("server", "onnx", "spacy", "traces"),
+    "server": ("server", "cli", "onnx", "spacy", "traces"),
 }
 """The use of each file, and the extras that it holds; `dev` first."""
 _PYTHON: Final = "3.11"
