@@ -20,7 +20,7 @@ LOCKS = {
     "config": ("config", "cli", "traces"),
     "gateway": ("gateway", "traces"),
     "worker": ("worker", "traces"),
-    "server": ("server", "onnx", "spacy", "traces"),
+    "server": ("server", "cli", "onnx", "spacy", "traces"),
 }
 """The extras that each file stands for; torch has files of its own."""
 _ENTRY = re.compile(
