@@ -220,6 +220,14 @@ WORKER_FORMS_MUTANTS = (
         (f"{_READ}test_token_ids_are_cut_where_their_text_would_be",),
     ),
     edit(
+        "ids-of-a-query-are-cut-as-a-document",
+        "a query's token ids lose words that its text keeps, where queries may be longer",
+        f"{_FORMS}/tokenizing.py",
+        "_texts_of(job, reads, failures",
+        "_texts_of(job, tokenizer, failures",
+        (f"{_READ}test_token_ids_are_read_as_the_text_that_they_stand_for",),
+    ),
+    edit(
         "every-prompt-is-skipped",
         "vectors of models that read their prompt leave it out",
         f"{_FORMS}/tokenizing.py",

@@ -248,6 +248,30 @@ def test_a_text_is_read_in_the_words_of_its_side_task_and_request(models_of, dat
     assert found.tokens == sum(len(each.ids) // 4 for each in wanted.values())
 
 
+@given(
+    drawn=MODELS,
+    words=st.lists(st.sampled_from(WORDS), min_size=6, max_size=12),
+    is_query=st.booleans(),
+    form=QUERY_FORMS,
+)
+@MANY
+def test_token_ids_are_read_as_the_text_that_they_stand_for(drawn, words, is_query, form):
+    # A query's own length may be more than that of other texts.
+    model = replace(drawn, query_form=form, instruction="", prompts={})
+    tokenizer = Tokenizer.read(model)
+    ids = Item(token_ids=tuple(IDS[word] for word in words))
+    by_text, by_ids = (
+        prepare(
+            small_job(operation="encode", items=(item,), options={"is_query": is_query}),
+            model,
+            tokenizer,
+        )
+        for item in (Item(text=" ".join(words)), ids)
+    )
+    assert by_ids.inputs == by_text.inputs
+    assert by_ids.failures == by_text.failures
+
+
 @EITHER
 @given(
     data=st.data(),

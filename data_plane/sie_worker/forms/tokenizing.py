@@ -251,7 +251,11 @@ def _tokenized(
     own_way = loaded.pair is not None or any(form != TextForm() for form in loaded.texts.values())
     # At its start such a text has the words that say what it is.
     cut = wanted_cut(job, loaded, {NOWHERE} if own_way else ANY_CUT)
-    indexes, texts = _texts_of(job, tokenizer, failures, whole=cut is not None)
+    reads = tokenizer
+    if job.operation != "score" and side_of(job, loaded) == "query":
+        reads = tokenizer.queries
+    # By the one that reads them: queries may have other words, and another length.
+    indexes, texts = _texts_of(job, reads, failures, whole=cut is not None)
     if job.operation == "score" and loaded.texts:
         return _late(job, loaded, tokenizer, cut, indexes, texts, failures)
     if job.operation == "score" and loaded.pair is not None:
@@ -267,7 +271,6 @@ def _tokenized(
         made, read = tokenizer.side(side_of(job, loaded), worded, cut)
         return fitting(job, read, indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
-    reads = tokenizer.queries if side_of(job, loaded) == "query" else tokenizer
     made = reads.texts(worded, prompt, cut, task_of(job, loaded))
     return fitting(job, [reads.tokens_max] * len(made), indexes, made, failures)
 
