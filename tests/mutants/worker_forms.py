@@ -239,8 +239,8 @@ WORKER_FORMS_MUTANTS = (
         "queries-are-read-as-documents",
         "a model that takes queries in another way reads them as its texts",
         f"{_FORMS}/tokenizing.py",
-        'tokenizer.queries if side_of(job, loaded) == "query" else tokenizer',
-        "tokenizer",
+        "        reads = tokenizer.queries\n",
+        "        reads = tokenizer\n",
         _TEXT,
     ),
     edit(
