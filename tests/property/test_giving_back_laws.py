@@ -102,7 +102,7 @@ class World:
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """The answer of a worker. Raises `NoResponders`, `TimeRanOut`."""
         self.asked += 1
-        _, _, life, *queue = subject.split(".")
+        _, _, _, life, *queue = subject.split(".")
         if life in self.dead and self.dead_is == "gone":
             raise NoResponders("nobody listens")
         if life in self.dead:
