@@ -22,7 +22,7 @@ INSTALL = ROOT / "docs/operations/install.md"
 PATHS = [path.split(".") for path, _ in leaves(schema())]
 VALUES = {".".join(path[:depth]) for path in PATHS for depth in range(1, len(path) + 1)}
 OF_KIND = {each.partition("KIND.")[2] for each in VALUES} - {""}
-"""What stands below one kind of worker: pages on these name no kind."""
+"""Values below one kind of worker: pages on these name no kind."""
 TOLD = re.compile(r"`([a-zA-Z]\w*(?:\.[a-zA-Z]\w*)+)(?:[:=][^`]*)?`")
 FILE = re.compile(r"\.(?:yaml|json|toml|conf|crt|key|log|py|md|txt|sqlite)$")
 COMMAND = re.compile(r"(?<!\w)(?:helm|kubectl) [a-z-][^`]*")
