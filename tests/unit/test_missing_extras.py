@@ -26,7 +26,6 @@ getattr(import_module(module), function)()
         ("sie", ["status"], "nats", "local"),
         ("sie", ["simulate", "--seed", "1"], "fastapi", "testing"),
         ("sie", ["simulate", "--seed", "1"], "aiosqlite", "testing"),
-        ("sie", ["simulate", "--seed", "1"], "hypothesis", "testing"),
         ("sie", ["simulate", "--seed", "1", "--requests"], "tokenizers", "local"),
         ("sie-config", ["--help"], "fastapi", "config"),
         ("sie-gateway", ["--help"], "prometheus_client", "gateway"),

@@ -189,7 +189,7 @@ _BESIDE_ONE_THAT_HANGS = """
 import sys
 from sie_runtime.process.collected_spans import Collected
 
-collected = Collected(role="test", process_id="1")
+collected = Collected(role="test", process_id="1", bound=2**63)
 for number in range(5000):
     collected.begin(f"span {number}", "internal", None, (), {}).end()
 print("begun", flush=True)
