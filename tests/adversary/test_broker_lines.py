@@ -34,7 +34,12 @@ LANE = {"pool": "default", "machine_profile": "cpu", "bundle": "default", "model
 COMMAND = "x 0\r\n\r\nPUB $JS.API.STREAM.DELETE.OTHER _INBOX.config.e 0\r\n\r\nPUB sie.result.z"
 """A subject that ends its line, and a command behind it."""
 QUICK = DeadLetterSettings(dead_letter_timeout_s=0.5)
-LINES = [f"sie.result.{COMMAND}", "sie.result.a b", "sie.result.a\n", "", "sie.result.a\tb 3"]
+LONG = ["sie.holding." + "p" * 5000, "sie.holding." + "\U0001f600" * 1100]
+"""As from a pool's name that a worker's user made up: the broker ends a connection for them."""
+LINES = [
+    *(f"sie.result.{COMMAND}", "sie.result.a b", "sie.result.a\n", "", "sie.result.a\tb 3"),
+    *LONG,
+]
 
 
 def encoded(told: Any, **changed: Any) -> bytes:

@@ -44,7 +44,7 @@ ALLOWED: Final = [
     # The metrics of the process itself.
     r"open '/proc/((self|[0-9]+)/(stat|limits)|stat)'",
     r"(os\.listdir|os\.scandir) '/proc/(self|[0-9]+)/fd'",
-    r"open 'FOLDER/data/log\.sqlite\.(head|checkpoint|lock|key)(\.new)?'",
+    r"open 'FOLDER/data/log\.sqlite\.(head|checkpoint|lock|key)(\.(new|making))?'",
     # Synced once, when the key is made with a new log.
     r"open 'FOLDER/data'",
     r"open 'FOLDER/tokens\.json'",

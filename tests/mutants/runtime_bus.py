@@ -29,6 +29,14 @@ RUNTIME_BUS_MUTANTS = (
         ),
     ),
     edit(
+        "a-subject-of-any-length-is-sent",
+        "the broker ends a gateway's connection for a name that a worker's user made up",
+        "shared/runtime/sie_runtime/broker/direct_client.py",
+        "if not subject or _too_long(whole) or",
+        "if not subject or",
+        ("tests/adversary/test_broker_lines.py",),
+    ),
+    edit(
         "a-callback-on-reconnects-is-never-forgotten",
         "each feed that ended is told of every reconnection, for as long as the process lives",
         "shared/runtime/sie_runtime/broker/bus.py",

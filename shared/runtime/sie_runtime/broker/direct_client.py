@@ -41,10 +41,18 @@ __all__ = ["DirectClient", "Taker"]
 Taker: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply, data and headers of one message as they came, and does not wait."""
 
+_SUBJECT_BYTES_MAX: Final = 4000
+"""Of a subject and its place for an answer. The broker ends a connection with a line of more than
+4,096 bytes, in which the verb and two sizes stand, too."""
 _CANCEL_AGAIN_S: Final = 0.05
 """The client library swallows a cancellation here and there: it is told again."""
 _AT_ONCE_BYTES: Final = 16 * 1024
 """More at once is the reading task's, which lets others run and has the socket wait."""
+
+
+def _too_long(subject: str) -> bool:
+    # A character has at most four bytes: few subjects are encoded for this.
+    return len(subject) > _SUBJECT_BYTES_MAX // 4 and len(subject.encode()) > _SUBJECT_BYTES_MAX
 
 
 class DirectClient(Client):
@@ -84,8 +92,9 @@ class DirectClient(Client):
         What it raises is a `nats.errors.Error`. The caller bounds how much it has under way.
         """
         whole = subject + reply
-        if not subject or whole.split() != [whole]:
-            # It would end its line, and what follows would be commands in our name.
+        if not subject or _too_long(whole) or whole.split() != [whole]:
+            # It would end its line, and what follows would be commands in our name; one that is too
+            # long would end the connection.
             raise BadSubjectError
         size = len(payload)
         if headers:
@@ -98,7 +107,7 @@ class DirectClient(Client):
     def send_to_all(self, subjects: Iterable[bytes], payload: bytes) -> None:
         """Publish the same to many subjects, as `send` does."""
         subjects = list(subjects)
-        if any(subject.split() != [subject] for subject in subjects):
+        if any(len(each) > _SUBJECT_BYTES_MAX or each.split() != [each] for each in subjects):
             raise BadSubjectError
         rest = b" %d\r\n%b\r\n" % (len(payload), payload)
         self._send(b"".join([b"PUB " + subject + rest for subject in subjects]), len(payload))
